@@ -1,0 +1,1 @@
+"""The nouns that every room shares; this package imports none of the other rooms."""

@@ -1,0 +1,250 @@
+"""Follow-up imaging and the oil that stays.
+
+Volumes are (Z, Y, X); `affine` takes (z, y, x, 1) indices to patient LPS (x, y, z, 1) in mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.arrays import frozen_array
+from angio_pipeline.core.geometry import CArmPose, PixelSpacing
+from angio_pipeline.core.provenance import Provenance, Source
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import Quantity
+from angio_pipeline.core.tumours import LesionOrigin
+
+__all__ = [
+    "Completeness",
+    "CtVolume",
+    "FilmRoi",
+    "Kinetics",
+    "KineticsModel",
+    "LesionCourse",
+    "LipiodolDeposit",
+    "LipiodolTimepoint",
+    "MarginGrade",
+    "Pattern",
+    "Radiograph",
+    "VolumeRoi",
+]
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CtVolume:
+    """One CT or cone-beam CT scan.
+
+    Attributes
+    ----------
+    hu : ndarray, (Z, Y, X) float32
+        Hounsfield units, finite.
+    affine : ndarray, (4, 4) float64
+        (z, y, x, 1) indices to LPS (x, y, z, 1) millimetres.
+    kvp : float or None
+    clip_hu : float or None
+        The greatest value the storage can hold; voxels there are clipped.
+    contrast : bool
+        Whether the header names a contrast agent given into a vein.
+    """
+
+    hu: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float64]
+    source: Source
+    kvp: float | None = None
+    kernel: str | None = None
+    clip_hu: float | None = None
+    contrast: bool = False
+    frame_of_reference_uid: str | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    quality: Quality = Quality.NONE
+
+    def __post_init__(self) -> None:
+        hu = frozen_array(self.hu, "hu", ndim=3, dtype=np.float32, finite=True)
+        object.__setattr__(self, "hu", hu)
+        affine = frozen_array(self.affine, "affine", ndim=2, dtype=np.float64, shape=(4, 4), finite=True)
+        object.__setattr__(self, "affine", affine)
+        if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
+            raise ValueError("Expected an affine with a volume per voxel, found a flat one.")
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along (z, y, x)."""
+        z, y, x = (float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return z, y, x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VolumeRoi:
+    """A lesion given by the user, in its own geometry.
+
+    Attributes
+    ----------
+    mask : ndarray, (Z, Y, X) bool
+    affine : ndarray, (4, 4) float64
+        As in `CtVolume`.
+    series_instance_uid : str or None
+        The scan it was drawn on, when the file tells.
+    """
+
+    id: str
+    mask: npt.NDArray[np.bool_]
+    affine: npt.NDArray[np.float64]
+    series_instance_uid: str | None = None
+    frame_of_reference_uid: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=3, dtype=np.bool_))
+        affine = frozen_array(self.affine, "affine", ndim=2, dtype=np.float64, shape=(4, 4), finite=True)
+        object.__setattr__(self, "affine", affine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilmRoi:
+    """A region given by the user on one projection (a run or a film)."""
+
+    id: str
+    mask: npt.NDArray[np.bool_]
+    sop_instance_uid: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=2, dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Radiograph:
+    """One unsubtracted film: a spot film, a DX or a CR image; brighter means more X-rays."""
+
+    image: npt.NDArray[np.float32]
+    quantity: Quantity
+    valid: npt.NDArray[np.bool_]
+    source: Source
+    spacing: PixelSpacing | None = None
+    pose: CArmPose | None = None
+    white_level: float | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    quality: Quality = Quality.NONE
+
+    def __post_init__(self) -> None:
+        image = frozen_array(self.image, "image", ndim=2, dtype=np.float32, finite=True)
+        object.__setattr__(self, "image", image)
+        valid = frozen_array(self.valid, "valid", ndim=2, dtype=np.bool_, shape=image.shape)
+        object.__setattr__(self, "valid", valid)
+
+
+class Pattern(StrEnum):
+    """Distribution of the oil within the tumour (types I-IV, doi:10.1186/s40644-016-0090-4)."""
+
+    HOMOGENEOUS = "homogeneous"
+    DEFECTIVE = "defective"
+    INHOMOGENEOUS = "inhomogeneous"
+    FAINT = "faint"
+    NONE = "none"
+
+
+class Completeness(StrEnum):
+    """How much of the tumour holds oil (doi:10.1186/s40644-016-0090-4)."""
+
+    COMPLETE = "complete"
+    MODERATE = "moderate"
+    POOR = "poor"
+
+
+class MarginGrade(StrEnum):
+    """Technical grade on CT at one week (Miyayama, doi:10.18528/ijgii220029)."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LipiodolDeposit:
+    """The oil of one lesion in one scan, in that scan's own geometry."""
+
+    mask: npt.NDArray[np.bool_]
+    affine: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=3, dtype=np.bool_))
+        affine = frozen_array(self.affine, "affine", ndim=2, dtype=np.float64, shape=(4, 4), finite=True)
+        object.__setattr__(self, "affine", affine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LipiodolTimepoint:
+    """One lesion (or the liver) at one date; `None` is unknown, never 0.
+
+    `views` holds small aligned pictures for the report: (H, W) float32 slices through the
+    lesion with the deposit's outline mask, all dates in the reference geometry.
+    """
+
+    source: Source
+    days: float
+    retention: float | None
+    retention_interval: Interval | None
+    iodine_mg: float | None = None
+    iodine_mg_interval: Interval | None = None
+    oil_ml: float | None = None
+    relative_amount: float | None = None
+    volume_mm3: float | None = None
+    coverage: dict[str, float] | None = None
+    pattern: Pattern | None = None
+    completeness: Completeness | None = None
+    margin_grade: MarginGrade | None = None
+    clipped_voxels: int | None = None
+    deposit: LipiodolDeposit | None = None
+    views: AlignedView | None = None
+    quality: Quality = Quality.NONE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedView:
+    """One slice (or film) through a lesion, resampled into the reference scan's geometry."""
+
+    image: npt.NDArray[np.float32]
+    outline: npt.NDArray[np.bool_]
+    lesion: npt.NDArray[np.bool_]
+    window: tuple[float, float]
+    unit: str = "HU"
+
+
+class KineticsModel(StrEnum):
+    """How the half-life was obtained."""
+
+    MONO = "mono"
+    BI = "bi"
+    TWO_POINT = "two-point"
+
+
+@dataclass(frozen=True, slots=True)
+class Kinetics:
+    """Washout of one lesion: half-life in days with its 95 % interval (upper end may be infinite)."""
+
+    model: KineticsModel
+    half_life_days: float
+    half_life_interval: Interval
+    curve_days: tuple[float, ...] = ()
+    curve_retention: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionCourse:
+    """One lesion (or the liver) over time."""
+
+    id: str
+    timepoints: tuple[LipiodolTimepoint, ...]
+    kinetics: Kinetics | None
+    centroid_mm: tuple[float, float, float] | None = None
+    origin: LesionOrigin = LesionOrigin.DETECTED
+    quality: Quality = Quality.NONE

@@ -1,0 +1,61 @@
+"""What the pipeline hands to the outputs: one result a run, one a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.followups import LesionCourse
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.tumours import Shunt, Tumour
+from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
+
+__all__ = ["FollowUpResult", "Refusal", "RunResult", "TimeDensityCurve"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeDensityCurve:
+    """Mean attenuation over a region against time: (T,) float64, NaN in frames left out."""
+
+    label: str
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """Everything measured on one run."""
+
+    run: AngioRun
+    subtracted: SubtractedRun
+    maps: PerfusionMaps
+    vessels: VesselSegmentation
+    graph: VesselGraph
+    tip: CatheterTip | None
+    tumours: tuple[Tumour, ...]
+    shunts: tuple[Shunt, ...]
+    curves: tuple[TimeDensityCurve, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    quality: Quality = Quality.NONE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FollowUpResult:
+    """The course of every lesion of one patient, and of the liver beside it."""
+
+    lesions: tuple[LesionCourse, ...]
+    liver: LesionCourse | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    quality: Quality = Quality.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One input that was not analysed: its path, the reason's code, one sentence."""
+
+    path: str
+    reason: str
+    sentence: str

@@ -1,0 +1,129 @@
+"""Tumours in a run, what feeds them, and where to cannulate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.arrays import frozen_array
+
+__all__ = ["CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "Tumour"]
+
+
+class LesionOrigin(StrEnum):
+    """Whether a lesion was found or given."""
+
+    DETECTED = "detected"
+    ROI = "roi"
+
+
+@dataclass(frozen=True, slots=True)
+class CannulationTarget:
+    """A super-selective catheter position on the tree, pixels of the reference frame.
+
+    Attributes
+    ----------
+    path_length_px : float
+        Along the tree from the tip (or root).
+    bifurcations : int
+        Bifurcations to turn at on the way.
+    tortuosity : float
+        Path length over straight distance, at least 1.
+    non_target_fraction : float
+        Share of the tree downstream of the position that does not go to the tumour.
+    covers : tuple of str
+        Ids of the feeders that the position reaches.
+    """
+
+    row: float
+    col: float
+    diameter_px: float
+    path_length_px: float
+    bifurcations: int
+    tortuosity: float
+    non_target_fraction: float
+    covers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feeder:
+    """A branch that supplies a tumour.
+
+    Attributes
+    ----------
+    centreline : ndarray, (K, 2) float64
+        (row, col) from the catheter tip (or the tree's root) to the tumour.
+    branch_start : tuple of float
+        Where it leaves the vessel that also feeds something else.
+    evidence : mapping of str to float
+        The named measurements behind `probability`.
+    """
+
+    id: str
+    rank: int
+    probability: float
+    contribution: float
+    centreline: npt.NDArray[np.float64]
+    branch_start: tuple[float, float]
+    diameter_px: float
+    arrival_s: float
+    overlap_ambiguous: bool
+    target: CannulationTarget
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        line = frozen_array(self.centreline, "centreline", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
+        object.__setattr__(self, "centreline", line)
+        if not (0 <= self.probability <= 1 and 0 <= self.contribution <= 1):
+            raise ValueError(f"Expected probability and contribution of {self.id} between 0 and 1.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tumour:
+    """One tumour in a run: its blush (or the region given), its feeders, its targets."""
+
+    id: str
+    mask: npt.NDArray[np.bool_]
+    probability: float
+    origin: LesionOrigin
+    feeders: tuple[Feeder, ...] = ()
+    targets: tuple[CannulationTarget, ...] = ()
+
+    def __post_init__(self) -> None:
+        mask = frozen_array(self.mask, "mask", ndim=2, dtype=np.bool_)
+        object.__setattr__(self, "mask", mask)
+        if not mask.any():
+            raise ValueError(f"Expected tumour {self.id} to hold at least one pixel, found none.")
+
+    @property
+    def area_px(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def centroid(self) -> tuple[float, float]:
+        """Mean (row, col)."""
+        rows, cols = np.nonzero(self.mask)
+        return float(rows.mean()), float(cols.mean())
+
+
+class ShuntKind(StrEnum):
+    """Where the early drainage goes."""
+
+    ARTERIOPORTAL = "arterioportal"
+    ARTERIOVENOUS = "arteriovenous"
+
+
+@dataclass(frozen=True, slots=True)
+class Shunt:
+    """Early venous filling, pixels of the reference frame."""
+
+    kind: ShuntKind
+    probability: float
+    row: float
+    col: float
+    arrival_s: float

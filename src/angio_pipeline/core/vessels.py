@@ -1,0 +1,127 @@
+"""Segmented vessels and the directed tree they form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.arrays import frozen_array
+from angio_pipeline.core.quality import Quality
+
+__all__ = ["Branch", "CatheterTip", "VesselGraph", "VesselSegmentation"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VesselSegmentation:
+    """Which pixels are vessel.
+
+    Attributes
+    ----------
+    probability : ndarray, (H, W) float32
+        0 to 1, of artery.
+    artery : ndarray, (H, W) bool
+    vein : ndarray, (H, W) bool, or None when veins were not told from arteries.
+    """
+
+    probability: npt.NDArray[np.float32]
+    artery: npt.NDArray[np.bool_]
+    vein: npt.NDArray[np.bool_] | None = None
+    quality: Quality = Quality.NONE
+
+    def __post_init__(self) -> None:
+        probability = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32)
+        object.__setattr__(self, "probability", probability)
+        artery = frozen_array(self.artery, "artery", ndim=2, dtype=np.bool_, shape=probability.shape)
+        object.__setattr__(self, "artery", artery)
+        if self.vein is not None:
+            vein = frozen_array(self.vein, "vein", ndim=2, dtype=np.bool_, shape=probability.shape)
+            object.__setattr__(self, "vein", vein)
+
+
+@dataclass(frozen=True, slots=True)
+class CatheterTip:
+    """Where contrast leaves the catheter, in pixels of the reference frame."""
+
+    row: float
+    col: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One branch between two nodes, running with the flow.
+
+    Attributes
+    ----------
+    start, end : int
+        Indices into `VesselGraph.nodes`; flow goes from `start` to `end`.
+    centreline : ndarray, (K, 2) float64
+        (row, col) from start to end.
+    radius_px, arrival_s : ndarray, (K,) float64
+        Along the centreline; arrival NaN where it was not measured.
+    overlap_ambiguous : bool
+        The branch passes a crossing that could not be told from a bifurcation.
+    """
+
+    id: int
+    start: int
+    end: int
+    centreline: npt.NDArray[np.float64]
+    radius_px: npt.NDArray[np.float64]
+    arrival_s: npt.NDArray[np.float64]
+    overlap_ambiguous: bool = False
+
+    def __post_init__(self) -> None:
+        line = frozen_array(self.centreline, "centreline", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
+        object.__setattr__(self, "centreline", line)
+        for name in ("radius_px", "arrival_s"):
+            value = frozen_array(getattr(self, name), name, ndim=1, dtype=np.float64, shape=(len(line),))
+            object.__setattr__(self, name, value)
+
+    @property
+    def length_px(self) -> float:
+        """Length along the centreline."""
+        return float(np.linalg.norm(np.diff(self.centreline, axis=0), axis=1).sum())
+
+    @property
+    def diameter_px(self) -> float:
+        """Median diameter."""
+        return float(2 * np.median(self.radius_px)) if len(self.radius_px) else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VesselGraph:
+    """The arterial tree: nodes, branches directed with the flow, and its root.
+
+    Attributes
+    ----------
+    nodes : ndarray, (N, 2) float64
+        (row, col).
+    branches : tuple of Branch
+    root : int or None
+        Node at the catheter tip, or the assumed origin; None for an empty graph.
+    crossings : ndarray, (C, 2) float64
+        Places where two branches pass over each other.
+    """
+
+    nodes: npt.NDArray[np.float64]
+    branches: tuple[Branch, ...]
+    root: int | None
+    crossings: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    quality: Quality = Quality.NONE
+
+    def __post_init__(self) -> None:
+        nodes = frozen_array(self.nodes, "nodes", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
+        object.__setattr__(self, "nodes", nodes)
+        crossings = frozen_array(self.crossings, "crossings", ndim=2, dtype=np.float64, shape=(None, 2))
+        object.__setattr__(self, "crossings", crossings)
+        for branch in self.branches:
+            if not (0 <= branch.start < len(nodes) and 0 <= branch.end < len(nodes)):
+                raise ValueError(f"Expected branch {branch.id} to join known nodes, found {branch.start}-{branch.end}.")
+
+    @property
+    def length_px(self) -> float:
+        """Summed length of all branches."""
+        return sum(branch.length_px for branch in self.branches)
