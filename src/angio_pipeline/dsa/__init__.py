@@ -1,0 +1,18 @@
+"""Subtraction: linearise, choose the mask, correct motion, subtract."""
+
+from angio_pipeline.dsa.linear import attenuation, linearise
+from angio_pipeline.dsa.masking import MaskChoice, MaskParams, choose_mask
+from angio_pipeline.dsa.motion import MotionParams, estimate_motion
+from angio_pipeline.dsa.subtraction import SubtractParams, subtract
+
+__all__ = [
+    "MaskChoice",
+    "MaskParams",
+    "MotionParams",
+    "SubtractParams",
+    "attenuation",
+    "choose_mask",
+    "estimate_motion",
+    "linearise",
+    "subtract",
+]

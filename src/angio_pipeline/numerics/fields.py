@@ -19,7 +19,7 @@ def expand_field(lattice: npt.NDArray[np.floating], shape: tuple[int, int]) -> F
     """Return the field at every pixel, (H, W, 2) float32."""
     if lattice.shape[:2] == (1, 1):
         return np.broadcast_to(lattice.astype(np.float32), (*shape, 2)).copy()
-    return cv2.resize(lattice.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(lattice.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC))
 
 
 def sampling_grid(shape: tuple[int, int]) -> FloatArray:

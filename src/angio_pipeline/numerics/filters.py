@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["block_mean", "box_blur", "difference_noise_sd", "gaussian", "masked_gaussian", "robust_sd"]
+__all__ = [
+    "block_mean",
+    "box_blur",
+    "difference_noise_sd",
+    "gaussian",
+    "masked_gaussian",
+    "resize",
+    "robust_sd",
+    "shrink",
+]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -42,6 +51,19 @@ def block_mean(image: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.
     h, w = (n // size_px * size_px for n in image.shape)
     blocks = image[:h, :w].reshape(h // size_px, size_px, w // size_px, size_px)
     return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+def resize(image: npt.NDArray[np.floating], shape: tuple[int, ...]) -> FloatArray:
+    """Return the image in `shape` (rows, columns): area means when shrinking, cubic when growing."""
+    rows, cols = shape
+    order = cv2.INTER_AREA if rows <= image.shape[0] else cv2.INTER_CUBIC
+    out = cv2.resize(np.ascontiguousarray(image, dtype=np.float32), (cols, rows), interpolation=order)
+    return np.asarray(out, dtype=np.float32)
+
+
+def shrink(image: npt.NDArray[np.floating], factor: int) -> FloatArray:
+    """Return the image smaller by a whole factor, each pixel the mean of those it covers."""
+    return resize(image, (max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)))
 
 
 def robust_sd(values: npt.NDArray[np.floating]) -> float:

@@ -1,0 +1,170 @@
+"""Second step of the subtraction: which frames hold no contrast, and what to subtract.
+
+Strategy: contrast only ever adds attenuation, what motion leaves behind adds and removes it
+alike. So, after a coarse alignment to the first frame, the asymmetry of the difference (its
+high percentile plus its low one) follows the contrast. Frames before that curve rises are the
+mask. When it never rises the run was filled from its first frame and no frame will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import AngioRun, Background, MaskOperation, Quantity
+from angio_pipeline.dsa.motion import MotionParams, estimate_motion
+from angio_pipeline.numerics.fields import expand_field, sampling_grid, warp
+from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, resize, robust_sd, shrink
+
+__all__ = ["MaskChoice", "MaskParams", "choose_mask", "filling_curve", "looks_subtracted"]
+
+
+# On quarter-size frames; enough to keep moving edges from being taken for contrast.
+_COARSE_MOTION = MotionParams(cell_px=16, levels=(4, 2), iterations=3, high_pass_px=12, max_shift_px=12)
+
+
+class MaskParams(Params):
+    """Settings of `choose_mask`."""
+
+    onset_fraction: float = Field(0.08, gt=0, lt=0.5, description="share of the full filling at which contrast is in")
+    min_filling_in_noise: float = Field(1.5, gt=0, description="filling below this many noise SDs is no filling")
+    max_frames: int = Field(6, ge=1, description="at most this many frames are averaged")
+    honour_header: bool = Field(True, description="use AVG_SUB mask frames that the file names")
+    flat_fraction: float = Field(0.8, gt=0, le=1, description="share of flat background that tells a subtracted export")
+    flat_band: float = Field(0.05, gt=0, lt=0.5, description="half-width of 'flat', as a share of the full scale")
+
+
+@dataclass(frozen=True, slots=True)
+class MaskChoice:
+    """What to subtract.
+
+    Attributes
+    ----------
+    background : Background
+    frames : tuple of int
+        Frames to average, 0-based; empty unless `background` is MASK.
+    onset : int
+        First frame that holds contrast.
+    filling : tuple of float
+        Contrast in each frame, attenuation units, 0 for the least filled.
+    inverted : bool
+        An already subtracted export whose vessels are bright.
+    shift_px : tuple of float
+        Mask shift that the file asks for.
+    """
+
+    background: Background
+    frames: tuple[int, ...]
+    onset: int
+    filling: tuple[float, ...]
+    inverted: bool = False
+    shift_px: tuple[float, float] = (0.0, 0.0)
+    quality: Quality = Quality.NONE
+
+
+def filling_curve(frames: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return how much contrast each frame holds, (T,) attenuation units, the least filled at 0.
+
+    At quarter size, aligned to the first frame, the 0.5 and 99.5 percentiles of the difference
+    are added, after its median (exposure drift) is removed.
+    """
+    small = np.stack([shrink(f, 4) for f in frames])
+    size = (small.shape[1], small.shape[2])
+    inside = resize(valid.astype(np.float32), size) > 0
+    inside &= cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
+    if not inside.any():
+        return np.zeros(len(frames))
+    fields = estimate_motion(small, small[0], inside, params=_COARSE_MOTION)
+    grid = sampling_grid(size)
+    aligned = np.stack([warp(f, grid + expand_field(u, size)) for f, u in zip(small, fields, strict=True)])
+    difference = aligned[:, inside] - small[0][inside]
+    difference -= np.median(difference, axis=1, keepdims=True)
+    low, high = np.percentile(difference, [0.5, 99.5], axis=1)
+    curve = low + high
+    return np.asarray(curve - curve.min(), dtype=np.float64)
+
+
+def looks_subtracted(run: AngioRun, params: MaskParams) -> bool:
+    """Return whether the background is flat mid-grey, as only subtraction leaves it.
+
+    Anatomy spreads the large-scale grey levels widely; after subtraction most 16-pixel blocks
+    lie within a narrow band around one level that is neither black nor white.
+    """
+    if run.already_subtracted:
+        return True
+    if run.quantity not in (Quantity.STORED, Quantity.LOG_INTENSITY) or not run.valid.any():
+        return False
+    white = run.white_level or max(float(run.frames.max()), 1.0)
+    size = max(4, min(16, min(run.shape[1:]) // 8))
+    means = block_mean(run.frames[0], size)[block_mean(run.valid.astype(np.float32), size) == 1] / white
+    if means.size < 16:
+        return False
+    level = float(np.median(means))
+    flat = np.abs(means - level) < params.flat_band
+    return bool(flat.mean() >= params.flat_fraction and 0.15 < level < 0.85)
+
+
+def choose_mask(original: AngioRun, run: AngioRun, *, params: MaskParams) -> MaskChoice:
+    """Return what to subtract from `run`, the linearised form of `original`."""
+    filling = filling_curve(run.frames, run.valid)
+    onset = _onset(run, filling, params)
+    shift = run.mask_hint.sub_pixel_shift_px if run.mask_hint else (0.0, 0.0)
+    if looks_subtracted(original, params):
+        inverted = _vessels_bright(run)
+        quality = Quality.ALREADY_SUBTRACTED | (Quality.PHOTOMETRIC_ASSUMED if inverted else Quality.NONE)
+        if onset is None:
+            quality |= Quality.FILLED_FROM_FIRST_FRAME
+        return MaskChoice(
+            Background.ALREADY_SUBTRACTED, (), onset or 0, tuple(filling), inverted=inverted, quality=quality
+        )
+    if onset is None:
+        quality = Quality.NO_MASK_FRAME | Quality.SPATIAL_BACKGROUND | Quality.FILLED_FROM_FIRST_FRAME
+        return MaskChoice(Background.SPATIAL, (), 0, tuple(filling), quality=quality)
+    asked = _frames_from_header(run, params)
+    if asked:
+        return MaskChoice(Background.MASK, asked, max(onset, max(asked) + 1), tuple(filling), shift_px=shift)
+    if onset == 0:
+        quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
+        return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
+    frames = tuple(range(max(0, onset - params.max_frames), onset))
+    return MaskChoice(Background.MASK, frames, onset, tuple(filling), shift_px=shift)
+
+
+def _onset(run: AngioRun, filling: npt.NDArray[np.float64], params: MaskParams) -> int | None:
+    """Return the first frame with contrast, 0 when the first holds some, None when none comes or goes."""
+    quarter = shrink(run.frames[0], 4)
+    noise = max(difference_noise_sd(quarter), 1e-6)
+    peak = int(np.argmax(filling))
+    # The first frame's filling is its excess over the least filled frame before the peak or after it.
+    if len(filling) < 2 or filling[peak] < params.min_filling_in_noise * noise:
+        return None
+    before = filling[: peak + 1]
+    start = float(before.min())
+    level = start + params.onset_fraction * (filling[peak] - start)
+    onset = int(np.argmax(before > level)) if (before > level).any() else peak
+    # Contrast that is already there when the run starts shows as a later fall below the start.
+    if start > params.onset_fraction * 2 * filling[peak]:
+        return 0
+    return onset
+
+
+def _frames_from_header(run: AngioRun, params: MaskParams) -> tuple[int, ...]:
+    hint = run.mask_hint
+    if not params.honour_header or hint is None or hint.operation is not MaskOperation.AVG_SUB:
+        # TID and REV_TID difference neighbouring frames for display; they name no frame free of contrast.
+        return ()
+    return tuple(f for f in hint.mask_frames if 0 <= f < run.shape[0])
+
+
+def _vessels_bright(run: AngioRun) -> bool:
+    """Return whether the strong deviations of a subtracted export are bright, so attenuation is negative."""
+    image = gaussian(run.frames.mean(axis=0), 1.5)
+    deviation = image[run.valid] - np.median(image[run.valid])
+    threshold = 4 * max(robust_sd(deviation), 1e-6)
+    return int((deviation < -threshold).sum()) > 2 * int((deviation > threshold).sum())
