@@ -1,0 +1,26 @@
+"""Results to files: documents, masks, pictures, pages and tables; each appears whole or not at all.
+
+Importing this package costs little: drawing, volume and table libraries are loaded by the
+functions that need them.
+"""
+
+from angio_pipeline.outputs.files import write_record
+from angio_pipeline.outputs.follow_ups import write_follow_up
+from angio_pipeline.outputs.report import write_report
+from angio_pipeline.outputs.runs import write_run
+from angio_pipeline.outputs.schemas import LipiodolDocument, RunDocument, json_schema
+from angio_pipeline.outputs.tables import write_refused, write_tables
+from angio_pipeline.outputs.worklist import write_index
+
+__all__ = [
+    "LipiodolDocument",
+    "RunDocument",
+    "json_schema",
+    "write_follow_up",
+    "write_index",
+    "write_record",
+    "write_refused",
+    "write_report",
+    "write_run",
+    "write_tables",
+]

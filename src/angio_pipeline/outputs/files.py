@@ -1,0 +1,64 @@
+"""Writing a file so that a reader sees the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+__all__ = ["replacing", "write_bytes", "write_json", "write_record", "write_text"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name in the folder of `path`; renamed to it when the block ends well.
+
+    When the block raises, the temporary file is removed and `path` stays as it was. The temporary
+    name ends like `path`, so that writers which look at the suffix choose the same format.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 - the one call whose name says that it is atomic
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: BaseModel | Mapping[str, object]) -> None:
+    """Write a document as JSON.
+
+    Raises
+    ------
+    ValueError
+        When a number is NaN or infinite: the contract has `null` for the unknown.
+    """
+    plain = content.model_dump(mode="json") if isinstance(content, BaseModel) else dict(content)
+    write_text(path, json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_record(directory: Path, record: Mapping[str, object]) -> None:
+    """Write `record.json` into `directory`; its presence says that everything else is there.
+
+    Raises
+    ------
+    ValueError
+        When a number is NaN or infinite.
+    """
+    write_json(directory / "record.json", record)

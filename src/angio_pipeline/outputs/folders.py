@@ -1,0 +1,118 @@
+"""Reading results back from their files: what the report, the worklist and the tables are built from.
+
+A reader never fails on one bad file: what cannot be read becomes a sentence.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from angio_pipeline.outputs.schemas import CurvesDocument, LipiodolDocument, RunDocument
+
+__all__ = ["RunFolder", "SubjectFolder", "read_refused", "read_subject", "read_subjects"]
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run as its files tell it; `document` is None when the analysis failed or cannot be read."""
+
+    path: Path
+    date: str
+    series: str
+    document: RunDocument | None
+    curves: CurvesDocument | None
+    record: dict[str, Any]
+    problem: str | None
+
+    @property
+    def name(self) -> str:
+        """Folder below the subject's."""
+        return f"{self.date}/{self.series}"
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectFolder:
+    """One subject as its files tell it."""
+
+    path: Path
+    subject: str
+    runs: tuple[RunFolder, ...]
+    follow_up: LipiodolDocument | None
+    problem: str | None
+
+
+def read_subjects(out: Path) -> list[SubjectFolder]:
+    """Return every subject below `out`, by pseudonym."""
+    folder = out / "subjects"
+    if not folder.is_dir():
+        return []
+    return [read_subject(path) for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def read_subject(subject_dir: Path) -> SubjectFolder:
+    """Return one subject's runs, oldest first, and its follow-up."""
+    series = [path for path in sorted(subject_dir.glob("*/*")) if path.is_dir()]
+    runs = [_read_run(path) for path in series if _holds_run(path)]
+    follow_up, problem = _read(subject_dir / "lipiodol.json", LipiodolDocument)
+    return SubjectFolder(subject_dir, subject_dir.name, tuple(runs), follow_up, problem)
+
+
+def _holds_run(path: Path) -> bool:
+    if (path / "analysis.json").exists():
+        return True
+    return bool(_failure(_read_plain(path / "record.json")))
+
+
+def _read_run(path: Path) -> RunFolder:
+    record = _read_plain(path / "record.json")
+    document, problem = _read(path / "analysis.json", RunDocument)
+    curves, _ = _read(path / "curves.json", CurvesDocument)
+    return RunFolder(
+        path=path,
+        date=path.parent.name,
+        series=path.name,
+        document=document,
+        curves=curves,
+        record=record,
+        problem=problem or _failure(record),
+    )
+
+
+def _failure(record: dict[str, Any]) -> str | None:
+    """The sentence of a record that says the run failed."""
+    sentence = record.get("sentence") or record.get("error")
+    return str(sentence) if sentence else None
+
+
+def _read(path: Path, kind: type[Document]) -> tuple[Document | None, str | None]:
+    if not path.is_file():
+        return None, None
+    try:
+        return kind.model_validate_json(path.read_bytes()), None
+    except (OSError, ValidationError):
+        return None, f"{path.name} is there but does not follow the schema: analyse this input again."
+
+
+def _read_plain(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_refused(out: Path) -> list[dict[str, str]]:
+    """Return the rows of `refused.csv`: path, reason, sentence."""
+    path = out / "refused.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream)]

@@ -1,0 +1,89 @@
+"""A patient's follow-up to its folder: document, deposit masks, aligned slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from angio_pipeline.core.followups import LesionCourse, LipiodolDeposit, LipiodolTimepoint
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.results import FollowUpResult
+from angio_pipeline.outputs.documents import follow_up_document
+from angio_pipeline.outputs.files import replacing, write_json
+from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
+from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
+
+__all__ = ["write_follow_up"]
+
+
+def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
+    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz` and `slice-<id>.png`.
+
+    Parameters
+    ----------
+    result : FollowUpResult
+    subject_dir : Path
+        The folder of the patient; nothing is written outside it.
+    folder_of : callable
+        Takes the source of a scan to its folder below `subject_dir`, `<YYYYMMDD>/<series>`.
+
+    Raises
+    ------
+    ValueError
+        When `folder_of` names a folder outside `subject_dir`.
+    OSError
+        When the folder cannot be written.
+    """
+    document = follow_up_document(result, folder_of)
+    for course, described in _courses(result, document):
+        window = _shared_windows(course)
+        for point, names in zip(course.timepoints, described.timepoints, strict=True):
+            _write_timepoint(point, names, subject_dir, window)
+    write_json(subject_dir / "lipiodol.json", document)
+
+
+def _courses(result: FollowUpResult, document: LipiodolDocument) -> Iterator[tuple[LesionCourse, LiverDocument]]:
+    yield from zip(result.lesions, document.lesions, strict=True)
+    if result.liver is not None and document.liver is not None:
+        yield result.liver, document.liver
+
+
+def _shared_windows(course: LesionCourse) -> dict[str, Window]:
+    """One window for each unit, so that brightness can be compared between dates."""
+    windows: dict[str, Window] = {}
+    for point in course.timepoints:
+        if point.views is not None:
+            windows.setdefault(point.views.unit, point.views.window)
+    return windows
+
+
+def _write_timepoint(
+    point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
+) -> None:
+    if point.deposit is not None and names.deposit_mask is not None:
+        _write_deposit(_below(subject_dir, names.deposit_mask), point.deposit)
+    if point.views is not None and names.view is not None:
+        write_png(_below(subject_dir, names.view), slice_picture(point.views, windows[point.views.unit]))
+
+
+def _below(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"Expected a file below the subject's folder, found {name}; check folder_of.")
+    return path
+
+
+def _write_deposit(path: Path, deposit: LipiodolDeposit) -> None:
+    """Write the mask as NIfTI in its scan's geometry (the LPS affine becomes RAS in the file)."""
+    import SimpleITK as sitk
+
+    columns = deposit.affine[:3, 2::-1]  # SimpleITK counts (x, y, z)
+    spacing = np.linalg.norm(columns, axis=0)
+    image = sitk.GetImageFromArray(deposit.mask.astype(np.uint8))
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetDirection([float(v) for v in (columns / spacing).ravel()])
+    image.SetOrigin([float(v) for v in deposit.affine[:3, 3]])
+    with replacing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), True)

@@ -1,0 +1,79 @@
+"""One run's result to its folder: document, masks, maps, curves and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.results import RunResult
+from angio_pipeline.outputs.documents import (
+    curves_document,
+    graph_document,
+    run_document,
+    run_quality,
+    tumour_mask_name,
+)
+from angio_pipeline.outputs.files import replacing, write_json
+from angio_pipeline.outputs.overlay import overlay_picture
+from angio_pipeline.outputs.pictures import Pixels, grey_vessels, resized, vessel_window, write_mask, write_png
+
+__all__ = ["write_run"]
+
+_FLICKER_PX = 768
+_THUMBNAIL_PX = 240
+
+
+def write_run(result: RunResult, directory: Path) -> None:
+    """Write everything of one run below `directory`, except the record that says it is complete.
+
+    Files: `analysis.json`, `graph.json`, `curves.json`, `artery.png`, `vein.png` when veins were told
+    from arteries, `tumour-<id>.png`, `maps.npz`, `overlay.png`, `thumbnail.png`, and `before.png` and
+    `after.png` when motion correction had something to compare.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_masks(result, directory)
+    _write_maps(result, directory / "maps.npz")
+    _write_pictures(result, directory)
+    write_json(directory / "graph.json", graph_document(result))
+    write_json(directory / "curves.json", curves_document(result))
+    write_json(directory / "analysis.json", run_document(result))
+
+
+def _write_masks(result: RunResult, directory: Path) -> None:
+    write_mask(directory / "artery.png", result.vessels.artery)
+    if result.vessels.vein is not None:
+        write_mask(directory / "vein.png", result.vessels.vein)
+    for tumour in result.tumours:
+        write_mask(directory / tumour_mask_name(tumour.id), tumour.mask)
+
+
+def _write_maps(result: RunResult, path: Path) -> None:
+    """Maps as (H, W) float32; those that hold a unit of time are NaN when the file gave no times."""
+    maps = {"peak": result.maps.peak}
+    for name in ("arrival_s", "time_to_peak_s", "auc", "wash_in"):
+        values = getattr(result.maps, name)
+        unknown = Quality.TIMES_UNKNOWN in run_quality(result)
+        maps[name] = np.full_like(values, np.nan) if unknown else values
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **maps)
+
+
+def _write_pictures(result: RunResult, directory: Path) -> None:
+    picture = overlay_picture(result)
+    write_png(directory / "overlay.png", picture)
+    subtracted = result.subtracted
+    live = subtracted.frames[subtracted.reference_frame]
+    window = vessel_window(live, subtracted.valid)
+    after = grey_vessels(live, subtracted.valid, window)
+    write_png(directory / "thumbnail.png", resized(after, _THUMBNAIL_PX))
+    if np.isfinite(subtracted.residual_before):
+        before = grey_vessels(subtracted.uncorrected, subtracted.valid, window)
+        write_png(directory / "before.png", resized(before, _FLICKER_PX))
+        write_png(directory / "after.png", resized(after, _FLICKER_PX))

@@ -1,0 +1,372 @@
+"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json` and `curves.json` hold.
+
+The field names and their meaning are a contract with every reader of the results. A field may be
+added at any time; a change of meaning changes the version in `schema`. Unknown is `null`, never 0,
+and never NaN. Points are `[row, col]` in pixels of the stored frame, 0-based.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
+from angio_pipeline.core.geometry import SpacingPlane
+from angio_pipeline.core.tumours import LesionOrigin, ShuntKind
+
+__all__ = [
+    "CatheterTipDocument",
+    "CurveDocument",
+    "CurvesDocument",
+    "FeederDocument",
+    "GraphBranch",
+    "GraphDocument",
+    "GraphNode",
+    "ImageDocument",
+    "KineticsDocument",
+    "LesionDocument",
+    "LipiodolDocument",
+    "LiverDocument",
+    "OperationDocument",
+    "PhasesDocument",
+    "RunDocument",
+    "ShuntDocument",
+    "SoftwareDocument",
+    "SourceDocument",
+    "SubtractionDocument",
+    "TargetDocument",
+    "TimepointDocument",
+    "TumourDocument",
+    "TumourTargetDocument",
+    "VesselsDocument",
+    "json_schema",
+]
+
+Point = tuple[float, float]
+Interval = tuple[float | None, float | None]
+FrameRange = tuple[int, int]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Document(BaseModel):
+    """Finite numbers only; keys of a newer version are read past."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True)
+
+
+class SoftwareDocument(_Document):
+    """What wrote the file."""
+
+    name: str
+    version: str
+
+
+class OperationDocument(_Document):
+    """One step that was carried out, with its real arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class SourceDocument(_Document):
+    """The input, by identifiers only."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str = ""
+    file: str
+    subject: str = ""
+    date: str = "undated"
+    modality: str = ""
+    description: str = ""
+
+
+class ImageDocument(_Document):
+    """The frames. `spacing_mm` is given only where it holds in the patient."""
+
+    rows: int
+    columns: int
+    frames: int
+    times_s: list[float | None]
+    spacing_mm: tuple[float, float] | None
+    spacing_plane: SpacingPlane
+    pose_deg: tuple[float, float] | None
+    calibration: str | None = Field(default=None, description="How the spacing in the patient is known.")
+    detector_spacing_mm: tuple[float, float] | None = Field(
+        default=None, description="Spacing at the detector; not a scale for anything in the patient."
+    )
+    frame_interval_s: float | None = Field(default=None, description="Median; finer differences are interpolated.")
+    quantity: str = ""
+
+
+class SubtractionDocument(_Document):
+    """How the background was taken away, and how well the frames were aligned."""
+
+    already_subtracted: bool
+    mask_frames: list[int]
+    reference_frame: int
+    motion_px: list[tuple[float | None, float | None]]
+    residual_before: float | None
+    residual_after: float | None
+    background: str = ""
+    noise_sd: float | None = None
+    usable_frames: list[bool] = []
+
+
+class PhasesDocument(_Document):
+    """First and last frame of each phase, both included, 0-based."""
+
+    pre_contrast: FrameRange | None = None
+    arterial: FrameRange
+    parenchymal: FrameRange | None
+    venous: FrameRange | None
+
+
+class CatheterTipDocument(_Document):
+    """Where contrast leaves the catheter."""
+
+    row: float
+    col: float
+    probability: Fraction
+
+
+class VesselsDocument(_Document):
+    """The arterial tree; masks and graph are files beside this one."""
+
+    artery_mask: str
+    vein_mask: str | None
+    graph: str
+    branches: int
+    length_mm: float | None
+    length_px: float
+
+
+class TargetDocument(_Document):
+    """A super-selective catheter position for one feeder."""
+
+    row: float
+    col: float
+    diameter_mm: float | None
+    path_length_mm: float | None
+    bifurcations: int
+    tortuosity: float | None
+    non_target_fraction: float | None
+    diameter_px: float | None = None
+    path_length_px: float | None = None
+
+
+class TumourTargetDocument(TargetDocument):
+    """One position of the smallest set that covers all of a tumour's feeders."""
+
+    covers: list[str]
+
+
+class FeederDocument(_Document):
+    """A branch that supplies the tumour."""
+
+    id: str
+    rank: int
+    probability: Fraction
+    contribution: Fraction
+    centreline: list[Point]
+    branch_start: Point
+    diameter_mm: float | None
+    diameter_px: float | None
+    arrival_s: float | None
+    overlap_ambiguous: bool
+    target: TargetDocument
+    evidence: dict[str, float | None] = {}
+
+
+class TumourDocument(_Document):
+    """One tumour, its feeders and its targets."""
+
+    id: str
+    centroid: Point
+    area_mm2: float | None
+    area_px: int
+    mask: str
+    probability: Fraction
+    origin: LesionOrigin
+    feeders: list[FeederDocument]
+    targets: list[TumourTargetDocument]
+
+
+class ShuntDocument(_Document):
+    """Early venous filling."""
+
+    kind: ShuntKind
+    probability: Fraction
+    row: float
+    col: float
+    arrival_s: float | None
+
+
+class RunDocument(_Document):
+    """`analysis.json`: everything measured on one run."""
+
+    schema_: Literal["angio-pipeline/run/1"] = Field(default="angio-pipeline/run/1", alias="schema")
+    source: SourceDocument
+    image: ImageDocument
+    subtraction: SubtractionDocument
+    phases: PhasesDocument
+    catheter_tip: CatheterTipDocument | None
+    vessels: VesselsDocument
+    tumours: list[TumourDocument]
+    shunts: list[ShuntDocument]
+    quality: list[str]
+    quality_sentences: list[str] = []
+    settings: dict[str, Any] = {}
+    provenance: list[OperationDocument] = []
+    software: SoftwareDocument | None = None
+
+
+class GraphNode(_Document):
+    """An end or a division of the tree."""
+
+    id: int
+    row: float
+    col: float
+
+
+class GraphBranch(_Document):
+    """One branch; its points run with the flow, from `start` to `end`."""
+
+    id: int
+    start: int
+    end: int
+    centreline: list[Point]
+    radius_px: list[float | None]
+    arrival_s: list[float | None]
+    length_px: float
+    diameter_px: float | None
+    overlap_ambiguous: bool
+
+
+class GraphDocument(_Document):
+    """`graph.json`: the directed arterial tree."""
+
+    schema_: Literal["angio-pipeline/graph/1"] = Field(default="angio-pipeline/graph/1", alias="schema")
+    root: int | None
+    flow_from: Literal["arrival", "shape"]
+    nodes: list[GraphNode]
+    branches: list[GraphBranch]
+    crossings: list[Point]
+
+
+class CurveDocument(_Document):
+    """Mean attenuation over one region, a value a frame."""
+
+    label: str
+    values: list[float | None]
+
+
+class CurvesDocument(_Document):
+    """`curves.json`: time-density curves."""
+
+    schema_: Literal["angio-pipeline/curves/1"] = Field(default="angio-pipeline/curves/1", alias="schema")
+    times_s: list[float | None]
+    unit: str
+    curves: list[CurveDocument]
+
+
+class TimepointDocument(_Document):
+    """One lesion (or the liver) at one date."""
+
+    date: str
+    days: float | None
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    deposit_mask: str | None
+    iodine_mg: float | None
+    iodine_mg_interval: Interval | None
+    oil_ml: float | None
+    relative_amount: float | None
+    volume_mm3: float | None
+    coverage: dict[str, float | None] | None
+    retention: float | None
+    retention_interval: Interval | None
+    pattern: Pattern | None
+    completeness: Completeness | None
+    margin_grade: MarginGrade | None
+    clipped_voxels: int | None
+    quality: list[str]
+    quality_sentences: list[str] = []
+    sop_instance_uid: str = ""
+    file: str = ""
+    view: str | None = Field(default=None, description="Aligned slice through the lesion, a picture.")
+    view_window: tuple[float, float] | None = None
+    view_unit: str | None = None
+
+
+class KineticsDocument(_Document):
+    """Washout. A `null` end of the interval is unbounded."""
+
+    model: KineticsModel
+    half_life_days: float | None
+    half_life_interval: Interval
+    curve_days: list[float] = []
+    curve_retention: list[float | None] = []
+
+
+class LiverDocument(_Document):
+    """The liver beside the lesions."""
+
+    timepoints: list[TimepointDocument]
+    kinetics: KineticsDocument | None
+    quality: list[str] = []
+    quality_sentences: list[str] = []
+
+
+class LesionDocument(LiverDocument):
+    """One lesion over time."""
+
+    id: str
+    centroid_mm: tuple[float, float, float] | None
+    origin: LesionOrigin = LesionOrigin.DETECTED
+
+
+class LipiodolDocument(_Document):
+    """`lipiodol.json`: the oil that stayed, for every lesion of one patient."""
+
+    schema_: Literal["angio-pipeline/lipiodol/1"] = Field(default="angio-pipeline/lipiodol/1", alias="schema")
+    lesions: list[LesionDocument]
+    liver: LiverDocument | None
+    quality: list[str] = []
+    quality_sentences: list[str] = []
+    settings: dict[str, Any] = {}
+    software: SoftwareDocument | None = None
+
+
+_DOCUMENTS: dict[str, type[_Document]] = {
+    "run": RunDocument,
+    "lipiodol": LipiodolDocument,
+    "graph": GraphDocument,
+    "curves": CurvesDocument,
+}
+
+_AnyDocument = Annotated[
+    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument, Field(discriminator="schema_")
+]
+
+
+def json_schema(document: str | None = None) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of one kind of document, or of them all.
+
+    Parameters
+    ----------
+    document : {"run", "lipiodol", "graph", "curves"}, optional
+        Without it the schema accepts each of them, told apart by their `schema` key.
+
+    Raises
+    ------
+    ValueError
+        When there is no such document.
+    """
+    if document is not None and document not in _DOCUMENTS:
+        raise ValueError(f"Expected one of {', '.join(_DOCUMENTS)}, found {document}.")
+    adapter: TypeAdapter[Any] = TypeAdapter(_AnyDocument if document is None else _DOCUMENTS[document])
+    schema = adapter.json_schema(mode="serialization", by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "angio-pipeline", **schema}
