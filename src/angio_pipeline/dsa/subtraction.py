@@ -43,6 +43,7 @@ class _Aligned:
     """Intermediate: subtracted frames in the geometry of the reference frame."""
 
     frames: FloatArray
+    valid: BoolArray
     motion_px: npt.NDArray[np.float64]
     residual_before: float
     residual_after: float
@@ -71,13 +72,13 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         raise ValueError("Expected at least 2 frames to subtract, found 1.")
     reference = int(np.argmax(choice.filling))
     aligned = _align(run, choice, reference, params)
-    usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, run.valid))
+    usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, aligned.valid))
     for frame in aligned.frames:
-        frame[~run.valid] = 0
+        frame[~aligned.valid] = 0
     return SubtractedRun(
         frames=aligned.frames,
         times_s=run.times_s,
-        valid=run.valid,
+        valid=aligned.valid,
         usable=usable,
         background=choice.background,
         mask_frames=choice.frames,
@@ -116,7 +117,7 @@ def _as_it_is(run: AngioRun, choice: MaskChoice, reference: int) -> _Aligned:
     level = np.median(run.frames[:, run.valid], axis=1).astype(np.float32) if run.valid.any() else np.float32(0)
     sign = np.float32(-1 if choice.inverted else 1)
     frames = sign * (run.frames - np.reshape(level, (-1, 1, 1)))
-    return _unmoved(frames, reference)
+    return _unmoved(frames, run.valid, reference)
 
 
 def _minus_surroundings(run: AngioRun, reference: int, params: SubtractParams) -> _Aligned:
@@ -125,7 +126,7 @@ def _minus_surroundings(run: AngioRun, reference: int, params: SubtractParams) -
     frames = np.empty_like(run.frames)
     for t, frame in enumerate(run.frames):
         frames[t] = frame - _surroundings(frame, run.valid, sigma)
-    return _unmoved(frames, reference)
+    return _unmoved(frames, run.valid, reference)
 
 
 def _surroundings(frame: FloatArray, valid: BoolArray, scale_px: float) -> FloatArray:
@@ -140,10 +141,16 @@ def _surroundings(frame: FloatArray, valid: BoolArray, scale_px: float) -> Float
     return resize(smooth, frame.shape)
 
 
-def _unmoved(frames: FloatArray, reference: int) -> _Aligned:
+def _unmoved(frames: FloatArray, valid: BoolArray, reference: int) -> _Aligned:
     n = len(frames)
     return _Aligned(
-        frames, np.full((n, 2), np.nan), np.nan, np.nan, np.full(n, np.nan), np.array(frames[reference], copy=True)
+        frames,
+        valid,
+        np.full((n, 2), np.nan),
+        np.nan,
+        np.nan,
+        np.full(n, np.nan),
+        np.array(frames[reference], copy=True),
     )
 
 
@@ -162,7 +169,7 @@ def _mean_mask(run: AngioRun, frames: tuple[int, ...], params: SubtractParams) -
             total += warp(frame, grid + expand_field(field, shape))
     else:
         total += chosen.sum(axis=0)
-    return total / np.float32(len(frames))
+    return np.asarray(total / len(frames), dtype=np.float32)
 
 
 def _shifted(mask: FloatArray, shift_px: tuple[float, float]) -> FloatArray:
@@ -181,23 +188,35 @@ def _minus_mask(
     back = invert_field(fields[reference], shape)
     frames = np.empty_like(run.frames)
     grid = sampling_grid(shape)
-    mask_here = warp(mask, grid + expand_field(back, shape))
+    mask_at = grid + expand_field(back, shape)
+    mask_here = warp(mask, mask_at)
+    valid = run.valid & _seen(mask_at, run.valid)
     for t, frame in enumerate(run.frames):
         at = grid + expand_field(back + compose_at(fields[t], back, shape), shape)
         np.subtract(warp(frame, at), mask_here, out=frames[t])
+        valid &= _seen(at, run.valid)
     if params.correct_exposure:
-        _remove_exposure_drift(frames, run.valid, choice)
-    vessel_free = _vessel_free(frames, run.valid)
+        _remove_exposure_drift(frames, valid, choice)
+    vessel_free = _vessel_free(frames, valid)
     after = _residuals(frames, vessel_free)
     before = _residuals(run.frames - mask, vessel_free)
     return _Aligned(
         frames,
-        _mean_motion(fields, frames, run.valid),
+        valid,
+        _mean_motion(fields, frames, valid),
         _rms(before, choice),
         _rms(after, choice),
         after,
         run.frames[reference] - mask,
     )
+
+
+def _seen(at: FloatArray, valid: BoolArray) -> BoolArray:
+    """Return where the sampled positions lie inside the valid part of the frame."""
+    inside = cv2.remap(
+        valid.astype(np.uint8), at[..., 1], at[..., 0], cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+    )
+    return np.asarray(inside, dtype=np.bool_)
 
 
 def _motion(run: AngioRun, mask: FloatArray, choice: MaskChoice, params: SubtractParams) -> FloatArray:

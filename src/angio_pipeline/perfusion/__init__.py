@@ -1,0 +1,6 @@
+"""Perfusion: arrival, time to peak, peak, area, wash-in; phases."""
+
+from angio_pipeline.perfusion.maps import PerfusionParams, measure
+from angio_pipeline.perfusion.phases import PhaseParams, find_phases
+
+__all__ = ["PerfusionParams", "PhaseParams", "find_phases", "measure"]

@@ -1,0 +1,72 @@
+"""Maps of the passage of contrast: arrival, time to peak, peak, area, wash-in.
+
+Times between frames come from linear interpolation of the rise (arrival) and a parabola (peak);
+differences finer than `frame_interval_s` are interpolated, and the map carries that interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import PerfusionMaps, Phases, SubtractedRun
+from angio_pipeline.numerics.curves import first_crossing, parabolic_peak, steepest_rise, trapezoid
+from angio_pipeline.numerics.filters import gaussian
+from angio_pipeline.perfusion.phases import PhaseParams, find_phases
+
+__all__ = ["PerfusionParams", "measure"]
+
+
+class PerfusionParams(Params):
+    """Settings of `measure`."""
+
+    phases: PhaseParams = PhaseParams()
+    smoothing_px: float = Field(1.0, ge=0, le=10, description="Gaussian applied to each frame, for a 512-pixel frame")
+    arrival_fraction: float = Field(0.5, gt=0, lt=1, description="share of the peak that counts as arrived")
+    min_peak_in_noise: float = Field(4.0, gt=0, description="times are undefined below this many noise SDs")
+
+
+def measure(sub: SubtractedRun, *, params: PerfusionParams) -> PerfusionMaps:
+    """Return the maps of one subtracted run; excluded frames take no part.
+
+    Times are NaN where the peak does not stand out of the noise, and outside the valid area
+    every map is NaN. Arrival is when the curve last rises through `arrival_fraction` of its
+    peak before it peaks (leading edge).
+    """
+    sigma = params.smoothing_px * max(sub.frames.shape[1:]) / 512
+    stack = np.stack([gaussian(f, sigma) for f, ok in zip(sub.frames, sub.usable, strict=True) if ok])
+    times = sub.times_s[sub.usable]
+    peak = stack.max(axis=0)
+    clear = sub.valid & (peak >= params.min_peak_in_noise * _smoothed_noise(sub.noise_sd, sigma))
+    phases = find_phases(sub, params.phases)
+    return PerfusionMaps(
+        arrival_s=_where(clear, first_crossing(stack, times, np.float32(params.arrival_fraction) * peak)),
+        time_to_peak_s=_where(clear, parabolic_peak(stack, times)),
+        peak=_where(sub.valid, peak),
+        auc=_where(sub.valid, trapezoid(stack, times)),
+        wash_in=_where(sub.valid, steepest_rise(stack, times)),
+        phases=phases,
+        frame_interval_s=float(np.median(np.diff(times))),
+        quality=_quality(sub, phases),
+    )
+
+
+def _where(defined: npt.NDArray[np.bool_], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.where(defined, values, np.float32(np.nan))
+
+
+def _smoothed_noise(noise_sd: float, sigma_px: float) -> float:
+    """Return what a Gaussian leaves of white noise: 1 / (2 sigma sqrt(pi)), at most all of it."""
+    return noise_sd * min(1.0, 1.0 / (2.0 * sigma_px * np.sqrt(np.pi))) if sigma_px > 0 else noise_sd
+
+
+def _quality(sub: SubtractedRun, phases: Phases) -> Quality:
+    quality = Quality.NONE
+    if float(np.median(np.diff(sub.times_s))) > 0.5:
+        quality |= Quality.LOW_TIME_RESOLUTION
+    if phases.parenchymal is None:
+        quality |= Quality.NO_WASHOUT_SEEN
+    return quality
