@@ -121,6 +121,28 @@ class VesselGraph:
             if not (0 <= branch.start < len(nodes) and 0 <= branch.end < len(nodes)):
                 raise ValueError(f"Expected branch {branch.id} to join known nodes, found {branch.start}-{branch.end}.")
 
+    def parents(self) -> tuple[int | None, ...]:
+        """Return for each branch the index of the branch that flows into it, None at a root."""
+        ending_at = {branch.end: k for k, branch in enumerate(self.branches)}
+        return tuple(ending_at.get(branch.start) for branch in self.branches)
+
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """Return for each branch the indices of the branches that it flows into."""
+        out: list[list[int]] = [[] for _ in self.branches]
+        for k, parent in enumerate(self.parents()):
+            if parent is not None and parent != k:
+                out[parent].append(k)
+        return tuple(tuple(c) for c in out)
+
+    def path_to(self, index: int) -> list[int]:
+        """Return the branch indices from the root of its piece down to branch `index`."""
+        parents = self.parents()
+        path, here = [index], parents[index]
+        while here is not None and here not in path:
+            path.append(here)
+            here = parents[here]
+        return path[::-1]
+
     @property
     def length_px(self) -> float:
         """Summed length of all branches."""

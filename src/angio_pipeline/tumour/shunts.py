@@ -1,0 +1,136 @@
+"""Shunts: veins that fill before the liver's own parenchyma could have filled them.
+
+Strategy: ridges that are no artery are looked for while arteries fill; one that is wide, long
+and fills before the liver tissue around it has reached half of its own peak drains something
+else. Judged against the liver's own arrival, never against a fixed time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+from skimage.filters import apply_hysteresis_threshold
+from skimage.measure import label, regionprops
+from skimage.morphology import skeletonize
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.tumours import Shunt, ShuntKind, Tumour
+from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
+from angio_pipeline.numerics.curves import first_crossing
+from angio_pipeline.numerics.ridges import bright_ridges
+
+__all__ = ["ShuntParams", "find_shunts"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class ShuntParams(Params):
+    """Settings of `find_shunts`; lengths are for a 512-pixel frame and grow with it."""
+
+    sigmas_px: tuple[float, ...] = (4.0, 6.0, 8.0)
+    seed_in_noise: float = Field(20.0, gt=0)
+    follow_in_noise: float = Field(10.0, gt=0)
+    min_length_px: float = Field(50.0, gt=0)
+    lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
+    min_probability: float = Field(0.3, ge=0, le=1)
+
+
+def find_shunts(
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    vessels: VesselSegmentation,
+    graph: VesselGraph,
+    tumours: tuple[Tumour, ...],
+    *,
+    tip: CatheterTip | None,
+    params: ShuntParams,
+) -> tuple[tuple[Shunt, ...], Quality]:
+    """Return early venous fillings; flagged as not assessed where the run has no mask or no tissue phase."""
+    if sub.background in (Background.SPATIAL, Background.TEMPORAL) or maps.phases.parenchymal is None:
+        return (), Quality.SHUNT_NOT_ASSESSED
+    liver_arrival = _liver_arrival(sub, vessels, tumours)
+    if not np.isfinite(liver_arrival):
+        return (), Quality.SHUNT_NOT_ASSESSED
+    found = []
+    for region in _wide_ridges(sub, maps, vessels, tumours, params):
+        arrival = _mean_arrival(sub, region)
+        shunt = _judge(region, arrival, liver_arrival, graph, tip, params, max(sub.valid.shape) / 512)
+        if shunt is not None and shunt.probability >= params.min_probability:
+            found.append(shunt)
+    return tuple(sorted(found, key=lambda s: -s.probability)), Quality.NONE
+
+
+def _liver_arrival(sub: SubtractedRun, vessels: VesselSegmentation, tumours: tuple[Tumour, ...]) -> float:
+    """Return when enhancing tissue, vessels and tumours left out, rises through half its peak."""
+    away = ~ndimage.binary_dilation(vessels.artery, iterations=4) & sub.valid
+    for tumour in tumours:
+        away &= ~tumour.mask
+    if not away.any():
+        return float("nan")
+    peak = sub.frames.mean(axis=0)
+    tissue = away & (peak >= np.percentile(peak[away], 70))
+    return _mean_arrival(sub, tissue)
+
+
+def _mean_arrival(sub: SubtractedRun, region: BoolArray) -> float:
+    curve = sub.frames[:, region].mean(axis=1)[sub.usable].astype(np.float32)
+    return float(first_crossing(curve[:, None], sub.times_s[sub.usable], np.float32(0.5) * curve.max(keepdims=True))[0])
+
+
+def _wide_ridges(
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    vessels: VesselSegmentation,
+    tumours: tuple[Tumour, ...],
+    params: ShuntParams,
+) -> list[BoolArray]:
+    """Return long wide ridges of the arterial and early parenchymal frames that are not artery."""
+    scale = max(sub.valid.shape) / 512
+    last = min(maps.phases.arterial.last + 2, len(sub.frames) - 1)
+    frames = [t for t in range(maps.phases.arterial.first, last + 1) if sub.usable[t]]
+    image = sub.frames[frames].mean(axis=0)
+    ridges = bright_ridges(image, [s * scale for s in params.sigmas_px], noise_sd=max(sub.noise_sd, 1e-6))
+    free = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(1, round(3 * scale)))
+    for tumour in tumours:
+        free &= ~ndimage.binary_dilation(tumour.mask, iterations=max(1, round(4 * scale)))
+    strength = np.where(free, ridges.in_noise, 0)
+    core = label(apply_hysteresis_threshold(strength, params.follow_in_noise, params.seed_in_noise))
+    long_enough = []
+    for found in regionprops(core):
+        region = core == found.label
+        if np.count_nonzero(skeletonize(region)) >= params.min_length_px * scale:
+            long_enough.append(region)
+    return long_enough
+
+
+def _judge(
+    region: BoolArray,
+    arrival_s: float,
+    liver_arrival_s: float,
+    graph: VesselGraph,
+    tip: CatheterTip | None,
+    params: ShuntParams,
+    scale: float,
+) -> Shunt | None:
+    """Return the shunt with a hand-set probability, or None when the filling is not early.
+
+    Which system it drains to is read from where it lies: the portal vein runs with the hepatic
+    artery towards the hilum, hepatic veins run away from it.
+    """
+    lead = liver_arrival_s - arrival_s
+    if not np.isfinite(lead) or lead < params.lead_s:
+        return None
+    points = np.argwhere(region)
+    row, col = points.mean(axis=0)
+    hilum = graph.nodes[graph.root] if graph.root is not None and len(graph.nodes) else np.array([row, col])
+    if tip is not None:
+        hilum = np.array([tip.row, tip.col])
+    nearest = float(np.linalg.norm(points - hilum, axis=1).min()) / scale
+    kind = ShuntKind.ARTERIOPORTAL if nearest < 120 else ShuntKind.ARTERIOVENOUS
+    length = float(np.count_nonzero(skeletonize(region))) / scale
+    score = 1.2 * (lead - params.lead_s) + 0.012 * (length - params.min_length_px) - 0.6
+    return Shunt(kind, float(1 / (1 + np.exp(-score))), float(row), float(col), arrival_s)

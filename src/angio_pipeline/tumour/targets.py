@@ -1,0 +1,142 @@
+"""Where to put the catheter: on the tumour's own branches, or before them where little else is fed.
+
+Strategy: on the rooted tree, at every branch that leads to a feeder, either one position here
+covers all feeders beyond it at the price of the other flow it would reach, or the question is
+passed on to the branches beyond. The cheapest answer at the root is the set of positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.tumours import CannulationTarget
+from angio_pipeline.core.vessels import VesselGraph
+
+__all__ = ["TargetParams", "choose_targets", "place_target"]
+
+Line = npt.NDArray[np.float64]
+
+
+class TargetParams(Params):
+    """Settings of `choose_targets` and `place_target`."""
+
+    per_position: float = Field(
+        0.02, ge=0, description="price of one more position, as a share of the whole tree's flow"
+    )
+    along: float = Field(
+        0.35, ge=0, le=1, description="how far into the branch, as a share of its length to the tumour"
+    )
+
+
+def place_target(
+    graph: VesselGraph, path: list[int], first_own: int, own_line: Line, own_share: float, *, params: TargetParams
+) -> CannulationTarget:
+    """Return a position on a branch that leads to the tumour.
+
+    Parameters
+    ----------
+    path : list of int
+        Branches from the root to the tumour.
+    first_own : int
+        Position in `path` of the branch that is cannulated.
+    own_line : ndarray, (K, 2) float64
+        From the start of that branch to the tumour.
+    own_share : float
+        Share of the flow beyond the position that ends in the tumour.
+    """
+    index = round(params.along * (len(own_line) - 1))
+    row, col = own_line[index]
+    upstream = [graph.branches[k].centreline for k in path[:first_own]]
+    walked = np.vstack([*upstream, own_line[: index + 1]])
+    length = float(np.linalg.norm(np.diff(walked, axis=0), axis=1).sum())
+    straight = float(np.linalg.norm(walked[-1] - walked[0]))
+    branch = graph.branches[path[first_own]]
+    at = min(index, len(branch.radius_px) - 1)
+    return CannulationTarget(
+        row=float(row),
+        col=float(col),
+        diameter_px=float(2 * np.median(branch.radius_px[max(0, at - 4) : at + 5])),
+        path_length_px=length,
+        bifurcations=first_own,
+        tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
+        non_target_fraction=float(np.clip(1 - own_share, 0, 1)),
+    )
+
+
+def choose_targets(
+    graph: VesselGraph,
+    flow: npt.NDArray[np.float64],
+    into_tumour: npt.NDArray[np.float64],
+    own: Mapping[str, int],
+    *,
+    params: TargetParams,
+) -> tuple[CannulationTarget, ...]:
+    """Return the smallest set of positions that covers all feeders with the least other flow beyond them.
+
+    Parameters
+    ----------
+    flow, into_tumour : ndarray, (B,) float64
+        Flow beyond each branch, and the part that ends in the tumour.
+    own : mapping of str to int
+        Feeder id to the branch where the tumour's own vessel begins.
+    """
+    total = max(float(flow[[k for k, p in enumerate(graph.parents()) if p is None]].sum()), 1e-9)
+    chosen: list[int] = []
+    roots = {graph.path_to(k)[0] for k in own.values()}
+    for root in sorted(roots):
+        chosen += _cover(graph, root, set(own.values()), (flow - into_tumour) / total, params.per_position)[1]
+    return tuple(_at_branch(graph, k, flow, into_tumour, own, params) for k in chosen)
+
+
+def _cover(
+    graph: VesselGraph, start: int, own: set[int], other: npt.NDArray[np.float64], price: float
+) -> tuple[float, list[int]]:
+    """Return the least cost of covering all own branches at or beyond `start`, and the positions."""
+    children = graph.children()
+    answer: dict[int, tuple[float, list[int]]] = {}
+    stack = [(start, False)]
+    while stack:
+        here, ready = stack.pop()
+        if not ready:
+            stack.append((here, True))
+            stack.extend((c, False) for c in children[here])
+            continue
+        beyond = [answer[c] for c in children[here] if answer[c][1]]
+        cut = (price + float(other[here]), [here])
+        if here in own:
+            answer[here] = cut
+        elif not beyond:
+            answer[here] = (0.0, [])
+        else:
+            passed_on = (sum(cost for cost, _ in beyond), [k for _, positions in beyond for k in positions])
+            answer[here] = min(cut, passed_on, key=lambda option: option[0])
+    return answer[start]
+
+
+def _at_branch(
+    graph: VesselGraph,
+    index: int,
+    flow: npt.NDArray[np.float64],
+    into_tumour: npt.NDArray[np.float64],
+    own: Mapping[str, int],
+    params: TargetParams,
+) -> CannulationTarget:
+    path = graph.path_to(index)
+    share = float(into_tumour[index] / max(flow[index], 1e-9))
+    target = place_target(graph, path, len(path) - 1, graph.branches[index].centreline, share, params=params)
+    covers = tuple(sorted(name for name, k in own.items() if index in graph.path_to(k)))
+    return CannulationTarget(
+        target.row,
+        target.col,
+        target.diameter_px,
+        target.path_length_px,
+        target.bifurcations,
+        target.tortuosity,
+        target.non_target_fraction,
+        covers,
+    )

@@ -1,0 +1,41 @@
+"""The vessel graph of a run: network, root, directed tree, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
+from angio_pipeline.vessels.network import NetworkParams, build_network
+from angio_pipeline.vessels.tip import TipParams, find_root
+from angio_pipeline.vessels.tree import TreeParams, root_tree
+
+__all__ = ["GraphParams", "build_graph"]
+
+
+class GraphParams(Params):
+    """Settings of `build_graph`."""
+
+    network: NetworkParams = NetworkParams()
+    tip: TipParams = TipParams()
+    tree: TreeParams = TreeParams()
+
+
+def build_graph(
+    segmentation: VesselSegmentation, sub: SubtractedRun, maps: PerfusionMaps, *, params: GraphParams
+) -> tuple[VesselGraph, CatheterTip | None]:
+    """Return the rooted, directed graph of the arteries, and the catheter tip when it was found."""
+    artery = segmentation.artery
+    network = build_network(artery, sub, maps, params=params.network)
+    root, tip = find_root(network, artery, sub, params=params.tip)
+    graph = root_tree(network, root, scale=max(artery.shape) / 512, params=params.tree)
+    quality = graph.quality
+    if tip is None and graph.branches:
+        quality |= Quality.ROOT_ASSUMED | Quality.NO_CATHETER_TIP
+    if graph.branches and not np.isfinite(np.concatenate([b.arrival_s for b in graph.branches])).any():
+        quality |= Quality.FLOW_DIRECTION_UNCERTAIN
+    return replace(graph, quality=quality), tip

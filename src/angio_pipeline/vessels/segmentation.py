@@ -1,0 +1,152 @@
+"""Which pixels are artery: a ridge filter on the arterial phase, or a network given as a function.
+
+Strategy: the arterial phase is summed into one picture (the darkest each pixel gets); a ridge
+filter with one polarity finds centres that stand out of that run's noise; hysteresis follows
+them down; each pixel near a centre belongs to the vessel when it holds at least half of the
+centre's contrast (full width at half maximum).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+from skimage.filters import apply_hysteresis_threshold
+from skimage.morphology import remove_small_objects, skeletonize
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.core.vessels import VesselSegmentation
+from angio_pipeline.numerics.filters import gaussian, masked_gaussian, robust_sd
+from angio_pipeline.numerics.ridges import RidgeResponse, bright_ridges, ridge_noise_sd
+
+__all__ = ["Predict", "SegmentParams", "VesselFeatures", "arterial_image", "segment"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class SegmentParams(Params):
+    """Settings of `segment`; lengths are for a 512-pixel frame and grow with it."""
+
+    sigmas_px: tuple[float, ...] = Field((1.0, 1.5, 2.2, 3.3, 5.0), min_length=1)
+    smoothing_px: float = Field(0.7, ge=0)
+    seed_in_noise: float = Field(9.0, gt=0, description="ridge response that starts a vessel, in noise SDs")
+    follow_in_noise: float = Field(4.5, gt=0, description="ridge response that continues it")
+    min_length_px: float = Field(20.0, ge=0, description="shorter pieces are dropped")
+    width_fraction: float = Field(0.5, gt=0, lt=1, description="share of the centre's contrast at the vessel's edge")
+    widest_px: float = Field(25.0, gt=1, description="what is wider is blush or background, not vessel")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VesselFeatures:
+    """What a network is given: pictures of one run, each (H, W) float32, attenuation or seconds."""
+
+    arterial: FloatArray
+    peak: FloatArray
+    auc: FloatArray
+    arrival_s: FloatArray
+    time_to_peak_s: FloatArray
+    valid: BoolArray
+    noise_sd: float
+
+
+Predict = Callable[[VesselFeatures], FloatArray]
+
+
+def segment(
+    sub: SubtractedRun, maps: PerfusionMaps, *, params: SegmentParams, predict: Predict | None = None
+) -> VesselSegmentation:
+    """Return the artery mask and its probability.
+
+    Parameters
+    ----------
+    predict : callable, optional
+        Takes `VesselFeatures`, gives the probability of artery, (H, W) float32 in 0..1; the
+        classical filter when None.
+    """
+    image = arterial_image(sub, maps, params)
+    if predict is not None:
+        features = VesselFeatures(
+            image, maps.peak, maps.auc, maps.arrival_s, maps.time_to_peak_s, sub.valid, sub.noise_sd
+        )
+        probability = np.clip(np.nan_to_num(predict(features)), 0, 1).astype(np.float32)
+        return _result(probability, (probability >= 0.5) & sub.valid)
+    ridges = _ridges(image, sub, params)
+    mask = _mask_from_ridges(image, ridges, sub.valid, params)
+    # A logistic of the response in noise units: 0.5 where a vessel is followed, 0.95 where one starts.
+    slope = (params.seed_in_noise - params.follow_in_noise) / 2.94
+    probability = 1 / (1 + np.exp(-(ridges.in_noise - params.follow_in_noise) / slope))
+    return _result(np.where(sub.valid, probability, 0).astype(np.float32), mask)
+
+
+def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, params: SegmentParams) -> FloatArray:
+    """Return the greatest (lightly smoothed) contrast of each pixel in the arterial phase, (H, W) float32."""
+    scale = _scale(sub)
+    first, last = maps.phases.arterial.first, maps.phases.arterial.last
+    chosen = [t for t in range(first, last + 1) if sub.usable[t]] or [sub.reference_frame]
+    out = np.full(sub.frames.shape[1:], -np.inf, dtype=np.float32)
+    for t in chosen:
+        np.maximum(out, gaussian(sub.frames[t], params.smoothing_px * scale), out=out)
+    # The step at the edge of the valid area is no vessel: go on with what lies beside it.
+    surroundings = masked_gaussian(out, sub.valid, 8 * scale)
+    return np.where(sub.valid, out, surroundings)
+
+
+def _scale(sub: SubtractedRun) -> float:
+    return float(max(sub.frames.shape[1:])) / 512
+
+
+def _result(probability: FloatArray, mask: BoolArray) -> VesselSegmentation:
+    quality = Quality.NONE if mask.any() else Quality.NO_VESSELS
+    return VesselSegmentation(probability, mask, quality=quality)
+
+
+def _ridges(image: FloatArray, sub: SubtractedRun, params: SegmentParams) -> RidgeResponse:
+    """Return ridges in units of the noise that this picture really has.
+
+    White noise sets the floor; anatomy left by motion and the grain of parenchyma raise it, and
+    they show as the median response away from vessels, which are few.
+    """
+    sigmas = [s * _scale(sub) for s in params.sigmas_px]
+    white = max(sub.noise_sd, 1e-6)
+    inside = ndimage.binary_erosion(sub.valid, iterations=max(1, round(3 * _scale(sub))))
+    raised = white
+    middle = sigmas[len(sigmas) // 2]
+    if inside.any():
+        curvature = ndimage.gaussian_laplace(image, middle)[inside] * middle**2
+        # The Laplacian sums two second derivatives: variance 8 / (16 pi) against 3 / (16 pi) for one.
+        raised = robust_sd(curvature) / ridge_noise_sd(1.0, middle) / np.sqrt(8 / 3)
+    response = bright_ridges(image, sigmas, noise_sd=max(white, raised))
+    response.strength[~inside] = 0
+    response.in_noise[~inside] = 0
+    return response
+
+
+def _mask_from_ridges(image: FloatArray, ridges: RidgeResponse, valid: BoolArray, params: SegmentParams) -> BoolArray:
+    scale = max(image.shape) / 512
+    core = apply_hysteresis_threshold(ridges.in_noise, params.follow_in_noise, params.seed_in_noise)
+    centre = skeletonize(core)
+    centre = remove_small_objects(centre, max_size=int(params.min_length_px * scale), connectivity=2)
+    if not centre.any():
+        return np.zeros(image.shape, dtype=np.bool_)
+    contrast = _local_contrast(image, params.widest_px * scale)
+    distance, nearest = ndimage.distance_transform_edt(~centre, return_indices=True)
+    at = tuple(nearest)
+    wide = contrast >= params.width_fraction * contrast[at]
+    mask = valid & (centre | (wide & (distance <= 2.0 * ridges.sigma_px[at] + 1)))
+    return np.asarray(ndimage.binary_opening(mask, structure=np.ones((2, 2))) | (centre & valid), dtype=np.bool_)
+
+
+def _local_contrast(image: FloatArray, width_px: float) -> FloatArray:
+    """Return the picture above whatever is wider than a vessel: a top-hat on a smoothed base."""
+    size = int(width_px) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    base = cv2.morphologyEx(gaussian(image, 1.5), cv2.MORPH_OPEN, disc)
+    return image - gaussian(np.asarray(base, dtype=np.float32), width_px / 4)

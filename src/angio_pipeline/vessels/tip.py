@@ -1,0 +1,152 @@
+"""Where the tree begins: the catheter tip, seen by where contrast comes from and by the catheter itself.
+
+Strategy: contrast leaves the tip first, so the root is where arrival is earliest; it is a
+place of large calibre; and a catheter, dark in the mask frames, leads up to it from outside.
+Each is a named score; their sum ranks open ends and points along the tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.vessels import CatheterTip
+from angio_pipeline.numerics.ridges import bright_ridges
+from angio_pipeline.vessels.network import Network
+
+__all__ = ["TipParams", "find_root"]
+
+
+class TipParams(Params):
+    """Weights of `find_root`; lengths are for a 512-pixel frame."""
+
+    arrival_per_s: float = Field(2.0, ge=0)
+    calibre: float = Field(1.5, ge=0, description="times the calibre as a share of the widest")
+    open_end: float = Field(0.8, ge=0, description="for an open end of the tree")
+    catheter: float = Field(1.2, ge=0, description="for a line in the mask frames that leads up to it")
+    catheter_sigma_px: float = Field(1.5, gt=0)
+    catheter_in_noise: float = Field(6.0, gt=0, description="ridge response in the mask frames that counts as full")
+    reach_px: tuple[float, float] = Field((8.0, 24.0), description="where the catheter is looked for")
+    min_probability: float = Field(0.3, ge=0, le=1, description="below, the tip is called not found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    node: int
+    score: float
+    catheter: float
+
+
+def find_root(
+    network: Network, artery: npt.NDArray[np.bool_], sub: SubtractedRun, *, params: TipParams
+) -> tuple[int | None, CatheterTip | None]:
+    """Return the node where the tree begins and, if there is evidence of it, the catheter tip.
+
+    The root is None for an empty network. The tip is None when its probability is low; the
+    root is then only the likeliest origin.
+    """
+    if not network.edges:
+        return None, None
+    scale = max(artery.shape) / 512
+    ridge = _catheter_ridges(sub, params, scale)
+    candidates = _candidates(network, artery, ridge, params, scale)
+    best = max(candidates, key=lambda c: c.score)
+    rival = max((c.score for c in candidates if _apart(network, c.node, best.node, 25 * scale)), default=best.score - 4)
+    margin = best.score - rival
+    probability = float(1 / (1 + np.exp(-(1.5 * margin + 2.0 * best.catheter - 1.5))))
+    if probability < params.min_probability:
+        return best.node, None
+    row, col = network.nodes[best.node]
+    return best.node, CatheterTip(float(row), float(col), probability)
+
+
+def _apart(network: Network, one: int, other: int, distance_px: float) -> bool:
+    return float(np.linalg.norm(network.nodes[one] - network.nodes[other])) > distance_px
+
+
+def _catheter_ridges(sub: SubtractedRun, params: TipParams, scale: float) -> npt.NDArray[np.float32] | None:
+    """Return dark lines of the mask frames in noise units, or None without a mask."""
+    if sub.background not in (Background.MASK, Background.TEMPORAL):
+        return None
+    mask_image = sub.attenuation - sub.uncorrected
+    sigma = params.catheter_sigma_px * scale
+    # Anatomy is rough: what counts as noise is the usual response of this very picture.
+    response = bright_ridges(mask_image, (sigma,), noise_sd=1.0).strength
+    usual = float(np.percentile(response[sub.valid], 75)) if sub.valid.any() else 0.0
+    return np.asarray(response / max(usual, 1e-9), dtype=np.float32)
+
+
+def _candidates(
+    network: Network,
+    artery: npt.NDArray[np.bool_],
+    ridge: npt.NDArray[np.float32] | None,
+    params: TipParams,
+    scale: float,
+) -> list[_Candidate]:
+    at = network.incident()
+    arrivals = np.concatenate([e.arrival_s for e in network.edges])
+    first = float(np.nanpercentile(arrivals, 2)) if np.isfinite(arrivals).any() else 0.0
+    widest = max(float(np.percentile(np.concatenate([e.radius_px for e in network.edges]), 98)), 1.0)
+    size = _component_length(network)
+    out = []
+    for node, numbers in at.items():
+        near = [_near(network, k, node) for k in numbers]
+        arrival = np.nanmin([a for a, _ in near]) if any(np.isfinite(a) for a, _ in near) else first
+        radius = max(r for _, r in near)
+        catheter = _leads_up(network.nodes[node], artery, ridge, params, scale)
+        score = -params.arrival_per_s * max(0.0, float(arrival) - first)
+        score += params.calibre * min(radius / widest, 1.0) + params.catheter * catheter
+        score += params.open_end * (len(numbers) == 1)
+        # A stray piece far from the tree must not become its root.
+        score -= 3.0 * (1 - size[node])
+        out.append(_Candidate(node, float(score), catheter))
+    return out
+
+
+def _near(network: Network, number: int, node: int) -> tuple[float, float]:
+    """Return arrival and radius of the edge close to the node."""
+    edge = network.edges[number]
+    part = slice(-15, None) if edge.b == node else slice(0, 15)
+    arrival = edge.arrival_s[part]
+    known = float(np.nanmean(arrival)) if np.isfinite(arrival).any() else float("nan")
+    return known, float(np.median(edge.radius_px[part]))
+
+
+def _component_length(network: Network) -> dict[int, float]:
+    """Return for each node the length of its piece, as a share of the longest piece."""
+    label = np.arange(len(network.nodes))
+    for edge in network.edges:
+        low, high = sorted((label[edge.a], label[edge.b]))
+        label[label == high] = low
+    length = np.zeros(len(network.nodes))
+    for edge in network.edges:
+        length[label[edge.a]] += edge.length_px
+    longest = max(float(length.max()), 1e-9)
+    return {node: float(length[label[node]] / longest) for node in range(len(network.nodes))}
+
+
+def _leads_up(
+    point: npt.NDArray[np.float64],
+    artery: npt.NDArray[np.bool_],
+    ridge: npt.NDArray[np.float32] | None,
+    params: TipParams,
+    scale: float,
+) -> float:
+    """Return 0 to 1: the best straight line of mask ridge from the point outwards, clear of the artery."""
+    if ridge is None:
+        return 0.0
+    near, far = (r * scale for r in params.reach_px)
+    distance = np.arange(near, far)
+    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    rows = point[0] + np.sin(angles)[:, None] * distance
+    cols = point[1] + np.cos(angles)[:, None] * distance
+    strength = ndimage.map_coordinates(ridge, [rows, cols], order=1, mode="constant")
+    inside = ndimage.map_coordinates(artery.astype(np.float32), [rows, cols], order=0, mode="constant", cval=1)
+    strength = np.where(inside > 0, 0, np.minimum(strength, params.catheter_in_noise))
+    return float(np.clip(strength.mean(axis=1).max() / params.catheter_in_noise, 0, 1))
