@@ -2,5 +2,6 @@
 
 from angio_pipeline.perfusion.maps import PerfusionParams, measure
 from angio_pipeline.perfusion.phases import PhaseParams, find_phases
+from angio_pipeline.perfusion.regions import region_curves
 
-__all__ = ["PerfusionParams", "PhaseParams", "find_phases", "measure"]
+__all__ = ["PerfusionParams", "PhaseParams", "find_phases", "measure", "region_curves"]

@@ -1,0 +1,62 @@
+"""All settings of an analysis in one place: typed, range-checked, read from TOML.
+
+A preset is a file of `configs/`; a file may hold only what differs from the defaults. Unknown
+keys are errors, so that a misspelt setting is never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from angio_pipeline.assets import configs_dir
+from angio_pipeline.core.errors import ConfigError
+from angio_pipeline.core.params import Params
+from angio_pipeline.dsa import MaskParams, SubtractParams
+from angio_pipeline.lipiodol import LipiodolParams
+from angio_pipeline.perfusion import PerfusionParams
+from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
+from angio_pipeline.vessels import GraphParams, SegmentParams
+
+__all__ = ["PipelineConfig", "load_config"]
+
+
+class PipelineConfig(Params):
+    """Settings of every stage, by stage."""
+
+    mask: MaskParams = MaskParams()
+    subtract: SubtractParams = SubtractParams()
+    perfusion: PerfusionParams = PerfusionParams()
+    segment: SegmentParams = SegmentParams()
+    graph: GraphParams = GraphParams()
+    blush: BlushParams = BlushParams()
+    feeders: FeederParams = FeederParams()
+    shunts: ShuntParams = ShuntParams()
+    lipiodol: LipiodolParams = LipiodolParams()
+
+
+def load_config(choice: str | None) -> PipelineConfig:
+    """Return the settings of a preset's name or of a TOML file; the defaults when None.
+
+    Raises
+    ------
+    ConfigError
+        When the file is missing, is no TOML, or holds an unknown or impossible setting.
+    """
+    if choice is None:
+        return PipelineConfig()
+    preset = configs_dir() / f"{choice}.toml"
+    path = preset if preset.is_file() else Path(choice)
+    try:
+        return PipelineConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml")))
+        raise ConfigError(f"Expected a preset ({names}) or a TOML file, found neither under {choice!r}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"Expected TOML in {path.name}, found: {error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}: {first['msg']}.") from None

@@ -1,0 +1,141 @@
+"""The story: what happens to a run, and to a patient's follow-ups, in the order it would be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline import dsa, lipiodol, perfusion, tumour, vessels
+from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.results import FollowUpResult, RunResult
+from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.tumours import Tumour
+from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
+
+__all__ = ["process_follow_ups", "process_run"]
+
+
+def process_run(
+    run: AngioRun,
+    *,
+    config: PipelineConfig,
+    rois: Sequence[FilmRoi] = (),
+    predict: vessels.Predict | None = None,
+) -> RunResult:
+    """Return everything measured on one run.
+
+    Parameters
+    ----------
+    rois : sequence of FilmRoi
+        Tumours drawn on this run; they take the place of detection.
+    predict : callable, optional
+        A network that gives the probability of artery; the classical filter when None.
+
+    Raises
+    ------
+    InputRefused
+        When the run has a single frame or no valid pixel.
+    """
+    _check(run)
+    linear = dsa.linearise(run)
+    choice = dsa.choose_mask(run, linear, params=config.mask)
+    sub = dsa.subtract(linear, choice, params=config.subtract)
+    maps = perfusion.measure(sub, params=config.perfusion)
+    arteries = vessels.segment(sub, maps, params=config.segment, predict=predict)
+    graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph)
+    found, blush_quality = _tumours(rois, sub, maps, arteries, config)
+    fed, feeder_quality = _feeders(found, graph, sub, maps, config)
+    shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
+    return RunResult(
+        run=run,
+        subtracted=sub,
+        maps=maps,
+        vessels=arteries,
+        graph=graph,
+        tip=tip,
+        tumours=fed,
+        shunts=shunts,
+        curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
+        settings=config.model_dump(mode="json", exclude={"lipiodol"}),
+        quality=_all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality,
+    )
+
+
+def process_follow_ups(
+    volumes: Sequence[CtVolume],
+    rois: Sequence[VolumeRoi],
+    films: Sequence[Radiograph],
+    film_rois: Sequence[FilmRoi],
+    *,
+    treated: datetime | None,
+    config: PipelineConfig,
+) -> FollowUpResult:
+    """Return the course of the oil in every lesion of one patient."""
+    return lipiodol.follow_lesions(volumes, rois, films, film_rois, treated=treated, params=config.lipiodol)
+
+
+def _check(run: AngioRun) -> None:
+    if run.shape[0] < 2:
+        raise InputRefused("Expected a run of at least 2 frames, found 1.", reason="single_frame")
+    if not run.valid.any() or min(run.shape[1:]) < 32:
+        raise InputRefused(
+            f"Expected frames of at least 32 x 32 pixels with something in view, found {run.shape[1]} x {run.shape[2]}"
+            f" with {int(run.valid.sum())} pixels in view.",
+            reason="nothing_in_view",
+        )
+
+
+def _tumours(
+    rois: Sequence[FilmRoi],
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    arteries: VesselSegmentation,
+    config: PipelineConfig,
+) -> tuple[tuple[Tumour, ...], Quality]:
+    given, quality = tumour.tumours_from_rois(rois, sub)
+    if given:
+        return given, quality
+    found, blush_quality = tumour.find_blush(sub, maps, arteries, params=config.blush)
+    return found, quality | blush_quality
+
+
+def _feeders(
+    found: Sequence[Tumour], graph: VesselGraph, sub: SubtractedRun, maps: PerfusionMaps, config: PipelineConfig
+) -> tuple[tuple[Tumour, ...], Quality]:
+    quality = Quality.NONE
+    fed = []
+    for one in found:
+        with_feeders, flags = tumour.find_feeders(one, graph, sub, maps, params=config.feeders)
+        fed.append(with_feeders)
+        quality |= flags
+    return tuple(fed), quality
+
+
+def _regions(
+    sub: SubtractedRun, arteries: VesselSegmentation, tumours: Sequence[Tumour]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return the regions whose curves a reader wants to see: artery, each tumour, liver."""
+    regions = {"artery": np.asarray(arteries.artery)}
+    elsewhere = sub.valid & ~arteries.artery
+    for one in tumours:
+        regions[one.id] = one.mask & ~arteries.artery
+        elsewhere = elsewhere & ~one.mask
+    if elsewhere.any():
+        late = sub.frames[-max(1, len(sub.frames) // 2) :].mean(axis=0)
+        # Liver is what enhances late outside vessels and tumours; the rest of the frame does not.
+        low, high = np.percentile(late[elsewhere], [50, 95])
+        regions["liver"] = elsewhere & (late >= low) & (late <= high)
+    return regions
+
+
+def _all_quality(sub: SubtractedRun, maps: PerfusionMaps, arteries: VesselSegmentation, graph: VesselGraph) -> Quality:
+    quality = sub.quality | maps.quality | arteries.quality | graph.quality
+    if sub.spacing is None or not sub.spacing.in_patient:
+        quality |= Quality.NOT_CALIBRATED
+    return quality
