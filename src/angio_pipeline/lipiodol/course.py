@@ -1,0 +1,298 @@
+"""The story of the oil: order the scans, align them, and follow every lesion through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from angio_pipeline.core.followups import (
+    CtVolume,
+    FilmRoi,
+    LesionCourse,
+    LipiodolDeposit,
+    LipiodolTimepoint,
+    Radiograph,
+    VolumeRoi,
+)
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.results import FollowUpResult
+from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
+from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions
+from angio_pipeline.lipiodol.films import FilmParams, add_films
+from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
+from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_roi
+from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
+from angio_pipeline.lipiodol.mass import (
+    OIL_IODINE_MG_PER_ML,
+    Background,
+    MassEstimate,
+    MassParams,
+    SharedDraws,
+    estimate_offset,
+    measure_mass,
+    prepare,
+)
+from angio_pipeline.lipiodol.registration import RegistrationParams
+from angio_pipeline.lipiodol.scans import Scan, first_moment, place_scans
+from angio_pipeline.lipiodol.tissue import TissueParams
+from angio_pipeline.lipiodol.views import ViewParams, aligned_view
+from angio_pipeline.numerics import volumes as space
+
+__all__ = ["LipiodolParams", "follow_lesions"]
+
+
+class LipiodolParams(Params):
+    """Settings of the whole follow-up, one section a step."""
+
+    tissue: TissueParams = Field(default_factory=TissueParams)
+    registration: RegistrationParams = Field(default_factory=RegistrationParams)
+    deposit: DepositParams = Field(default_factory=DepositParams)
+    mass: MassParams = Field(default_factory=MassParams)
+    coverage: CoverageParams = Field(default_factory=CoverageParams)
+    kinetics: KineticsParams = Field(default_factory=KineticsParams)
+    liver: LiverParams = Field(default_factory=LiverParams)
+    films: FilmParams = Field(default_factory=FilmParams)
+    views: ViewParams = Field(default_factory=ViewParams)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """One lesion in one scan, before and after its mass is known."""
+
+    scan: Scan
+    patch: Patch | None = None
+    background: Background | None = None
+    deposit: Deposit | None = None
+    mass: MassEstimate | None = None
+
+
+def follow_lesions(
+    volumes: Sequence[CtVolume],
+    rois: Sequence[VolumeRoi],
+    films: Sequence[Radiograph],
+    film_rois: Sequence[FilmRoi],
+    *,
+    treated: datetime | None,
+    params: LipiodolParams,
+) -> FollowUpResult:
+    """Return the course of every lesion of one patient, and of the liver where it can be told.
+
+    Parameters
+    ----------
+    volumes, films
+        One patient's, in any order.
+    rois, film_rois
+        Lesions given by the reader. Without a region on any scan, lesions are the deposits
+        found in the first scan after treatment.
+    treated : datetime or None
+        Days count from it; what is before it is a baseline. Without it days count from the
+        first scan or film.
+
+    Raises
+    ------
+    InputRefused
+        When two scans have one time, a date is missing, or a volume has fewer than three slices.
+    """
+    lesions: list[LesionCourse] = []
+    liver: LesionCourse | None = None
+    quality = Quality.NONE
+    zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
+    if volumes:
+        scans, reference = place_scans(
+            volumes, rois, treated, zero, tissue=params.tissue, registration=params.registration
+        )
+        found, quality = _choose_lesions(scans, reference, rois, params)
+        lesions = [
+            _follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found
+        ]
+        liver = follow_liver(scans, found, mass=params.mass, params=params.liver)
+    courses, film_quality = add_films(
+        lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
+    )
+    settings = params.model_dump(mode="json")
+    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality)
+
+
+def _choose_lesions(
+    scans: list[Scan], reference: int, rois: Sequence[VolumeRoi], params: LipiodolParams
+) -> tuple[list[Lesion], Quality]:
+    quality = Quality.NONE
+    given: list[Lesion] = []
+    for roi in rois:
+        lesion = _match(roi, scans, reference)
+        if lesion is None:
+            quality |= Quality.ROI_NOT_MATCHED
+        elif lesion.id not in {other.id for other in given}:
+            given.append(lesion)
+    if given:
+        return given, quality
+    # The first scan after treatment holds the most oil; a later one is asked when it shows none.
+    for k in (reference, *(k for k in range(len(scans)) if k != reference and not scans[k].baseline)):
+        found = find_lesions(scans[k].tissue, scans[k].alignment.motion, params=params.deposit)
+        if found:
+            return list(found), quality
+    return [], quality | Quality.NO_LIPIODOL
+
+
+def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
+    """Return a region as a lesion, tied to the scan it was drawn on; None when it lies outside every scan."""
+    if not roi.mask.any():
+        return None
+    points = space.to_world(roi.affine, np.argwhere(roi.mask))
+
+    def holds(scan: Scan) -> bool:
+        index = space.to_index(scan.volume.affine, points)
+        inside = np.all((index > -0.5) & (index < np.array(scan.volume.hu.shape) - 0.5), axis=1)
+        return bool(inside.mean() >= 0.5)
+
+    def rank(scan: Scan) -> tuple[bool, bool, bool, bool]:
+        volume = scan.volume
+        named = roi.series_instance_uid == volume.source.series_instance_uid
+        framed = roi.frame_of_reference_uid is not None and roi.frame_of_reference_uid == volume.frame_of_reference_uid
+        same_grid = roi.mask.shape == volume.hu.shape and np.allclose(roi.affine, volume.affine, atol=1e-2)
+        return named, framed, bool(same_grid), scan is scans[reference]
+
+    owner = max((scan for scan in scans if holds(scan)), key=rank, default=None)
+    return None if owner is None else lesion_from_roi(roi, owner.alignment.motion)
+
+
+def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: LipiodolParams) -> LesionCourse:
+    """Return one lesion's course over all scans."""
+    sights = [_look(lesion, others, scan, params) for scan in scans]
+    measured = _measure(sights, params.mass)
+    first = next((s for s in measured if s.mass is not None and not s.scan.baseline), None)
+    points = tuple(_timepoint(lesion, sight, first, params) for sight in measured)
+    after = [s for s in measured if s.mass is not None and not s.scan.baseline]
+    days = [s.scan.days for s in after]
+    masses = [s.mass.mg for s in after if s.mass is not None]
+    kinetics, quality = fit_kinetics(days, masses, _own_errors(after, params.mass), params=params.kinetics)
+    if all(s.mass is None or s.mass.interval_mg[0] <= 0 for s in measured):
+        quality |= Quality.NO_LIPIODOL
+    return LesionCourse(lesion.id, points, kinetics, lesion.centroid_mm, lesion.origin, quality)
+
+
+def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolParams) -> _Sight:
+    margin = 2 * params.mass.padding_mm + params.mass.shell_mm + 4.0
+    patch = cut_patch(
+        scan.volume, scan.alignment.motion, lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
+    )
+    if patch is None:
+        return _Sight(scan)
+    tissue = scan.tissue
+    liver = space.resample_mask(tissue.liver, tissue.affine, patch.hu.shape, patch.affine)
+    ready = prepare(patch, liver, tissue.liver_hu, mass=params.mass, deposit=params.deposit)
+    return _Sight(scan, patch) if ready is None else _Sight(scan, patch, *ready)
+
+
+def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
+    seen = [(s, s.patch, s.background) for s in sights if s.patch is not None and s.background is not None]
+    plain = [(p, b) for s, p, b in seen if not s.scan.baseline and not s.scan.volume.contrast]
+    before = [(p, b) for s, p, b in seen if s.scan.baseline and not s.scan.volume.contrast]
+    offset = estimate_offset(plain, before, params=params)
+    rng = np.random.default_rng(params.seed)
+    shared_offset = rng.normal(0, 1, params.draws)
+    # One slope error a tube voltage: scans at the same voltage share it.
+    slopes: dict[float | None, npt.NDArray[np.float64]] = {}
+    out = []
+    for sight in sights:
+        if sight.patch is None or sight.background is None or sight.deposit is None:
+            out.append(sight)
+            continue
+        kvp = sight.scan.volume.kvp
+        slope = slopes.setdefault(kvp, rng.normal(0, 1, params.draws))
+        mass = measure_mass(
+            sight.patch,
+            sight.scan.volume,
+            sight.background,
+            sight.deposit,
+            offset,
+            SharedDraws(shared_offset, slope),
+            params=params,
+            rng=rng,
+        )
+        out.append(replace(sight, mass=mass))
+    return out
+
+
+def _own_errors(sights: list[_Sight], params: MassParams) -> list[float]:
+    """Return each mass's standard deviation; the slope's share only when voltages differ."""
+    masses = [s.mass for s in sights if s.mass is not None]
+    differ = len({s.scan.volume.kvp for s in sights}) > 1
+    out = []
+    for mass in masses:
+        variance = float(np.var(mass.draws_mg))
+        if not differ:
+            variance = max(variance - (params.slope_sd * mass.mg) ** 2, 0.0)
+        out.append(float(np.sqrt(variance)))
+    return out
+
+
+def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: LipiodolParams) -> LipiodolTimepoint:
+    """Return what is reported of one lesion in one scan."""
+    scan, mass = sight.scan, sight.mass
+    quality = scan.volume.quality | scan.alignment.quality
+    quality |= Quality.CONTRAST_ENHANCED if scan.volume.contrast else Quality.NONE
+    view = aligned_view(scan, lesion, sight.patch, sight.deposit, params=params.views)
+    if mass is None or sight.patch is None:
+        missing = quality | (Quality.ROI_NOT_MATCHED if sight.patch is None else Quality.LESION_AT_EDGE)
+        return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=missing)
+    low, high = mass.interval_mg
+    quality |= mass.quality | (Quality.NO_LIPIODOL if low <= 0 else Quality.NONE)
+    retention, interval = _retention(sight, first)
+    point = LipiodolTimepoint(
+        scan.volume.source,
+        scan.days,
+        retention,
+        interval,
+        iodine_mg=mass.mg,
+        iodine_mg_interval=(low, high),
+        oil_ml=max(mass.mg, 0.0) / OIL_IODINE_MG_PER_ML,
+        volume_mm3=mass.deposit_mm3,
+        clipped_voxels=mass.clipped_voxels,
+        deposit=_whole_deposit(sight.patch, mass, scan.volume),
+        views=view,
+        quality=quality,
+    )
+    return _described(point, lesion, sight.patch, mass, params.coverage)
+
+
+def _described(
+    point: LipiodolTimepoint, lesion: Lesion, patch: Patch, mass: MassEstimate, params: CoverageParams
+) -> LipiodolTimepoint:
+    # Coverage is a share of the tumour: where only the oil was found, the tumour's extent is unknown.
+    holds_oil = mass.interval_mg[0] > 0
+    level, noise = mass.background.level_hu, mass.background.noise_hu
+    found = describe_coverage(patch, mass.deposit, level, noise, holds_oil=holds_oil, params=params)
+    point = replace(point, pattern=found.pattern)
+    if lesion.origin is LesionOrigin.DETECTED:
+        return point
+    grade = None
+    if holds_oil and params.margin_days[0] <= point.days <= params.margin_days[1]:
+        grade = grade_margin(patch, mass.deposit, lesion.diameter_mm, params=params)
+    return replace(point, coverage=found.percent, completeness=found.completeness, margin_grade=grade)
+
+
+def _retention(sight: _Sight, first: _Sight | None) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the mass over the first after treatment, with its interval; None before treatment or without oil."""
+    if sight.mass is None or first is None or first.mass is None or sight.scan.baseline:
+        return None, None
+    if first.mass.interval_mg[0] <= 0:
+        return None, None
+    if sight is first:
+        return 1.0, (1.0, 1.0)
+    ratio = sight.mass.draws_mg / first.mass.draws_mg
+    low, high = np.percentile(ratio, [2.5, 97.5])
+    return sight.mass.mg / first.mass.mg, (float(low), float(high))
+
+
+def _whole_deposit(patch: Patch, mass: MassEstimate, volume: CtVolume) -> LipiodolDeposit:
+    mask = np.zeros(volume.hu.shape, dtype=np.bool_)
+    mask[patch.box] = mass.deposit.mask
+    return LipiodolDeposit(mask, volume.affine)

@@ -1,0 +1,123 @@
+"""How the oil fills the lesion: coverage at several thresholds, completeness, pattern, margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from angio_pipeline.core.followups import Completeness, MarginGrade, Pattern
+from angio_pipeline.core.params import Params
+from angio_pipeline.lipiodol.deposit import Deposit
+from angio_pipeline.lipiodol.lesions import Patch
+from angio_pipeline.numerics import volumes as space
+
+__all__ = ["Coverage", "CoverageParams", "describe_coverage", "grade_margin"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class CoverageParams(Params):
+    """Settings of coverage, pattern and margin.
+
+    No consensus exists for a threshold: the sweep is always reported together. Completeness and
+    pattern use the deposit's own outline. `defect` is the share of the lesion that one gap must
+    fill to be a defect; `faint_hu` the mean rise below which oil is faint; `variation` the
+    coefficient of variation above which it is inhomogeneous.
+    """
+
+    thresholds_hu: tuple[float, ...] = (75.0, 160.0, 215.0)
+    complete: float = Field(0.90, gt=0.0, le=1.0)
+    moderate: float = Field(0.50, gt=0.0, le=1.0)
+    defect: float = Field(0.08, gt=0.0, lt=1.0)
+    faint_hu: float = Field(60.0, ge=0.0)
+    variation: float = Field(0.55, gt=0.0)
+    small_lesion_mm: float = Field(25.0, gt=0.0)
+    small_margin_mm: float = Field(5.0, gt=0.0)
+    large_margin_mm: float = Field(10.0, gt=0.0)
+    covered: float = Field(0.95, gt=0.5, le=1.0)
+    margin_days: tuple[float, float] = (4.0, 14.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Share of the lesion, in percent, above each threshold; completeness class; pattern."""
+
+    percent: dict[str, float]
+    completeness: Completeness
+    pattern: Pattern
+
+
+def describe_coverage(
+    patch: Patch, deposit: Deposit, level_hu: float, noise_hu: float, *, holds_oil: bool, params: CoverageParams
+) -> Coverage:
+    """Return coverage, completeness and pattern of a lesion.
+
+    Parameters
+    ----------
+    holds_oil : bool
+        Whether its iodine mass is above 0 with its interval.
+
+    References
+    ----------
+    doi:10.1186/s40644-016-0090-4
+    """
+    inside = patch.hu[patch.lesion]
+    percent = {f"{t:g}": 100.0 * float(np.mean(inside > t)) for t in params.thresholds_hu}
+    filled = float(deposit.mask[patch.lesion].mean())
+    gap = _greatest_gap(patch, deposit)
+    if filled > params.complete and gap < params.defect:
+        completeness = Completeness.COMPLETE
+    elif filled >= params.moderate:
+        completeness = Completeness.MODERATE
+    else:
+        completeness = Completeness.POOR
+    pattern = _pattern(patch, deposit, level_hu, noise_hu, gap, params) if holds_oil else Pattern.NONE
+    return Coverage(percent, completeness, pattern)
+
+
+def _greatest_gap(patch: Patch, deposit: Deposit) -> float:
+    """Return the share of the lesion in its largest piece without oil; a rim of outline mismatch does not count."""
+    missing = patch.lesion & ~deposit.mask
+    solid = space.open_by_ball(missing, patch.affine, 2.0)
+    return float(np.count_nonzero(space.largest_component(solid))) / float(np.count_nonzero(patch.lesion))
+
+
+def _pattern(
+    patch: Patch, deposit: Deposit, level_hu: float, noise_hu: float, gap: float, params: CoverageParams
+) -> Pattern:
+    core = space.dilate(patch.lesion, patch.affine, -1.5)
+    core = core if np.count_nonzero(core) >= 30 else patch.lesion
+    excess = space.smooth(patch.hu, patch.affine, 1.0) - level_hu
+    oiled = core & deposit.mask
+    if float(excess[core].mean()) < params.faint_hu or not oiled.any():
+        return Pattern.FAINT
+    values = excess[oiled]
+    variation = np.sqrt(max(float(values.var()) - (0.3 * noise_hu) ** 2, 0.0)) / float(values.mean())
+    missing = float(np.mean(~deposit.mask[core]))
+    if gap >= params.defect and gap >= 0.5 * missing:
+        return Pattern.DEFECTIVE
+    if missing > 1 - params.complete or variation > params.variation:
+        return Pattern.INHOMOGENEOUS
+    return Pattern.HOMOGENEOUS
+
+
+def grade_margin(patch: Patch, deposit: Deposit, diameter_mm: float, *, params: CoverageParams) -> MarginGrade:
+    """Return the technical grade at one week: A with margin, B margin missing in parts, C lesion not covered.
+
+    References
+    ----------
+    Miyayama, doi:10.18528/ijgii220029
+    """
+    margin = params.small_margin_mm if diameter_mm < params.small_lesion_mm else params.large_margin_mm
+    # Blur and outlines differ by about a voxel: the deposit may fall short by that much.
+    slack = float(np.median(space.spacing_mm(patch.affine)))
+    oil = ndimage.binary_fill_holes(space.dilate(deposit.mask, patch.affine, slack))
+    if float(oil[patch.lesion].mean()) < params.covered:
+        return MarginGrade.C
+    ring = space.dilate(patch.lesion, patch.affine, margin) & ~patch.lesion & ~deposit.foreign
+    whole = bool(ring.any()) and float(oil[ring].mean()) >= params.covered
+    return MarginGrade.A if whole else MarginGrade.B

@@ -1,0 +1,163 @@
+"""Where the oil is: lesions found without a region given, and the deposit of a lesion in one scan.
+
+Oil is bright and sits inside the liver. Bone, contrast in vessels or bowel, stones and metal are
+bright too, but are not enclosed by liver, or are not bright or large enough; what cannot be told
+apart is left to a region given by the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol.lesions import Lesion, Patch
+from angio_pipeline.lipiodol.tissue import Tissue
+from angio_pipeline.numerics import volumes as space
+
+__all__ = ["Deposit", "DepositParams", "find_lesions", "segment_deposit"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class DepositParams(Params):
+    """Settings of finding and outlining oil.
+
+    `peak_hu` is how far above liver the densest tenth of a found deposit must lie; `enclosed` is
+    the share of its surroundings that must be liver. `edge_fraction` places the deposit's edge
+    between background and the local plateau, where a blurred edge lies.
+    """
+
+    peak_hu: float = Field(120.0, ge=30.0)
+    enclosed: float = Field(0.6, ge=0.0, le=1.0)
+    least_ml: float = Field(0.3, ge=0.0)
+    greatest_ml: float = Field(1500.0, gt=0.0)
+    group_mm: float = Field(6.0, ge=0.0, le=30.0)
+    most_lesions: int = Field(10, ge=1)
+    smoothing_mm: float = Field(0.8, ge=0.0, le=4.0)
+    least_excess_hu: float = Field(35.0, ge=5.0)
+    noise_factor: float = Field(3.0, ge=1.0)
+    edge_fraction: float = Field(0.45, gt=0.0, lt=1.0)
+    plateau_mm: float = Field(4.0, ge=1.0, le=20.0)
+    reach_mm: float = Field(8.0, ge=0.0, le=40.0)
+    fat_hu: float = Field(-60.0, le=-20.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deposit:
+    """The oil of a lesion in one scan, on the patch's voxels.
+
+    Attributes
+    ----------
+    mask : ndarray, (Z, Y, X) bool
+        The oil.
+    foreign : ndarray, (Z, Y, X) bool
+        What must not enter a sum around the lesion: bone, other bright structures, fat, gas and
+        other lesions' oil.
+    """
+
+    mask: BoolArray
+    foreign: BoolArray
+
+
+def find_lesions(tissue: Tissue, from_reference: FloatArray, *, params: DepositParams) -> tuple[Lesion, ...]:
+    """Return the deposits enclosed by liver, greatest amount first, as lesions L1, L2, …"""
+    if not tissue.liver.any():
+        return ()
+    found: list[tuple[float, BoolArray]] = []
+    taken = np.zeros(tissue.bright.shape, dtype=np.bool_)
+    for group in _groups(tissue, params):
+        if (group & taken).any() or not _is_oil(tissue, group, params):
+            continue
+        taken |= group
+        found.append((float((tissue.hu[group] - tissue.liver_hu).sum()), group))
+    found.sort(key=lambda item: -item[0])
+    return tuple(
+        _as_lesion(f"L{i + 1}", group, tissue, from_reference, params)
+        for i, (_, group) in enumerate(found[: params.most_lesions])
+    )
+
+
+def _groups(tissue: Tissue, params: DepositParams) -> Iterable[BoolArray]:
+    # Pieces that lie together are one lesion. Where such a group has swallowed a rib it fails as
+    # a whole, and its pieces are tried one by one.
+    joined, count = ndimage.label(space.dilate(tissue.bright, tissue.affine, params.group_mm / 2))
+    single, single_count = ndimage.label(tissue.bright)
+    near_liver = space.dilate(tissue.liver, tissue.affine, params.group_mm)
+    for labels, number in ((joined, count), (single, single_count)):
+        hit = np.unique(labels[tissue.bright & near_liver])
+        for label in hit[(hit > 0) & (hit <= number)]:
+            yield (labels == label) & tissue.bright
+
+
+def _is_oil(tissue: Tissue, group: BoolArray, params: DepositParams) -> bool:
+    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
+    volume_ml = float(np.count_nonzero(group)) * voxel_ml
+    if not params.least_ml <= volume_ml <= params.greatest_ml:
+        return False
+    if float(np.percentile(tissue.hu[group], 90)) < tissue.liver_hu + params.peak_hu:
+        return False
+    step = float(space.spacing_mm(tissue.affine)[0])
+    box = space.bounding_box(group, tissue.affine, margin_mm=5 * step)
+    distance = space.distance_mm(group[box], tissue.affine)
+    shell = (distance > 1.5 * step) & (distance <= 3.5 * step) & ~tissue.bright[box]
+    return bool(shell.any()) and float(tissue.liver[box][shell].mean()) >= params.enclosed
+
+
+def _as_lesion(
+    name: str, group: BoolArray, tissue: Tissue, from_reference: FloatArray, params: DepositParams
+) -> Lesion:
+    box = space.bounding_box(group, tissue.affine, margin_mm=params.group_mm + 5.0)
+    affine = space.crop_affine(tissue.affine, box)
+    closed = space.dilate(space.dilate(group[box], affine, params.group_mm), affine, -params.group_mm)
+    hull = ndimage.binary_fill_holes(closed | group[box])
+    return Lesion(name, np.asarray(hull), affine, from_reference, LesionOrigin.DETECTED)
+
+
+def segment_deposit(patch: Patch, level_hu: float, noise_hu: float, *, params: DepositParams) -> Deposit:
+    """Return the oil of a lesion and what is foreign around it.
+
+    Parameters
+    ----------
+    level_hu, noise_hu : float
+        The tissue around the lesion, and the standard deviation of its voxels.
+    """
+    excess = space.smooth(patch.hu, patch.affine, params.smoothing_mm) - level_hu
+    quiet = excess[np.abs(excess) < 3 * noise_hu]
+    spread = 1.4826 * float(np.median(np.abs(quiet - np.median(quiet)))) if quiet.size else noise_hu
+    plateau = _plateau(excess, patch.affine, params.plateau_mm)
+    floor = max(params.least_excess_hu, params.noise_factor * spread)
+    bright = excess > np.maximum(floor, params.edge_fraction * plateau)
+    own, foreign = _part(bright, patch, params)
+    fat = space.smooth(patch.hu, patch.affine, 1.5) - level_hu < params.fat_hu
+    fat = space.dilate(fat & ~patch.lesion, patch.affine, 1.5) & ~space.dilate(own | patch.lesion, patch.affine, 1.5)
+    return Deposit(own, (foreign | fat) & ~own)
+
+
+def _plateau(excess: npt.NDArray[np.float32], affine: FloatArray, reach_mm: float) -> npt.NDArray[np.float32]:
+    size = (2 * np.floor(reach_mm / space.spacing_mm(affine)) + 1).astype(int)
+    return np.asarray(ndimage.maximum_filter(excess, size=tuple(size.tolist())), dtype=np.float32)
+
+
+def _part(bright: BoolArray, patch: Patch, params: DepositParams) -> tuple[BoolArray, BoolArray]:
+    # A bright piece belongs to the lesion when most of it lies in the lesion's reach (oil that
+    # breathing or an outline drawn tight has left outside); otherwise only its part inside does,
+    # and the rest (a rib that touches, a neighbour's oil) is foreign.
+    reach = space.dilate(patch.lesion, patch.affine, params.reach_mm)
+    nearer = space.distance_mm(patch.lesion, patch.affine) <= space.distance_mm(patch.others, patch.affine)
+    labels, count = ndimage.label(bright & nearer)
+    total = np.bincount(labels.ravel(), minlength=count + 1)
+    within = np.bincount(labels[reach], minlength=count + 1)
+    touching = np.bincount(labels[patch.lesion], minlength=count + 1) > 0
+    whole = touching & (within >= 0.6 * np.maximum(total, 1))
+    whole[0] = False
+    own = whole[labels] | (bright & patch.lesion)
+    stray = bright & ~own
+    return own, space.dilate(stray, patch.affine, 1.5) & ~own if stray.any() else stray

@@ -1,0 +1,149 @@
+"""The scans of one patient in order of time, each surveyed and aligned with the reference."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.followups import CtVolume, VolumeRoi
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, align
+from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
+from angio_pipeline.numerics import volumes as space
+
+__all__ = ["Scan", "first_moment", "order_sources", "place_scans"]
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """One scan in its place in the course.
+
+    Attributes
+    ----------
+    days : float
+        Since treatment, else since the first scan; negative before treatment.
+    baseline : bool
+        Acquired before the treatment.
+    """
+
+    volume: CtVolume
+    days: float
+    baseline: bool
+    tissue: Tissue
+    alignment: Alignment
+
+
+def first_moment(sources: Sequence[Source]) -> datetime | None:
+    """Return the earliest acquisition among sources, None when none is dated."""
+    moments = [moment for moment in map(_moment, sources) if moment is not None]
+    return min(moments, default=None)
+
+
+def order_sources(
+    sources: Sequence[Source], treated: datetime | None, zero: datetime | None, *, distinct: bool = True
+) -> list[tuple[int, float, bool]]:
+    """Return (position in `sources`, days, baseline) of each scan or film, oldest first.
+
+    Days count from treatment, else from `zero`. What was acquired on the day of treatment at
+    an unknown time counts as after it.
+
+    Raises
+    ------
+    InputRefused
+        When a date is missing (one alone needs none), or two are equal and must not be.
+    """
+    moments = [_moment(source) for source in sources]
+    if moments == [None]:
+        return [(0, 0.0, False)]
+    known = sorted(((moment, i) for i, moment in enumerate(moments) if moment is not None), key=lambda item: item[0])
+    if len(known) < len(moments):
+        raise InputRefused(
+            "Expected a date for every scan, found one without; add it or leave it out.", reason="undated"
+        )
+    for (first, _), (second, _) in itertools.pairwise(known):
+        if distinct and first == second:
+            raise InputRefused(
+                f"Expected scans of different times, found two of {first:%Y-%m-%d %H:%M:%S}; give one of each date.",
+                reason="equal_dates",
+            )
+    start = _plain(treated) if treated is not None else (zero or known[0][0])
+    out = []
+    for moment, i in known:
+        same_day = treated is not None and moment.date() == start.date() and moment.time() == time.min
+        days = 0.0 if same_day else (moment - start).total_seconds() / DAY_S
+        out.append((i, days, treated is not None and days < 0))
+    return out
+
+
+def _moment(source: Source) -> datetime | None:
+    if source.acquired is not None:
+        return _plain(source.acquired)
+    try:
+        return datetime.strptime(source.date, "%Y%m%d")
+    except ValueError:
+        return None
+
+
+def _plain(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=None)
+
+
+def place_scans(
+    volumes: Sequence[CtVolume],
+    rois: Sequence[VolumeRoi],
+    treated: datetime | None,
+    zero: datetime | None,
+    *,
+    tissue: TissueParams,
+    registration: RegistrationParams,
+) -> tuple[list[Scan], int]:
+    """Return the scans, oldest first, and the position of the reference: the first after treatment.
+
+    Raises
+    ------
+    InputRefused
+        When a volume has fewer than three slices, dates are equal or missing.
+    """
+    for volume in volumes:
+        if min(volume.hu.shape) < 3:
+            raise InputRefused(
+                f"Expected a CT volume of at least three slices, found {' x '.join(map(str, volume.hu.shape))}.",
+                reason="one_slice",
+            )
+    order = order_sources([v.source for v in volumes], treated, zero)
+    reference = next((k for k, (_, _, baseline) in enumerate(order) if not baseline), 0)
+    ordered = [volumes[i] for i, _, _ in order]
+    looked = [survey(volume, params=tissue) for volume in ordered]
+    avoid = _given(rois, looked[reference], ordered[reference])
+    scans = []
+    for k, (_, days, baseline) in enumerate(order):
+        if k == reference:
+            alignment = Alignment(np.eye(4), 1.0)
+        else:
+            same = _same_frame(ordered[k], ordered[reference])
+            alignment = align(looked[reference], looked[k], avoid=avoid, same_frame=same, params=registration)
+        scans.append(Scan(ordered[k], days, baseline, looked[k], alignment))
+    return scans, reference
+
+
+def _same_frame(a: CtVolume, b: CtVolume) -> bool:
+    return a.frame_of_reference_uid is not None and a.frame_of_reference_uid == b.frame_of_reference_uid
+
+
+def _given(rois: Sequence[VolumeRoi], tissue: Tissue, volume: CtVolume) -> npt.NDArray[np.bool_] | None:
+    """Return the regions drawn on the reference, on its coarse grid; None when there is none."""
+    own = [roi for roi in rois if roi.series_instance_uid in (None, volume.source.series_instance_uid)]
+    if not own:
+        return None
+    out = np.zeros(tissue.hu.shape, dtype=np.bool_)
+    for roi in own:
+        out |= space.resample_mask(roi.mask, roi.affine, out.shape, tissue.affine)
+    return out

@@ -1,0 +1,120 @@
+"""First look at a scan: on a coarse grid, what is body, liver-like tissue and bright.
+
+Everything that needs anatomy rather than numbers (registration, finding deposits, telling oil
+from bone) works on this grid of a few millimetres; amounts are measured on the scan itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from angio_pipeline.core.followups import CtVolume
+from angio_pipeline.core.params import Params
+from angio_pipeline.numerics import volumes as space
+
+__all__ = ["Tissue", "TissueParams", "survey"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class TissueParams(Params):
+    """Settings of the first look.
+
+    `liver_range_hu` bounds where the liver's own attenuation is looked for, contrast included;
+    `bright_hu` is how far above it a voxel must lie to be bright.
+    """
+
+    grid_mm: float = Field(2.5, ge=1.0, le=8.0)
+    body_hu: float = Field(-300.0, ge=-700.0, le=-50.0)
+    liver_range_hu: tuple[float, float] = (25.0, 170.0)
+    tissue_band_hu: float = Field(25.0, ge=5.0, le=80.0)
+    smoothing_mm: float = Field(2.5, ge=0.0, le=8.0)
+    opening_mm: float = Field(7.5, ge=1.0, le=25.0)
+    bright_hu: float = Field(60.0, ge=20.0, le=400.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tissue:
+    """A scan on a coarse grid along the patient's axes, and what was seen there.
+
+    Attributes
+    ----------
+    hu : ndarray, (Z, Y, X) float32
+        Air outside the scan.
+    affine : ndarray, (4, 4) float64
+    body, liver, bright : ndarray, (Z, Y, X) bool
+        The patient; the largest piece of liver-like tissue with its holes filled (it may reach
+        into neighbouring organs); voxels well above it.
+    liver_hu : float
+        The liver's most frequent attenuation, NaN when no tissue was found.
+    """
+
+    hu: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float64]
+    body: BoolArray
+    liver: BoolArray
+    bright: BoolArray
+    liver_hu: float
+
+
+def survey(volume: CtVolume, *, params: TissueParams) -> Tissue:
+    """Return the scan on the coarse grid with body, liver and bright voxels."""
+    shape, grid = space.isotropic_grid(volume.hu.shape, volume.affine, params.grid_mm)
+    blurred = _anti_alias(volume, params.grid_mm)
+    hu = space.resample(blurred, volume.affine, shape, grid, fill=-1000.0)
+    body = _find_body(hu, params.body_hu)
+    smoothed = space.smooth(hu, grid, params.smoothing_mm)
+    liver, liver_hu = _find_liver(smoothed, body, grid, params)
+    bright = body & (hu > (liver_hu if np.isfinite(liver_hu) else 60.0) + params.bright_hu)
+    return Tissue(hu, grid, body, liver, bright, liver_hu)
+
+
+def _anti_alias(volume: CtVolume, step_mm: float) -> npt.NDArray[np.float32]:
+    spacing = space.spacing_mm(volume.affine)
+    sigma = 0.42 * np.sqrt(np.maximum(step_mm**2 - spacing**2, 0.0)) / spacing
+    return np.asarray(ndimage.gaussian_filter(volume.hu, sigma, mode="nearest"), dtype=np.float32)
+
+
+def _find_body(hu: npt.NDArray[np.float32], threshold_hu: float) -> BoolArray:
+    # The couch is thin: an opening parts it from the patient. Lungs are holes of the slices.
+    solid = ndimage.binary_opening(hu > threshold_hu, iterations=1)
+    body = space.largest_component(solid)
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in body]) if body.any() else body
+
+
+def _find_liver(
+    smoothed: npt.NDArray[np.float32], body: BoolArray, grid: npt.NDArray[np.float64], params: TissueParams
+) -> tuple[BoolArray, float]:
+    # The liver is the largest smooth organ on the patient's right (LPS x below the body's middle).
+    # Its attenuation is the mode there; a ball then has to fit, which leaves muscle and bowel out.
+    low, high = params.liver_range_hu
+    right = np.zeros(body.shape, dtype=np.bool_)
+    middle = int(np.median(np.nonzero(body)[2])) if body.any() else 0
+    right[:, :, : middle + 1] = True
+    inner = ndimage.binary_erosion(body, iterations=4) & right
+    candidates = space.open_by_ball(inner & (smoothed > low) & (smoothed < high), grid, params.opening_mm)
+    mode = space.mode_of(smoothed[candidates], low, high, width=4.0)
+    if not np.isfinite(mode):
+        return np.zeros(body.shape, dtype=np.bool_), float("nan")
+    near = body & (np.abs(smoothed - mode) < params.tissue_band_hu)
+    labels, count = ndimage.label(space.open_by_ball(near, grid, params.opening_mm))
+    sizes = np.bincount(labels[right].ravel(), minlength=count + 1)
+    sizes[0] = 0
+    if sizes.max() == 0:
+        return np.zeros(body.shape, dtype=np.bool_), mode
+    return _fill(labels == int(sizes.argmax())), mode
+
+
+def _fill(mask: BoolArray) -> BoolArray:
+    # A deposit at the rim of a slice is enclosed in some planes only: fill in all three, keep two of three.
+    votes = np.zeros(mask.shape, dtype=np.int8)
+    for axis in range(3):
+        planes = np.moveaxis(mask, axis, 0)
+        filled = np.stack([ndimage.binary_fill_holes(plane) for plane in planes])
+        votes += np.moveaxis(filled, 0, axis).astype(np.int8)
+    return np.asarray((votes >= 2) | mask)
