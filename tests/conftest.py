@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
+
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.runs import AngioRun, Quantity
+
+cv2.setNumThreads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,3 +39,88 @@ def sample() -> Path:
 def _own_pseudonym_key(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     # Tests never read or make the user's own key.
     monkeypatch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(tmp_path_factory.getbasetemp() / "pseudonym.key"))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run whose truth is known by construction: a Y of vessels over moving texture."""
+
+    run: AngioRun
+    contrast: npt.NDArray[np.float32]
+    displacement: npt.NDArray[np.float32]
+    artery: npt.NDArray[np.bool_]
+    tumour: npt.NDArray[np.bool_]
+    onset: int
+
+
+TRUNK = ((236, 128), (150, 128))
+LEFT = ((150, 128), (70, 70))
+RIGHT = ((150, 128), (80, 200))
+TUMOUR_CENTRE, TUMOUR_RADIUS = (62, 64), 20
+
+
+def _bolus(times_s: npt.NDArray[np.float64], arrival_s: float) -> npt.NDArray[np.float64]:
+    rise = 1 / (1 + np.exp(-(times_s - arrival_s) / 0.15))
+    return np.asarray(rise * np.exp(-np.maximum(times_s - arrival_s - 2.5, 0) / 1.2))
+
+
+def _line(shape: tuple[int, int], ends: tuple[tuple[int, int], tuple[int, int]], width: int) -> npt.NDArray[np.float32]:
+    big = np.zeros((shape[0] * 4, shape[1] * 4), np.float32)
+    (r0, c0), (r1, c1) = ends
+    cv2.line(big, (c0 * 4, r0 * 4), (c1 * 4, r1 * 4), 1.0, width * 4)
+    return np.asarray(cv2.resize(big, shape[::-1], interpolation=cv2.INTER_AREA))
+
+
+@pytest.fixture(scope="session")
+def make_scene() -> Callable[..., Scene]:
+    """Return a maker of scenes: `amplitude_px` of smooth motion, `noise`, `pre` frames without contrast."""
+
+    def make(*, amplitude_px: float = 0.0, noise: float = 0.01, pre: int = 3, frames: int = 20, seed: int = 0) -> Scene:
+        rng = np.random.default_rng(seed)
+        shape = (256, 256)
+        pad = 24
+        times = np.arange(frames) * 0.4
+        start = times[pre] if pre else -0.8
+        padded = (shape[0] + 2 * pad, shape[1] + 2 * pad)
+        texture = sum(
+            0.06 * s**0.3 * g / g.std()
+            for s in (2, 5, 15)
+            for g in [cv2.GaussianBlur(rng.standard_normal(padded), (0, 0), s)]
+        )
+        parts = [(TRUNK, 7, start + 0.1, 0.5), (LEFT, 5, start + 0.6, 0.35), (RIGHT, 5, start + 0.6, 0.35)]
+        drawn = [(_line(shape, ends, width), at, amount) for ends, width, at, amount in parts]
+        rows, cols = np.mgrid[: shape[0], : shape[1]]
+        disc = np.hypot(rows - TUMOUR_CENTRE[0], cols - TUMOUR_CENTRE[1]) <= TUMOUR_RADIUS
+        soft = cv2.GaussianBlur(disc.astype(np.float32), (0, 0), 2)
+        contrast = np.zeros((frames, *shape), np.float32)
+        for t in range(frames):
+            vessel = np.max([image * amount * _bolus(times, at)[t] for image, at, amount in drawn], axis=0)
+            blush = 0.14 * soft / (1 + np.exp(-(times[t] - start - 2.0) / 0.3))
+            contrast[t] = vessel + blush
+        grid_r, grid_c = np.mgrid[: padded[0], : padded[1]].astype(np.float32)
+        out, moved = np.empty((frames, *shape), np.float32), np.empty((frames, *shape, 2), np.float32)
+        for t in range(frames):
+            swing = amplitude_px * np.sin(1.3 * times[t])
+            u_r, u_c = swing * (1 - 0.5 * grid_r / padded[0]), 0.3 * swing * grid_c / padded[1]
+            still = texture.astype(np.float32) + np.pad(contrast[t], pad)
+            at_c, at_r = (grid_c - u_c).astype(np.float32), (grid_r - u_r).astype(np.float32)
+            frame = cv2.remap(still, at_c, at_r, cv2.INTER_CUBIC)[pad:-pad, pad:-pad]
+            out[t] = frame + 2 + noise * rng.standard_normal(shape)
+            moved[t] = np.stack([u_r, u_c], -1)[pad:-pad, pad:-pad]
+        artery = np.max([image for image, _, _ in drawn], axis=0) >= 0.5
+        run = AngioRun(out, times, Quantity.ATTENUATION, np.ones(shape, bool), Source("1.2.3", "1.2"))
+        return Scene(run, contrast, moved, artery, disc, pre)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def still_scene(make_scene: Callable[..., Scene]) -> Scene:
+    """A scene without motion."""
+    return make_scene()
+
+
+@pytest.fixture(scope="session")
+def breathing_scene(make_scene: Callable[..., Scene]) -> Scene:
+    """A scene with three pixels of smooth motion."""
+    return make_scene(amplitude_px=3.0)

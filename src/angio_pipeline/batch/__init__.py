@@ -1,0 +1,7 @@
+"""Many inputs: plan, execute, resume."""
+
+from angio_pipeline.batch.execute import BatchReport, execute
+from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask, make_plan
+from angio_pipeline.batch.tasks import Outcome, Settings
+
+__all__ = ["BatchReport", "FollowUpTask", "Outcome", "Plan", "RunTask", "Settings", "execute", "make_plan"]

@@ -113,10 +113,13 @@ def looks_subtracted(run: AngioRun, params: MaskParams) -> bool:
 def choose_mask(original: AngioRun, run: AngioRun, *, params: MaskParams) -> MaskChoice:
     """Return what to subtract from `run`, the linearised form of `original`."""
     filling = filling_curve(run.frames, run.valid)
+    subtracted = looks_subtracted(original, params)
+    inverted = subtracted and _vessels_bright(run)
+    if inverted:
+        filling = filling.max() - filling
     onset = _onset(run, filling, params)
     shift = run.mask_hint.sub_pixel_shift_px if run.mask_hint else (0.0, 0.0)
-    if looks_subtracted(original, params):
-        inverted = _vessels_bright(run)
+    if subtracted:
         quality = Quality.ALREADY_SUBTRACTED | (Quality.PHOTOMETRIC_ASSUMED if inverted else Quality.NONE)
         if onset is None:
             quality |= Quality.FILLED_FROM_FIRST_FRAME

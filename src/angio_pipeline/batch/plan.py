@@ -1,0 +1,104 @@
+"""What there is to do: one task a run, one a patient's follow-ups; and what cannot be done.
+
+A plan holds paths and identifiers only, so that it can cross to another process or machine.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from angio_pipeline import ingest
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.results import Refusal
+
+__all__ = ["FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """One DSA run to analyse."""
+
+    item: ingest.RunItem
+    rois: tuple[Path, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The patient's pseudonym."""
+        return self.item.source.subject
+
+    @property
+    def folder(self) -> str:
+        """Where the results go, below the subject's folder."""
+        return relative_folder(self.item.source)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpTask:
+    """All follow-ups of one patient."""
+
+    subject: str
+    volumes: tuple[ingest.VolumeItem, ...]
+    films: tuple[ingest.FilmItem, ...]
+    rois: tuple[Path, ...] = ()
+    treated: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Tasks, and the inputs refused before anything was computed."""
+
+    runs: tuple[RunTask, ...]
+    follow_ups: tuple[FollowUpTask, ...]
+    refusals: tuple[Refusal, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.runs) + len(self.follow_ups)
+
+
+def relative_folder(source: Source) -> str:
+    """Return `<YYYYMMDD>/<series>`, the place of one input's results below its subject."""
+    return f"{source.date}/{ingest.series_folder(source)}"
+
+
+def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = ()) -> Plan:
+    """Return what to do with what was found.
+
+    Parameters
+    ----------
+    extra_rois : sequence of Path
+        Regions given on the command line, beside those found among the sources.
+    """
+    rois = (*(path for item in found.rois for path in item.paths), *extra_rois)
+    runs = tuple(RunTask(item, rois) for item in found.runs)
+    treated = _treatment_times(found.runs)
+    follow_ups, lonely = [], []
+    for subject in sorted({item.source.subject for item in (*found.volumes, *found.films)}):
+        volumes = tuple(v for v in found.volumes if v.source.subject == subject)
+        films = tuple(f for f in found.films if f.source.subject == subject)
+        if not volumes and len(films) < 2:
+            lonely += [_single_frame(f) for f in films]
+            continue
+        follow_ups.append(FollowUpTask(subject, volumes, films, rois, treated.get(subject)))
+    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely))
+
+
+def _single_frame(film: ingest.FilmItem) -> Refusal:
+    sentence = (
+        "Expected a run of at least 2 frames, or a film with another follow-up to compare it with; "
+        "found one single frame. Add the patient's other images."
+    )
+    return Refusal(film.source.file, "single_frame", sentence)
+
+
+def _treatment_times(runs: Sequence[ingest.RunItem]) -> dict[str, datetime]:
+    """Return for each subject when its first session of angiography ended: the follow-up starts there."""
+    by_subject: dict[str, list[datetime]] = defaultdict(list)
+    for item in runs:
+        if item.source.acquired is not None:
+            by_subject[item.source.subject].append(item.source.acquired)
+    first_day = {subject: min(times).date() for subject, times in by_subject.items()}
+    return {s: max(t for t in times if t.date() == first_day[s]) for s, times in by_subject.items()}

@@ -1,0 +1,154 @@
+"""What one worker does with one task: read, analyse, write, and leave a record last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import angio_pipeline
+from angio_pipeline import ingest, outputs
+from angio_pipeline.batch.plan import FollowUpTask, RunTask, relative_folder
+from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.results import Refusal
+
+Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
+Noun = TypeVar("Noun")
+
+__all__ = ["Outcome", "Settings", "code_version", "one_thread", "refuse", "run_task", "task_digest"]
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every task of a batch shares."""
+
+    out: Path
+    config: PipelineConfig
+    resume: bool = True
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one task."""
+
+    subject: str
+    analysed: bool
+    resumed: bool = False
+    refusals: tuple[Refusal, ...] = ()
+
+
+def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
+    """Return what became of a task; nothing that goes wrong with one task reaches another."""
+    folder = _folder(task, settings)
+    try:
+        digest = task_digest(task, settings.config)
+        if settings.resume and _recorded(folder) == digest:
+            return Outcome(task.subject, analysed=True, resumed=True)
+        if isinstance(task, RunTask):
+            refusals = _analyse_run(task, folder, settings)
+        else:
+            refusals = _analyse_follow_ups(task, folder, settings)
+        record = {"schema": "angio-pipeline/record/1", "digest": digest, "code": code_version()}
+        outputs.write_record(folder, record)
+        return Outcome(task.subject, analysed=True, refusals=refusals)
+    except AngioError as error:
+        return Outcome(task.subject, analysed=False, refusals=refuse(task, error.reason, error.sentence))
+    except MemoryError:
+        sentence = "Expected the input to fit in memory, found that it does not; use fewer workers or a larger machine."
+        return Outcome(task.subject, analysed=False, refusals=refuse(task, "out_of_memory", sentence))
+    except Exception as error:
+        if settings.debug:
+            raise
+        # The message of an unforeseen error may quote a header; only its kind is safe to pass on.
+        sentence = f"Analysis stopped with an unforeseen {type(error).__name__}; run again with --debug and report it."
+        return Outcome(task.subject, analysed=False, refusals=refuse(task, "internal_error", sentence))
+
+
+def one_thread() -> None:
+    """Hold image libraries to one thread in this process: a batch's processes share the cores."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:
+    subject = settings.out / "subjects" / task.subject
+    return subject / task.folder if isinstance(task, RunTask) else subject
+
+
+def refuse(task: RunTask | FollowUpTask, reason: str, sentence: str) -> tuple[Refusal, ...]:
+    """Return one refusal for each input of a task."""
+    if isinstance(task, RunTask):
+        return (Refusal(task.item.source.file, reason, sentence),)
+    return tuple(Refusal(item.source.file, reason, sentence) for item in (*task.volumes, *task.films))
+
+
+def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
+    from angio_pipeline.pipeline import process_run
+
+    run = ingest.read_run(task.item)
+    given = ingest.read_rois(task.rois)
+    mine = [roi for roi in given.films if roi.sop_instance_uid == run.source.sop_instance_uid]
+    outputs.write_run(process_run(run, config=settings.config, rois=mine), folder)
+    return ()
+
+
+def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
+    from angio_pipeline.pipeline import process_follow_ups
+
+    refusals: list[Refusal] = []
+    volumes = _read_each(task.volumes, ingest.read_volume, refusals)
+    films = _read_each(task.films, ingest.read_film, refusals)
+    if not volumes and not films:
+        first = refusals[0]
+        raise AngioError(first.sentence, reason=first.reason)
+    given = ingest.read_rois(task.rois)
+    result = process_follow_ups(
+        volumes, given.volumes, films, given.films, treated=task.treated, config=settings.config
+    )
+    outputs.write_follow_up(result, folder, folder_of=relative_folder)
+    return tuple(refusals)
+
+
+def _read_each(items: Sequence[Item], read: Callable[[Item], Noun], refusals: list[Refusal]) -> list[Noun]:
+    """Return what could be read; what could not is added to the refusals and its neighbours go on."""
+    out = []
+    for item in items:
+        try:
+            out.append(read(item))
+        except AngioError as error:
+            refusals.append(Refusal(item.source.file, error.reason, error.sentence))
+    return out
+
+
+def _recorded(folder: Path) -> str | None:
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record.get("digest") if isinstance(record, dict) else None
+
+
+def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
+    """Return the resume key of a task: code, settings, input and regions."""
+    items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
+    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
+    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in task.rois]
+    if isinstance(task, FollowUpTask):
+        parts.append(str(task.treated))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return the package's version and a short hash of its source, which changes when the code does."""
+    hasher = hashlib.sha256()
+    package = Path(angio_pipeline.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        hasher.update(path.read_bytes())
+    return f"{angio_pipeline.__version__}+{hasher.hexdigest()[:12]}"

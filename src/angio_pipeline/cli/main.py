@@ -1,0 +1,60 @@
+"""The `angio` command: registers one file a subcommand; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from angio_pipeline import __version__
+from angio_pipeline.cli import benchmark, doctor, evaluate, run, schema, simulate
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="angio",
+    help="Subtraction angiography, tumour feeders and lipiodol retention from DICOM. "
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Hold the options that come before a subcommand."""
+
+
+app.command("run")(run.run)
+app.command("simulate")(simulate.simulate)
+app.command("evaluate")(evaluate.evaluate)
+app.command("schema")(schema.schema)
+app.command("doctor")(doctor.doctor)
+app.command("benchmark")(benchmark.benchmark)
+
+
+def main() -> None:
+    """Run the command; an error about a case is one sentence on standard error, without a traceback."""
+    from angio_pipeline.core.errors import AngioError, ConfigError
+
+    try:
+        app()
+    except ConfigError as error:
+        typer.echo(f"angio: {error.sentence}", err=True)
+        sys.exit(2)
+    except AngioError as error:
+        typer.echo(f"angio: {error.sentence}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
+        sys.exit(130)

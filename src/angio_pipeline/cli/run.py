@@ -1,0 +1,106 @@
+"""`angio run`: the main job."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from angio_pipeline.batch import BatchReport, Plan, Settings
+
+__all__ = ["run"]
+
+
+def run(
+    source: Annotated[list[Path], typer.Argument(help="DICOM files, folders, zip or tar archives, DICOMDIR sets.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
+    config: Annotated[str | None, typer.Option(help="A preset (default, fast, research) or a TOML file.")] = None,
+    roi: Annotated[list[Path] | None, typer.Option(help="A lesion: PNG named by SOP UID, DICOM SEG, NIfTI.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")] = None,
+    resume: Annotated[bool, typer.Option(help="Leave alone what was analysed with the same code and settings.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="One process, and tracebacks.")] = False,
+) -> None:
+    """Analyse every patient in SOURCE: runs, follow-ups, then their pages and tables.
+
+    Example: angio run exports/ --out results
+
+    Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
+    could be analysed; 2: usage.
+    """
+    from angio_pipeline import batch
+    from angio_pipeline.config import load_config
+
+    settings = batch.Settings(out, load_config(config), resume=resume, debug=debug)
+    _check_paths([*source, *(roi or [])], out)
+    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
+        plan = _plan(source, roi or [], Path(workspace))
+        report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
+    _tell(report, out, quiet=quiet, as_json=json)
+    if report.analysed == 0:
+        raise typer.Exit(1)
+
+
+def _check_paths(sources: list[Path], out: Path) -> None:
+    for path in sources:
+        if not path.exists():
+            _usage(f"Expected a file or folder, found nothing at {path}.")
+    if out.exists() and not out.is_dir():
+        _usage(f"Expected --out to name a folder, found a file at {out}.")
+
+
+def _usage(sentence: str) -> None:
+    typer.echo(f"angio: {sentence}", err=True)
+    raise typer.Exit(2)
+
+
+def _plan(source: list[Path], roi: list[Path], workspace: Path) -> Plan:
+    from angio_pipeline import batch, ingest
+
+    return batch.make_plan(ingest.discover(source, workspace=workspace), roi)
+
+
+def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from angio_pipeline import batch
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not (show and sys.stderr.isatty()), transient=True) as bar:
+        task = bar.add_task("Analysing", total=len(plan))
+        return batch.execute(
+            plan, settings, workers=workers, scheduler=scheduler, progress=lambda outcome: bar.advance(task)
+        )
+
+
+def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None:
+    pages = [out / "subjects" / subject / "report.html" for subject in report.subjects]
+    if as_json:
+        summary = {
+            "analysed": report.analysed,
+            "resumed": report.resumed,
+            "refused": len(report.refusals),
+            "subjects": list(report.subjects),
+            "index": str(out / "index.html"),
+            "reports": [str(page) for page in pages if page.is_file()],
+        }
+        typer.echo(json_format.dumps(summary, indent=1))
+        return
+    if report.analysed == 0:
+        first = f" The first: {report.refusals[0].sentence}" if report.refusals else " No input was found."
+        typer.echo(f"angio: nothing could be analysed; {out / 'refused.csv'} says why.{first}", err=True)
+    elif not quiet:
+        again = f" ({report.resumed} of them unchanged since the last time)" if report.resumed else ""
+        typer.echo(f"Analysed {report.analysed}{again}, refused {len(report.refusals)} (see {out / 'refused.csv'}).")
+        for page in pages[:5]:
+            if page.is_file():
+                typer.echo(f"Report: {page}")
+        typer.echo(f"Worklist: {out / 'index.html'}")
