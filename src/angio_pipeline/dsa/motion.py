@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import sparse
-from scipy.sparse.linalg import splu
+from scipy.linalg import solveh_banded
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics.fields import expand_field, sampling_grid, warp
@@ -76,11 +75,10 @@ def estimate_motion(
     levels = [
         _make_level(mask_image, valid, base.astype(np.float32), factor, params) for factor in _factors(params, shape)
     ]
-    membrane = _membrane(cells)
     out = np.zeros((len(frames), *cells, 2), dtype=np.float32)
     previous = np.zeros((*cells, 2), dtype=np.float32)
     for t, frame in enumerate(frames):
-        previous = out[t] = _register(frame, levels, valid, previous, membrane, params)
+        previous = out[t] = _register(frame, levels, valid, previous, params)
     return out
 
 
@@ -119,7 +117,6 @@ def _register(
     levels: list[_Level],
     valid: BoolArray,
     start: FloatArray,
-    membrane: sparse.csc_matrix,
     params: MotionParams,
 ) -> FloatArray:
     field = start.copy()
@@ -128,7 +125,7 @@ def _register(
         moving = _high_pass(shrink(filled, level.factor), level.factor, params)
         gradient = _gradient(moving)
         for _ in range(params.iterations):
-            step = _gauss_newton_step(level, moving, gradient, field, membrane, params)
+            step = _gauss_newton_step(level, moving, gradient, field, params)
             field = np.clip(field + step, -params.max_shift_px, params.max_shift_px)
             if float(np.abs(step).max()) < 0.01 * level.factor:
                 break
@@ -145,7 +142,6 @@ def _gauss_newton_step(
     moving: FloatArray,
     gradient: tuple[FloatArray, FloatArray],
     field: FloatArray,
-    membrane: sparse.csc_matrix,
     params: MotionParams,
 ) -> FloatArray:
     """Return the lattice update in full-resolution pixels."""
@@ -159,39 +155,61 @@ def _gauss_newton_step(
 
     def cell_sum(image: FloatArray) -> npt.NDArray[np.float64]:
         mean = resize(image, cells)
-        return np.asarray(mean * count, dtype=np.float64).ravel()
+        return np.asarray(mean * count, dtype=np.float64)
 
     weighted_rows, weighted_cols = weight * rows, weight * cols
-    h_rr, h_rc, h_cc = cell_sum(weighted_rows * rows), cell_sum(weighted_rows * cols), cell_sum(weighted_cols * cols)
-    g_r, g_c = -cell_sum(weighted_rows * residual), -cell_sum(weighted_cols * residual)
-    stiffness = params.stiffness * 0.5 * float(np.mean(h_rr + h_cc)) + 1e-6
-    smooth = stiffness * membrane
-    flat = (field / level.factor).reshape(-1, 2).astype(np.float64)
-    # The membrane pulls on the whole field, not on the update, or small steps would add up to a rough field.
-    matrix = sparse.bmat(
-        [[sparse.diags(h_rr) + smooth, sparse.diags(h_rc)], [sparse.diags(h_rc), sparse.diags(h_cc) + smooth]]
+    structure = np.stack(
+        [cell_sum(weighted_rows * rows), cell_sum(weighted_rows * cols), cell_sum(weighted_cols * cols)]
     )
-    rhs = np.concatenate([g_r - smooth @ flat[:, 0], g_c - smooth @ flat[:, 1]])
-    ridge = sparse.identity(matrix.shape[0]) * (1e-4 * stiffness)
-    update = splu((matrix + ridge).tocsc()).solve(rhs)
-    limited = np.clip(update.reshape(2, -1).T, -4, 4)
-    return np.asarray(limited.reshape(*field.shape) * level.factor, dtype=np.float32)
+    pull = np.stack([-cell_sum(weighted_rows * residual), -cell_sum(weighted_cols * residual)])
+    stiffness = params.stiffness * 0.5 * float(np.mean(structure[0] + structure[2])) + 1e-6
+    update = _solve(structure, pull, stiffness, field / level.factor)
+    return np.asarray(np.clip(update, -4, 4) * level.factor, dtype=np.float32)
+
+
+def _solve(
+    structure: npt.NDArray[np.float64], pull: npt.NDArray[np.float64], stiffness: float, field: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Return the lattice update that balances each cell's normal equations against the membrane.
+
+    The membrane pulls on the whole field, not on the update, or small steps would add up to a
+    rough field. Unknowns are interleaved (row, col) cell by cell, so that the matrix is a band
+    as wide as one line of the lattice.
+
+    Parameters
+    ----------
+    structure : ndarray, (3, h, w)
+        Sums of weight times gradient products: row-row, row-col, col-col.
+    pull : ndarray, (2, h, w)
+        Right-hand side of the normal equations.
+    field : ndarray, (h, w, 2)
+        The present field, in pixels of the level.
+    """
+    h, w = field.shape[:2]
+    degree = np.full((h, w), 4.0)
+    for edge in (degree[0], degree[-1], degree[:, 0], degree[:, -1]):
+        edge -= 1
+    held = field.astype(np.float64)
+    laplacian = degree[..., None] * held
+    laplacian[1:] -= held[:-1]
+    laplacian[:-1] -= held[1:]
+    laplacian[:, 1:] -= held[:, :-1]
+    laplacian[:, :-1] -= held[:, 1:]
+    band = np.zeros((2 * w + 1, h, w, 2))
+    band[0, ..., 0], band[0, ..., 1] = structure[0], structure[2]
+    band[0] += stiffness * (degree + 1e-4)[..., None]
+    band[1, ..., 0] = structure[1]
+    if w > 1:
+        band[2, :, :-1] -= stiffness
+    band[2 * w, :-1] -= stiffness
+    rhs = np.moveaxis(pull, 0, -1) - stiffness * laplacian
+    return np.asarray(solveh_banded(band.reshape(2 * w + 1, -1), rhs.ravel(), lower=True).reshape(h, w, 2))
 
 
 def _contrast_weight(residual: FloatArray, weight: FloatArray) -> FloatArray:
     """Return robust weights: Cauchy, twice as strict on added attenuation, which contrast can explain."""
-    scale = max(robust_sd(residual[weight > 0.5]), 1e-6)
+    # Every few pixels are enough for a scale.
+    sample = (slice(None, None, 1 + residual.shape[0] // 96), slice(None, None, 1 + residual.shape[1] // 96))
+    scale = max(robust_sd(residual[sample][weight[sample] > 0.5]), 1e-6)
     scaled = residual / np.where(residual > 0, scale, 2 * scale).astype(np.float32)
     return (1.0 / (1.0 + scaled * scaled)).astype(np.float32)
-
-
-def _membrane(cells: tuple[int, int]) -> sparse.csc_matrix:
-    """Return the graph Laplacian of the lattice: zero on a constant, so a translation costs nothing."""
-
-    def path(n: int) -> sparse.csc_matrix:
-        degree = np.full(n, 2.0)
-        degree[[0, -1]] = 1.0 if n > 1 else 0.0
-        return sparse.diags([degree, -np.ones(max(n - 1, 0)), -np.ones(max(n - 1, 0))], [0, 1, -1]).tocsc()
-
-    rows, cols = cells
-    return (sparse.kron(path(rows), sparse.identity(cols)) + sparse.kron(sparse.identity(rows), path(cols))).tocsc()

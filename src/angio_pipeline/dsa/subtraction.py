@@ -198,8 +198,8 @@ def _minus_mask(
     if params.correct_exposure:
         _remove_exposure_drift(frames, valid, choice)
     vessel_free = _vessel_free(frames, valid)
-    after = _residuals(frames, vessel_free)
-    before = _residuals(run.frames - mask, vessel_free)
+    after = np.array([_residual(frame, vessel_free) for frame in frames])
+    before = np.array([_residual(frame - mask, vessel_free) for frame in run.frames])
     return _Aligned(
         frames,
         valid,
@@ -224,13 +224,14 @@ def _motion(run: AngioRun, mask: FloatArray, choice: MaskChoice, params: Subtrac
     if not params.motion.enabled:
         return np.zeros((run.shape[0], 1, 1, 2), dtype=np.float32)
     first = estimate_motion(run.frames, mask, run.valid, params=params.motion)
-    mean = np.zeros_like(mask)
-    shape = (run.shape[1], run.shape[2])
-    grid = sampling_grid(shape)
+    # Half size is enough to see where vessels are, and four times cheaper.
+    shape = (mask.shape[0] // 2, mask.shape[1] // 2)
+    grid, small_mask = sampling_grid(shape), shrink(mask, 2)
+    mean = np.zeros(shape, dtype=np.float32)
     late = range(choice.onset, run.shape[0])
     for t in late:
-        mean += warp(run.frames[t], grid + expand_field(first[t], shape), cubic=False) - mask
-    mean /= max(len(late), 1)
+        mean += warp(shrink(run.frames[t], 2), grid + expand_field(first[t] / 2, shape), cubic=False) - small_mask
+    mean = resize(mean / max(len(late), 1), mask.shape)
     weight = _not_vessel(mean, run.valid)
     return estimate_motion(run.frames, mask, run.valid, params=params.motion, vessel_weight=weight)
 
@@ -265,13 +266,10 @@ def _vessel_free(frames: FloatArray, valid: BoolArray) -> BoolArray:
     return free
 
 
-def _residuals(frames: FloatArray, region: BoolArray) -> npt.NDArray[np.float64]:
-    """Return the root-mean-square of each frame over the region, about its own median."""
-    if not region.any():
-        return np.full(len(frames), np.nan)
-    inside = frames[:, region].astype(np.float32)
-    inside -= np.median(inside, axis=1, keepdims=True)
-    return np.asarray(np.sqrt(np.mean(np.square(inside, dtype=np.float64), axis=1)))
+def _residual(frame: FloatArray, region: BoolArray) -> float:
+    """Return the root-mean-square of a frame over the region, about its own mean; NaN for an empty region."""
+    inside = frame[region]
+    return float(inside.std(dtype=np.float64)) if inside.size else float("nan")
 
 
 def _rms(per_frame: npt.NDArray[np.float64], choice: MaskChoice) -> float:
