@@ -1,0 +1,258 @@
+"""What the sources hold: each file classified by its header into a run, a slice, a film, a region, or refused.
+
+Headers only: sizes are checked against the file, pixels stay where they are. One bad file never
+costs another; every file ends up in an item or among the refusals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.results import Refusal
+from angio_pipeline.ingest.files import Candidate, list_files
+from angio_pipeline.ingest.headers import Header, integer, read_header, text, texts
+from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
+from angio_pipeline.ingest.pixels import check_pixels, pixel_format
+from angio_pipeline.ingest.pseudonym import read_key
+from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
+from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
+
+__all__ = ["discover"]
+
+_ANGIO = {f"1.2.840.10008.5.1.4.1.1.12.{end}" for end in ("1", "1.1", "2", "2.1", "3")}
+_FILM = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "1.1", "1.1.1")}
+_CT = {"1.2.840.10008.5.1.4.1.1.2"}
+_CT_MULTIFRAME = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "13.1.1")}
+_SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")}
+_CAPTURE = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
+_ROI_SUFFIXES = (".png", ".nii", ".nii.gz")
+_IMAGE_TAGS = (
+    "BitsAllocated",
+    "BitsStored",
+    "Columns",
+    "HighBit",
+    "ImageType",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "Rows",
+    "SOPClassUID",
+    "SamplesPerPixel",
+)
+
+
+_T = TypeVar("_T", bound=Item)
+
+
+class _Role(StrEnum):
+    RUN = "run"
+    FILM = "film"
+    SLICE = "slice"
+    VOLUME = "volume"
+    ROI = "roi"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    role: _Role
+    candidate: Candidate
+    source: Source
+    shape: tuple[int, int, int]
+    slice: Slice | None = None
+
+
+def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
+    """Return everything that can be analysed in the sources, and everything refused with its reason.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        DICOM files, folders, zip or tar archives, DICOMDIR files, in any mix.
+    workspace : Path
+        Folder that archives are unpacked into; it must outlive the items.
+
+    Raises
+    ------
+    ConfigError
+        When the pseudonym key cannot be read or made.
+    """
+    key = read_key()
+    candidates, refusals = list_files(sources, workspace=workspace)
+    entries: list[_Entry] = []
+    for candidate in candidates:
+        try:
+            entries.append(_classify(candidate, key))
+        except InputRefused as error:
+            refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
+        except OSError as error:
+            sentence = f"Expected a readable file, found one that cannot be opened ({type(error).__name__})."
+            refusals.append(Refusal(candidate.shown, "unreadable", sentence))
+    kept = _without_duplicates(entries, refusals)
+    volumes = _volumes(kept, refusals)
+    return Discovery(
+        runs=_sorted(RunItem(*_parts(entry)) for entry in kept if entry.role is _Role.RUN),
+        volumes=_sorted(volumes),
+        films=_sorted(FilmItem(*_parts(entry)) for entry in kept if entry.role is _Role.FILM),
+        rois=_sorted(RoiItem(*_parts(entry)) for entry in kept if entry.role is _Role.ROI),
+        refusals=tuple(sorted(refusals, key=lambda refusal: (refusal.path, refusal.reason))),
+    )
+
+
+def _parts(entry: _Entry) -> tuple[tuple[Path, ...], Source, tuple[int, int, int]]:
+    return (entry.candidate.path,), entry.source, entry.shape
+
+
+def _sorted(found: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(sorted(found, key=_order))
+
+
+def _order(item: Item) -> tuple[str, str, str, str]:
+    source = item.source
+    return source.subject, source.date, source.acquired.isoformat() if source.acquired else "", source.file
+
+
+def _classify(candidate: Candidate, key: bytes) -> _Entry:
+    """Return what one file is.
+
+    Raises
+    ------
+    InputRefused
+        With the reason why it is not analysed.
+    """
+    if candidate.path.name.lower().endswith(_ROI_SUFFIXES):
+        return _loose_roi(candidate)
+    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *_IMAGE_TAGS, *SLICE_TAGS))
+    role = _role(header)
+    source = describe(header.dataset, candidate.file, key=key, fallback=str(candidate.path.parent))
+    if role is _Role.ROI:
+        frames = integer(header.dataset, "NumberOfFrames") or 1
+        size = integer(header.dataset, "Rows") or 0, integer(header.dataset, "Columns") or 0
+        return _Entry(role, candidate, source, (frames, *size))
+    found = pixel_format(header)
+    check_pixels(header, found)
+    if role is _Role.RUN and found.frames < 2:
+        role = _Role.FILM
+    if role is _Role.FILM and found.frames > 1:
+        raise _not_ours(header, "a multi-frame radiograph")
+    shape = (found.frames, found.rows, found.columns)
+    if role is _Role.VOLUME and found.frames < 3:
+        raise _too_few(found.frames)
+    return _Entry(role, candidate, source, shape, read_slice(header, found) if role is _Role.SLICE else None)
+
+
+def _loose_roi(candidate: Candidate) -> _Entry:
+    if candidate.path.stat().st_size == 0:
+        raise InputRefused("Expected an image, found an empty file; export it again.", reason="empty_file")
+    if candidate.path.parent.name.lower() != "rois":
+        raise InputRefused(
+            "Expected DICOM, found PNG or NIfTI; regions of interest go to --roi or into a folder named rois.",
+            reason="not_dicom",
+        )
+    return _Entry(_Role.ROI, candidate, Source("", "", file=candidate.file), (0, 0, 0))
+
+
+def _role(header: Header) -> _Role:
+    ds = header.dataset
+    kind = text(ds, "SOPClassUID") or text(getattr(ds, "file_meta", ds), "MediaStorageSOPClassUID")
+    modality = text(ds, "Modality").upper()
+    if kind in _SEGMENTATION:
+        return _Role.ROI
+    if kind in _CT_MULTIFRAME:
+        return _Role.VOLUME
+    if kind in _CT or (not kind and modality == "CT"):
+        if "LOCALIZER" in (value.upper() for value in texts(ds, "ImageType")):
+            raise InputRefused("Expected a CT slice, found a localizer (scout) image.", reason="localizer")
+        return _Role.SLICE
+    if kind in _ANGIO or (modality in ("XA", "RF") and (not kind or kind in _CAPTURE)):
+        return _Role.RUN
+    if kind in _FILM or (modality in ("DX", "CR") and not kind):
+        return _Role.FILM
+    if not len(ds):
+        raise InputRefused("Expected a DICOM header, found none; export it again.", reason="unreadable")
+    raise _not_ours(header, "another kind of object")
+
+
+def _not_ours(header: Header, what: str) -> InputRefused:
+    modality = text(header.dataset, "Modality").upper()
+    shown = modality if modality.isalpha() and len(modality) <= 16 else "unknown"
+    return InputRefused(
+        f"Expected angiography, radiographs or CT, found {what} (modality {shown}).", reason="not_ours"
+    )
+
+
+def _too_few(count: int) -> InputRefused:
+    return InputRefused(
+        f"Expected a multi-frame run or a CT follow-up of at least 3 slices, found {count} CT slice"
+        f"{'' if count == 1 else 's'}; give the whole series.",
+        reason="too_few_slices",
+    )
+
+
+def _without_duplicates(entries: Sequence[_Entry], refusals: list[Refusal]) -> list[_Entry]:
+    """Keep the first file of each SOP instance; say of the others whether they are the same."""
+    kept: list[_Entry] = []
+    first: dict[str, _Entry] = {}
+    for entry in entries:
+        uid = entry.source.sop_instance_uid
+        known = first.setdefault(uid, entry) if uid else entry
+        if known is entry:
+            kept.append(entry)
+        elif _content(known) == _content(entry):
+            sentence = "Expected each object once, found a copy of another file; the first one was used."
+            refusals.append(Refusal(entry.candidate.shown, "duplicate", sentence))
+        else:
+            sentence = "Expected one object a UID, found two that differ; the first one was used. Check the export."
+            refusals.append(Refusal(entry.candidate.shown, "conflicting_duplicate", sentence))
+    return kept
+
+
+def _content(entry: _Entry) -> str:
+    with entry.candidate.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _volumes(entries: Sequence[_Entry], refusals: list[Refusal]) -> list[VolumeItem]:
+    volumes = [VolumeItem(*_parts(entry)) for entry in entries if entry.role is _Role.VOLUME]
+    series: dict[tuple[str, ...], list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.slice is not None:
+            source = entry.source
+            # Without a series UID, slices of one frame of reference in one folder belong together.
+            stand_in = (entry.slice.frame_of_reference, str(entry.candidate.path.parent))
+            name = (source.series_instance_uid,) if source.series_instance_uid else stand_in
+            series[source.subject, source.study_instance_uid, *name].append(entry)
+    for members in series.values():
+        volumes += _stacked(members, refusals)
+    return volumes
+
+
+def _stacked(members: Sequence[_Entry], refusals: list[Refusal]) -> list[VolumeItem]:
+    of = {id(entry.slice): entry for entry in members}
+    stacks, left = stack([entry.slice for entry in members if entry.slice is not None])
+    for one, reason in left:
+        refusals.append(Refusal(of[id(one)].candidate.shown, "conflicting_slice", reason))
+    volumes = []
+    for slices, label in stacks:
+        entries = [of[id(one)] for one in slices]
+        if len(entries) < 3:
+            error = _too_few(len(entries))
+            refusals += [Refusal(entry.candidate.shown, error.reason, error.sentence) for entry in entries]
+            continue
+        first = entries[0]
+        source = replace(first.source, sop_instance_uid="", description=_volume_label(first.source, label))
+        paths = tuple(entry.candidate.path for entry in entries)
+        volumes.append(VolumeItem(paths, source, (len(entries), *first.shape[1:])))
+    return volumes
+
+
+def _volume_label(source: Source, label: str) -> str:
+    series = [part for part in source.description.split() if part.startswith("S")]
+    return " ".join([*series, *([label] if label else [])])

@@ -1,0 +1,286 @@
+"""Reading headers: the first step from a file to a noun, without touching a pixel.
+
+pydicom meets broken files with warnings and with errors of every kind. Both stop here: warnings
+are counted and logged as a number (their text may quote patient data), errors become an
+`InputRefused` with one sentence.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from angio_pipeline.core.errors import InputRefused
+
+__all__ = [
+    "Header",
+    "PixelElement",
+    "find",
+    "integer",
+    "is_dicom",
+    "items",
+    "number",
+    "numbers",
+    "open_dicom",
+    "quiet_pydicom",
+    "read_header",
+    "text",
+    "texts",
+]
+
+_LOG = logging.getLogger(__name__)
+_MAX_INFLATED = 1 << 30
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+_PIXEL_TAGS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
+_LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """Where the pixel data's value starts in the (inflated) file; `length` is None when undefined."""
+
+    offset: int
+    length: int | None
+    vr: str
+    element: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """Everything before the pixels, and where the pixels are.
+
+    Attributes
+    ----------
+    transfer_syntax : UID
+        Implicit little endian where the file names none.
+    pixels : PixelElement or None
+        None where the file holds no pixel data.
+    size : int
+        Bytes of the file (after inflating).
+    """
+
+    path: Path
+    dataset: Dataset
+    transfer_syntax: UID
+    pixels: PixelElement | None
+    size: int
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Return a context in which pydicom neither warns nor validates; the number of warnings is logged."""
+    with disable_value_validation(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    if caught:
+        _LOG.debug("pydicom gave %d warnings about one file", len(caught))
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether the file looks like DICOM: by its prefix, or by a first element without a preamble."""
+    with path.open("rb") as stream:
+        start = stream.read(132)
+    if start[128:132] == b"DICM":
+        return True
+    if len(start) < 8:
+        return False
+    group, element = struct.unpack_from("<HH", start)
+    return (group, element) in {(2, 0), (2, 1), (2, 2), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x12), (8, 0x16), (8, 0x18)}
+
+
+def open_dicom(path: Path) -> BinaryIO:
+    """Return the file opened for reading; a deflated one comes inflated, as explicit little endian.
+
+    Raises
+    ------
+    InputRefused
+        When the inflated content passes the limit (`too_large`) or does not inflate (`unreadable`).
+    """
+    with path.open("rb") as stream:
+        deflated = _DEFLATED in stream.read(4096)
+    if deflated:
+        with quiet_pydicom():
+            meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            return _inflated(meta, path)
+    return path.open("rb")
+
+
+def _inflated(meta: FileMetaDataset, path: Path) -> BinaryIO:
+    start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = engine.decompress(path.read_bytes()[start:], _MAX_INFLATED)
+    if engine.unconsumed_tail:
+        raise InputRefused(
+            f"Expected a deflated file below {_MAX_INFLATED >> 20} MiB, found a larger one; export it uncompressed.",
+            reason="too_large",
+        )
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    out = io.BytesIO()
+    out.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(out, meta, enforce_standard=False)
+    out.write(body)
+    out.seek(0)
+    return out
+
+
+def read_header(path: Path, *, tags: Sequence[str] | None = None) -> Header:
+    """Return the header of a DICOM file; only the named `tags` when they are given.
+
+    Raises
+    ------
+    InputRefused
+        `empty_file`, `not_dicom`, `unreadable`.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise InputRefused("Expected a DICOM file, found an empty one; export it again.", reason="empty_file")
+    if not is_dicom(path):
+        raise InputRefused("Expected a DICOM file, found another kind of file.", reason="not_dicom")
+    try:
+        with quiet_pydicom():
+            return _parse(path, tags)
+    except InputRefused:
+        raise
+    except Exception as error:  # a broken file makes pydicom raise errors of almost any type
+        raise InputRefused(
+            f"Expected a readable DICOM header, found a damaged one ({type(error).__name__}); export it again.",
+            reason="unreadable",
+        ) from None
+
+
+def _parse(path: Path, tags: Sequence[str] | None) -> Header:
+    with open_dicom(path) as stream:
+        dataset = pydicom.dcmread(
+            stream,
+            stop_before_pixels=True,
+            force=True,
+            defer_size="8 MB",
+            specific_tags=None if tags is None else list(tags),
+        )
+        meta = getattr(dataset, "file_meta", FileMetaDataset())
+        syntax = UID(str(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian))
+        implicit, little = dataset.original_encoding
+        pixels = _pixel_element(stream, implicit=bool(implicit), little=little is not False)
+        size = stream.seek(0, io.SEEK_END)
+    if not len(dataset) and not len(meta):
+        raise InputRefused("Expected a DICOM header, found none; export it again.", reason="unreadable")
+    return Header(path, dataset, syntax, pixels, size)
+
+
+def _pixel_element(stream: BinaryIO, *, implicit: bool, little: bool) -> PixelElement | None:
+    head = stream.read(8)
+    if len(head) < 8:
+        return None
+    order = "<" if little else ">"
+    group, element = struct.unpack(order + "HH", head[:4])
+    if (group, element) not in _PIXEL_TAGS:
+        return None
+    vr, raw = "OW", head[4:]
+    if not implicit and head[4:6] in _LONG_VRS:
+        vr, raw = head[4:6].decode(), stream.read(4)
+    if len(raw) < 4:
+        return None
+    (length,) = struct.unpack(order + "L", raw)
+    return PixelElement(stream.tell(), None if length == 0xFFFFFFFF else length, vr, element)
+
+
+def find(dataset: Dataset, keyword: str) -> Any:
+    """Return the value of `keyword`, or None where it is absent, empty or broken.
+
+    Multi-frame functional groups are looked through when the top level has none: the shared
+    groups, then those of the first frame.
+    """
+    value = _value(dataset, keyword)
+    if value is not None:
+        return value
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for frame in items(dataset, groups)[:1]:
+            value = find_in_groups(frame, keyword)
+            if value is not None:
+                return value
+    return None
+
+
+def find_in_groups(frame: Dataset, keyword: str) -> Any:
+    """Return the value of `keyword` within one frame's functional groups, else None."""
+    value = _value(frame, keyword)
+    if value is not None:
+        return value
+    for element in frame:
+        if element.VR == "SQ" and element.value and not element.tag.is_private:
+            value = _value(element.value[0], keyword)
+            if value is not None:
+                return value
+    return None
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    try:
+        with quiet_pydicom():
+            value = dataset.get(keyword)
+    except Exception:  # one broken element must not cost the others
+        return None
+    if value is None or (isinstance(value, str) and not value.strip("\0 ")):
+        return None
+    return value
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence; empty where it is absent or broken."""
+    value = _value(dataset, keyword)
+    return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """Return a value as stripped text, empty where it is absent."""
+    value = find(dataset, keyword)
+    return "" if value is None else str(value).strip("\0 ")
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return a multi-valued element as texts, empty where it is absent."""
+    return tuple(str(part).strip("\0 ") for part in _parts(find(dataset, keyword)))
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """Return the first value as a finite float, else None."""
+    values = numbers(dataset, keyword)
+    return values[0] if values else None
+
+
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """Return the first value as a whole number, else None."""
+    value = number(dataset, keyword)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return all values as finite floats; empty when any of them is not one."""
+    try:
+        values = tuple(float(part) for part in _parts(find(dataset, keyword)))
+    except (TypeError, ValueError):
+        return ()
+    return values if all(abs(value) < float("inf") for value in values) else ()
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes):
+        return (value,)
+    return value if isinstance(value, Iterable) else (value,)

@@ -1,0 +1,324 @@
+"""From pixel data to stored values, frame by frame, with every size checked before memory is taken.
+
+Order matters: the header is judged by itself, then against the file's size, then each
+compressed frame's own header against the file's, and only then does anything allocate.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian
+from pydantic import Field
+
+from angio_pipeline.core.errors import CodecError, InputRefused
+from angio_pipeline.core.params import Params
+from angio_pipeline.ingest.codestreams import check_codestream
+from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
+
+__all__ = ["PixelFormat", "PixelLimits", "check_pixels", "pixel_format", "read_frames"]
+
+_ITEM = (0xFFFE, 0xE000)
+
+
+class PixelLimits(Params):
+    """The largest images that are read; beyond them a file is refused."""
+
+    frame_px: int = Field(default=1 << 26, ge=1, description="pixels of one frame")
+    total_px: int = Field(default=1 << 30, ge=1, description="pixels of all frames together")
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How the stored values lie in the file."""
+
+    rows: int
+    columns: int
+    frames: int
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
+    photometric: str
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels in one frame."""
+        return self.rows * self.columns
+
+    @property
+    def value_range(self) -> tuple[int, int]:
+        """Least and greatest value that the stored bits can hold."""
+        if self.signed:
+            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
+        return 0, (1 << self.stored) - 1
+
+
+def pixel_format(header: Header, limits: PixelLimits | None = None) -> PixelFormat:
+    """Return the pixel format that the header names.
+
+    Raises
+    ------
+    InputRefused
+        `bad_header`, `not_greyscale`, `too_large`.
+    """
+    ds = header.dataset
+    samples = integer(ds, "SamplesPerPixel")
+    photometric = text(ds, "PhotometricInterpretation") or "MONOCHROME2"
+    if samples not in (None, 1) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputRefused(
+            "Expected a greyscale image, found a colour one; export the original instead of a screen capture.",
+            reason="not_greyscale",
+        )
+    rows, columns = _size(header, "Rows"), _size(header, "Columns")
+    allocated = integer(ds, "BitsAllocated") or 0
+    stored = integer(ds, "BitsStored")
+    stored = allocated if stored is None else stored
+    high_bit = integer(ds, "HighBit")
+    high_bit = stored - 1 if high_bit is None else high_bit
+    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated or not stored - 1 <= high_bit < allocated:
+        raise InputRefused(
+            f"Expected 8, 16 or 32 bits allocated and the stored bits within them, found {allocated} allocated, "
+            f"{stored} stored, high bit {high_bit}; export it again.",
+            reason="bad_header",
+        )
+    frames = 1 if find(ds, "NumberOfFrames") is None else _size(header, "NumberOfFrames")
+    found = PixelFormat(
+        rows, columns, frames, allocated, stored, high_bit, integer(ds, "PixelRepresentation") == 1, photometric
+    )
+    _check_limits(found, limits or PixelLimits())
+    return found
+
+
+def _size(header: Header, keyword: str) -> int:
+    value = integer(header.dataset, keyword)
+    if value is None or value < 1:
+        raise InputRefused(
+            f"Expected {keyword} of at least 1, found {'none' if value is None else value}; export it again.",
+            reason="bad_header",
+        )
+    return value
+
+
+def _check_limits(found: PixelFormat, limits: PixelLimits) -> None:
+    if found.pixels > limits.frame_px or found.pixels * found.frames > limits.total_px:
+        raise InputRefused(
+            f"Expected at most {limits.frame_px} pixels a frame and {limits.total_px} in all, found "
+            f"{found.frames} frames of {found.rows} x {found.columns}.",
+            reason="too_large",
+        )
+
+
+def check_pixels(header: Header, found: PixelFormat) -> None:
+    """Refuse pixel data that no decoder reads or that the file cannot hold; decodes and allocates nothing.
+
+    Raises
+    ------
+    CodecError
+        `unsupported_codec`.
+    InputRefused
+        `no_pixel_data`, `truncated`.
+    """
+    element = header.pixels
+    if element is None or element.element != 0x0010 or element.length == 0:
+        raise InputRefused(
+            "Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data"
+        )
+    syntax = header.transfer_syntax
+    if not _decodable(syntax):
+        raise CodecError(f"Expected a readable compression, found {_syntax_name(syntax)}; export it uncompressed.")
+    if syntax.is_encapsulated:
+        _check_encapsulated(header, found)
+    else:
+        _check_native(header, found)
+
+
+def _decodable(syntax: UID) -> bool:
+    try:
+        with quiet_pydicom():
+            return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
+
+
+def _syntax_name(syntax: UID) -> str:
+    # A name from the dictionary, never a string from the file.
+    return syntax.name if syntax.is_valid and syntax.name != syntax else "an unknown one"
+
+
+def _check_native(header: Header, found: PixelFormat) -> None:
+    element = header.pixels
+    assert element is not None
+    need = found.pixels * found.frames * found.allocated // 8
+    have = header.size - element.offset
+    have = have if element.length is None else min(have, element.length)
+    if have < need:
+        raise InputRefused(
+            f"Expected {need} bytes of pixels for {found.frames} frames of {found.rows} x {found.columns}, "
+            f"found {have}; export it again.",
+            reason="truncated",
+        )
+
+
+def _check_encapsulated(header: Header, found: PixelFormat) -> None:
+    fragments = whole = 0
+    with open_dicom(header.path) as stream:
+        for complete in _fragments(stream, header):
+            fragments += 1
+            whole += complete
+    # The first item is the offset table; every frame has at least one fragment after it.
+    if fragments != whole or fragments - 1 < found.frames:
+        raise InputRefused(
+            f"Expected {found.frames} compressed frames, found {max(whole - 1, 0)} whole ones; export it again.",
+            reason="truncated",
+        )
+    with open_dicom(header.path) as stream:
+        start = _first_fragment(stream, header)
+    check_codestream(
+        header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated
+    )
+
+
+def _first_fragment(stream: BinaryIO, header: Header) -> bytes:
+    assert header.pixels is not None
+    stream.seek(header.pixels.offset + 4)
+    (table,) = struct.unpack("<L", stream.read(4))
+    stream.seek(table + 4, io.SEEK_CUR)
+    (length,) = struct.unpack("<L", stream.read(4))
+    return stream.read(min(length, 1 << 16))
+
+
+def _fragments(stream: BinaryIO, header: Header) -> Iterator[bool]:
+    """Yield for each item of encapsulated pixel data whether all of its bytes are there."""
+    assert header.pixels is not None
+    position = header.pixels.offset
+    while True:
+        stream.seek(position)
+        head = stream.read(8)
+        if len(head) < 8:
+            return
+        group, element, length = struct.unpack("<HHL", head)
+        if (group, element) != _ITEM:
+            return
+        position += 8 + length
+        yield position <= header.size
+
+
+def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32]:
+    """Return the stored values, (T, H, W) float32, decoded frame by frame into one array.
+
+    Raises
+    ------
+    CodecError
+        `unsupported_codec`: no installed decoder reads this compression.
+    InputRefused
+        `no_pixel_data`, `truncated`, or `corrupt_pixels` where a frame does not decode.
+    """
+    check_pixels(header, found)
+    frames: npt.NDArray[np.float32] | None = None
+    count = 0
+    for frame in _decoded(header, found):
+        if count == found.frames or frame.shape != (found.rows, found.columns):
+            raise _corrupt(f"frame {count} of shape {frame.shape}")
+        if frames is None:
+            frames = np.empty((found.frames, found.rows, found.columns), dtype=np.float32)
+        frames[count] = frame
+        count += 1
+    if frames is None or count < found.frames:
+        raise InputRefused(
+            f"Expected {found.frames} frames, found {count} that decode; export it again.", reason="truncated"
+        )
+    return frames
+
+
+def _corrupt(what: str) -> InputRefused:
+    return InputRefused(
+        f"Expected pixel data that decodes to the header's size, found {what}; export it again.",
+        reason="corrupt_pixels",
+    )
+
+
+def _decoded(header: Header, found: PixelFormat) -> Iterator[npt.NDArray[np.generic]]:
+    syntax = header.transfer_syntax
+    with open_dicom(header.path) as stream:
+        assert header.pixels is not None
+        stream.seek(header.pixels.offset)
+        if syntax.is_encapsulated:
+            yield from _decode_encapsulated(stream, header, found)
+        else:
+            yield from _decode_native(stream, found, big_endian=syntax == ExplicitVRBigEndian, vr=header.pixels.vr)
+
+
+def _decode_native(
+    stream: BinaryIO, found: PixelFormat, *, big_endian: bool, vr: str
+) -> Iterator[npt.NDArray[np.generic]]:
+    width = found.allocated // 8
+    dtype = np.dtype(f"{'>' if big_endian else '<'}u{width}")
+    if big_endian and width == 1 and vr == "OW":  # bytes lie in swapped pairs, which may straddle frames
+        stored = np.frombuffer(stream.read((found.pixels * found.frames + 1) & ~1), dtype="<u2")
+        stream = io.BytesIO(stored.byteswap().tobytes())
+    for _ in range(found.frames):
+        frame = np.frombuffer(stream.read(found.pixels * width), dtype=dtype).astype(dtype.newbyteorder("="))
+        yield _stored_bits(frame.reshape(found.rows, found.columns), found)
+
+
+def _stored_bits(frame: npt.NDArray[np.unsignedinteger], found: PixelFormat) -> npt.NDArray[np.generic]:
+    """Return the value within its stored bits: overlays and rubbish in the others are dropped, the sign extended."""
+    up = found.allocated - 1 - found.high_bit
+    down = found.allocated - found.stored
+    if found.signed:
+        return (frame << up).view(frame.dtype.str.replace("u", "i")) >> down
+    return (frame << up) >> down
+
+
+def _decode_encapsulated(stream: BinaryIO, header: Header, found: PixelFormat) -> Iterator[npt.NDArray[np.generic]]:
+    syntax = header.transfer_syntax
+    offsets = _extended_offsets(header)
+    frames = generate_frames(stream, number_of_frames=found.frames, extended_offsets=offsets)
+    for index in range(found.frames):
+        try:
+            with quiet_pydicom():
+                data = next(frames)
+        except StopIteration:
+            return
+        except Exception as error:  # pydicom raises errors of several types here
+            raise _corrupt(f"frames that cannot be told apart ({type(error).__name__})") from None
+        check_codestream(syntax, data, rows=found.rows, columns=found.columns, allocated=found.allocated)
+        try:
+            with quiet_pydicom():
+                frame = _decode_one(syntax, data, found)
+        except Exception as error:  # decoders raise errors of almost any type
+            raise _corrupt(f"frame {index} that does not ({type(error).__name__})") from None
+        yield frame
+
+
+def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
+    table = header.dataset.get("ExtendedOffsetTable")
+    lengths = header.dataset.get("ExtendedOffsetTableLengths")
+    return (table, lengths) if table and lengths else None
+
+
+def _decode_one(syntax: UID, data: bytes, found: PixelFormat) -> npt.NDArray[np.generic]:
+    frame, _ = get_decoder(syntax).as_array(
+        encapsulate([data]),
+        index=0,
+        raw=True,
+        rows=found.rows,
+        columns=found.columns,
+        number_of_frames=1,
+        samples_per_pixel=1,
+        photometric_interpretation=found.photometric,
+        bits_allocated=found.allocated,
+        bits_stored=found.stored,
+        pixel_representation=int(found.signed),
+        pixel_keyword="PixelData",
+    )
+    return frame

@@ -1,0 +1,269 @@
+"""Which pixels mean something: inside shutters and collimators, on the detector, not under graphics.
+
+Tags come first, then the pixels themselves, because many exports burn the shutter in and drop
+the tag. Pixel evidence is about pixels that never change: a border that is constant in time
+and space, a dark blade with a sharp edge, small high-contrast marks (letters) in a noisy image.
+Thin dark structures that touch the border, such as a catheter, must survive: border areas are
+opened with a disc wider than any vessel before they count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from pydicom.dataset import Dataset
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.ingest.headers import integer, number, numbers, text, texts
+from angio_pipeline.ingest.pixels import PixelFormat
+
+__all__ = ["BorderParams", "ValidArea", "find_borders", "find_graphics", "spoilt_pixels", "tagged_area", "valid_area"]
+
+Mask = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.float32]
+
+
+class BorderParams(Params):
+    """How borders and burnt-in graphics are told from anatomy."""
+
+    dark_fraction: float = Field(default=0.03, gt=0, le=0.5, description="of the range from darkest to typical")
+    constant_fraction: float = Field(default=0.02, ge=0, le=0.2, description="change that counts as none, lossy files")
+    disc_fraction: float = Field(default=0.03, gt=0, le=0.2, description="width below which a border area is anatomy")
+    least_border_px: int = Field(default=2, ge=1, description="narrowest border")
+    largest_border: float = Field(default=0.45, gt=0, lt=0.5, description="share of the side that a blade may cover")
+    edge_px: int = Field(default=8, ge=1, description="greatest width of a blade's edge")
+    margin_px: int = Field(default=2, ge=0, description="how far the blur of an edge reaches")
+    least_letters: int = Field(default=4, ge=1, description="marks close together that make a text")
+    letter_contrast: float = Field(default=0.25, gt=0, le=1, description="of a mark against its surroundings")
+    least_valid: float = Field(default=0.05, ge=0, le=1, description="share of the frame below which evidence is wrong")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidArea:
+    """(H, W) bool, False where a pixel means nothing, and what that was concluded from."""
+
+    valid: Mask
+    quality: Quality
+    how: str
+
+
+def valid_area(dataset: Dataset, frames: npt.NDArray[np.float32], spoilt: Mask, *, lossy: bool) -> ValidArea:
+    """Return the part of the frame that means something.
+
+    Parameters
+    ----------
+    frames : ndarray, (T, H, W) float32
+        Brighter means more X-rays.
+    spoilt : ndarray, (H, W) bool
+        Pixels of `spoilt_pixels`.
+    lossy : bool
+        Whether compression may have changed constant pixels a little.
+    """
+    params = BorderParams()
+    shape = (frames.shape[1], frames.shape[2])
+    valid, how, quality = np.ones(shape, dtype=np.bool_), [], Quality.NONE
+    borders = find_borders(frames, lossy=lossy, params=params)
+    for name, area in (("tags", tagged_area(dataset, *shape)), ("padding", ~spoilt), ("borders", ~borders)):
+        if not area.all() and np.mean(valid & area) >= params.least_valid:
+            valid &= area
+            how.append(name)
+            quality |= Quality.COLLIMATED
+    graphics = find_graphics(frames, valid, lossy=lossy, params=params)
+    if graphics.any():
+        valid &= ~graphics
+        how.append("graphics")
+    if graphics.any() or text(dataset, "BurnedInAnnotation").upper() == "YES":
+        quality |= Quality.BURNT_IN_OVERLAY
+    return ValidArea(valid, quality, ", ".join(how) or "whole frame")
+
+
+def tagged_area(dataset: Dataset, rows: int, columns: int) -> Mask:
+    """Return what the shutter and collimator tags leave open (PS3.3 C.7.6.11, C.8.7.3)."""
+    area = np.ones((rows, columns), dtype=np.bool_)
+    for kind in ("Shutter", "Collimator"):
+        for shape in texts(dataset, f"{kind}Shape"):
+            opening = _opening(dataset, kind, shape.upper(), rows, columns)
+            if opening is not None:
+                area &= opening
+    return area
+
+
+def _opening(dataset: Dataset, kind: str, shape: str, rows: int, columns: int) -> Mask | None:
+    if shape == "RECTANGULAR":
+        return _rectangle(dataset, kind, rows, columns)
+    if shape == "CIRCULAR":
+        centre, radius = numbers(dataset, f"CenterOfCircular{kind}"), number(dataset, f"RadiusOfCircular{kind}")
+        if len(centre) != 2 or not radius or radius <= 0:
+            return None
+        row, col = np.ogrid[1 : rows + 1, 1 : columns + 1]
+        return np.asarray((row - centre[0]) ** 2 + (col - centre[1]) ** 2 < radius**2)
+    vertices = numbers(dataset, f"VerticesOfThePolygonal{kind}") if shape == "POLYGONAL" else ()
+    if len(vertices) < 6 or len(vertices) % 2:
+        return None
+    drawn = np.zeros((rows, columns), dtype=np.uint8)
+    corners = np.asarray(vertices, dtype=np.float64).reshape(-1, 2)[:, ::-1] - 1
+    cv2.fillPoly(drawn, [np.clip(corners, -32768, 32767).round().astype(np.int32)], 1)
+    return drawn.astype(np.bool_)
+
+
+def _rectangle(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | None:
+    names = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+    edges = [integer(dataset, f"{kind}{name}Edge") for name in names]
+    known = [edge for edge in edges if edge is not None]
+    if len(known) != 4 or known[0] >= known[1] or known[2] >= known[3]:
+        return None
+    left, right, upper, lower = known
+    # Edges count from 1 and lie on the blade, unless they are the frame's own.
+    inside_columns = slice(left if left > 1 else 0, right - 1 if right < columns else columns)
+    inside_rows = slice(upper if upper > 1 else 0, lower - 1 if lower < rows else rows)
+    area = np.zeros((rows, columns), dtype=np.bool_)
+    area[inside_rows, inside_columns] = True
+    return area
+
+
+def spoilt_pixels(dataset: Dataset, stored: npt.NDArray[np.float32], found: PixelFormat) -> Mask:
+    """Return pixels that hold padding in any frame, or an overlay within the stored bits.
+
+    Overlays in the unused bits spoil nothing: those bits were dropped when the file was read.
+    """
+    spoilt = np.zeros(stored.shape[1:], dtype=np.bool_)
+    first = integer(dataset, "PixelPaddingValue")
+    if first is not None:
+        limit = integer(dataset, "PixelPaddingRangeLimit")
+        low, high = sorted((first, first if limit is None else limit))
+        for frame in stored:
+            spoilt |= (frame >= low) & (frame <= high)
+    least = found.high_bit - found.stored + 1
+    for group in range(0x6000, 0x6020, 2):
+        position = dataset.get((group, 0x0102))
+        embedded = position is not None and (group, 0x3000) not in dataset and int(position.value or 0) > 0
+        if embedded and position is not None and least <= int(position.value) <= found.high_bit:
+            for frame in stored:
+                spoilt |= (frame.astype(np.int64) >> (int(position.value) - least)) & 1 == 1
+    return spoilt
+
+
+def find_borders(frames: npt.NDArray[np.float32], *, lossy: bool, params: BorderParams) -> Mask:
+    """Return (H, W) bool, True on constant borders, dead corners and collimator blades."""
+    least, greatest, mean = _over_time(frames)
+    low, typical = float(least.min()), float(np.median(_middle(mean)))
+    tolerance = params.constant_fraction * (float(greatest.max()) - low) if lossy else 0.0
+    border = _constant_lines(least, greatest, tolerance, params)
+    border |= _dead_areas(least, greatest, low + params.dark_fraction * (typical - low), tolerance, params)
+    for turned in (border, border.T):
+        profile_of = mean if turned is border else mean.T
+        first, last = _blades(profile_of, low, typical, params)
+        turned[:first] = True
+        turned[len(turned) - last :] = True
+    return border
+
+
+def _over_time(frames: npt.NDArray[np.float32]) -> tuple[Image, Image, Image]:
+    least, greatest, total = frames[0].copy(), frames[0].copy(), frames[0].astype(np.float64)
+    for frame in frames[1:]:
+        np.minimum(least, frame, out=least)
+        np.maximum(greatest, frame, out=greatest)
+        total += frame
+    return least, greatest, (total / len(frames)).astype(np.float32)
+
+
+def _middle(image: Image) -> Image:
+    rows, columns = image.shape
+    return image[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
+
+
+def _constant_lines(least: Image, greatest: Image, tolerance: float, params: BorderParams) -> Mask:
+    border = np.zeros(least.shape, dtype=np.bool_)
+    for turned, low, high in ((border, least, greatest), (border.T, least.T, greatest.T)):
+        constant = high.max(axis=1) - low.min(axis=1) <= tolerance
+        for lines, marked in ((constant, turned), (constant[::-1], turned[::-1])):
+            count = len(lines) if lines.all() else int(np.argmin(lines))
+            if params.least_border_px <= count < len(lines):
+                marked[: count + (params.margin_px if tolerance else 0)] = True
+    return border
+
+
+def _dead_areas(least: Image, greatest: Image, dark: float, tolerance: float, params: BorderParams) -> Mask:
+    dead = ((greatest - least <= tolerance) & (greatest <= dark)).astype(np.uint8)
+    width = max(3, round(params.disc_fraction * min(dead.shape))) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    # Beyond the frame everything is dead, so that a narrow border is as wide as it needs to be.
+    padded = cv2.copyMakeBorder(dead, width, width, width, width, cv2.BORDER_CONSTANT, value=1)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
+    _, labels = cv2.connectedComponents(opened)
+    outside = labels == labels[0, 0]
+    grown = cv2.dilate(outside.astype(np.uint8), np.ones((2 * params.margin_px + 1,) * 2, np.uint8))
+    inner = grown[width:-width, width:-width].astype(np.bool_)
+    return inner if outside[width:-width, width:-width].any() else np.zeros_like(inner)
+
+
+def _blades(mean: Image, low: float, typical: float, params: BorderParams) -> tuple[int, int]:
+    """Rows behind the first and the last blade: dark throughout and ending in a sharp edge."""
+    columns = mean.shape[1]
+    profile = np.median(mean[:, columns // 4 : columns - columns // 4], axis=1)
+    level = (profile - low) / max(typical - low, 1e-6)
+    return _blade(level, params), _blade(level[::-1], params)
+
+
+def _blade(level: npt.NDArray[np.float64], params: BorderParams) -> int:
+    dark, open_ = level < 0.1, level > 0.5
+    if not dark[0] or not open_.any():
+        return 0
+    end, start = int(np.argmin(dark)), int(np.argmax(open_))
+    wide_enough = end >= params.least_border_px and start <= params.largest_border * len(level)
+    return start + params.margin_px if wide_enough and start - end <= params.edge_px else 0
+
+
+def find_graphics(frames: npt.NDArray[np.float32], valid: Mask, *, lossy: bool, params: BorderParams) -> Mask:
+    """Return (H, W) bool, True on burnt-in letters and marks; none can be told in fewer than 3 frames."""
+    none = np.zeros(valid.shape, dtype=np.bool_)
+    if len(frames) < 3:
+        return none
+    least, greatest, mean = _over_time(frames)
+    span = float(greatest.max()) - float(least.min())
+    tolerance = params.constant_fraction * span if lossy else 0.0
+    constant = (greatest - least <= tolerance) & valid
+    if not span or np.mean(constant) > 0.5:  # a still image: constancy says nothing
+        return none
+    extreme = (mean >= greatest.max() - 2 * tolerance) | (mean <= least.min() + 2 * tolerance)
+    marks = _marks(constant & extreme, constant, mean, params.letter_contrast * span)
+    return _texts(marks, params)
+
+
+def _marks(candidates: Mask, constant: Mask, mean: Image, contrast: float) -> Mask:
+    """Keep small marks that stand out from surroundings that change."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
+    kept = np.zeros(candidates.shape, dtype=np.bool_)
+    largest = max(400, candidates.size // 500)
+    for label in range(1, count):
+        left, top, width, height, area = (int(v) for v in stats[label])
+        if not 3 <= area <= largest:
+            continue
+        box = np.s_[max(top - 3, 0) : top + height + 3, max(left - 3, 0) : left + width + 3]
+        own = labels[box] == label
+        ring = cv2.dilate(own.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.bool_) & ~candidates[box]
+        if not ring.any() or constant[box][ring].mean() > 0.3:
+            continue
+        if abs(float(mean[box][own].mean()) - float(np.median(mean[box][ring]))) > contrast:
+            kept[box] |= own
+    return kept
+
+
+def _texts(marks: Mask, params: BorderParams) -> Mask:
+    """Keep marks that stand close together; one alone is noise or a clip."""
+    count, labels = cv2.connectedComponents(marks.astype(np.uint8), connectivity=8)
+    if count - 1 < params.least_letters:
+        return np.zeros_like(marks)
+    near = cv2.dilate(marks.astype(np.uint8), np.ones((25, 25), np.uint8))
+    groups = cv2.connectedComponents(near, connectivity=8)[1]
+    kept = np.zeros_like(marks)
+    for group in range(1, int(groups.max()) + 1):
+        inside = marks & (groups == group)
+        if len(np.unique(labels[inside])) >= params.least_letters:
+            kept |= inside
+    return cv2.dilate(kept.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.bool_)
