@@ -204,6 +204,11 @@ class SubtractedRun:
         if not 0 <= self.reference_frame < len(frames):
             raise ValueError(f"Expected reference_frame below {len(frames)}, found {self.reference_frame}.")
 
+    @property
+    def timing_measurable(self) -> bool:
+        """Whether contrast is seen to come: not when the run starts filled, nor frame by frame without a mask."""
+        return self.background is not Background.SPATIAL and Quality.FILLED_FROM_FIRST_FRAME not in self.quality
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseRange:

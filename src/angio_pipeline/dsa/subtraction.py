@@ -6,12 +6,13 @@ stands, and all frames are laid where the vessels stand in the frame of greatest
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy import ndimage
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
@@ -19,7 +20,7 @@ from angio_pipeline.core.runs import AngioRun, Background, SubtractedRun
 from angio_pipeline.dsa.masking import MaskChoice
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
 from angio_pipeline.numerics.fields import compose_at, expand_field, invert_field, sampling_grid, warp
-from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, resize, shrink
+from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, resize, robust_sd, shrink
 
 __all__ = ["SubtractParams", "subtract"]
 
@@ -33,6 +34,7 @@ class SubtractParams(Params):
     motion: MotionParams = MotionParams()
     spatial_background_px: float = Field(31.0, gt=3, description="scale of the surroundings, for a 512-pixel frame")
     temporal_quantile: float = Field(0.1, ge=0, lt=0.5, description="quantile over time that stands for no contrast")
+    unusable_residual: float = Field(8.0, gt=1, description="residual over noise that ends in the spatial background")
     exclude_residual: float = Field(3.0, gt=1, description="frames whose residual is this many times the median go")
     large_residual: float = Field(4.0, gt=1, description="residual over noise beyond which motion is called large")
     correct_exposure: bool = True
@@ -72,6 +74,15 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         raise ValueError("Expected at least 2 frames to subtract, found 1.")
     reference = int(np.argmax(choice.filling))
     aligned = _align(run, choice, reference, params)
+    if _beyond_correction(aligned, params):
+        # A beating heart, say: what the frames share is less than what moved.
+        flags = Quality.MOTION_LARGE | Quality.MOTION_UNCORRECTED | Quality.SPATIAL_BACKGROUND
+        choice = replace(choice, background=Background.SPATIAL, frames=(), quality=choice.quality | flags)
+        aligned = replace(
+            _align(run, choice, reference, params),
+            residual_before=aligned.residual_before,
+            residual_after=aligned.residual_after,
+        )
     usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, aligned.valid))
     for frame in aligned.frames:
         frame[~aligned.valid] = 0
@@ -99,6 +110,15 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
     )
 
 
+def _beyond_correction(aligned: _Aligned, params: SubtractParams) -> bool:
+    """Return whether alignment failed: it leaves far more than noise, and did not even help much."""
+    if np.isnan(aligned.residual_after):
+        return False
+    noise = max(_noise(aligned.frames, aligned.valid), 1e-9)
+    helped = aligned.residual_after < 0.7 * aligned.residual_before
+    return aligned.residual_after > params.unusable_residual * noise and not helped
+
+
 def _align(run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams) -> _Aligned:
     match choice.background:
         case Background.ALREADY_SUBTRACTED:
@@ -106,18 +126,44 @@ def _align(run: AngioRun, choice: MaskChoice, reference: int, params: SubtractPa
         case Background.SPATIAL:
             return _minus_surroundings(run, reference, params)
         case Background.TEMPORAL:
-            low = np.quantile(run.frames, params.temporal_quantile, axis=0).astype(np.float32)
+            low = _low_quantile(run.frames, params.temporal_quantile)
             return _minus_mask(run, low, choice, reference, params)
         case _:
             mask = _mean_mask(run, choice.frames, params)
             return _minus_mask(run, _shifted(mask, choice.shift_px), choice, reference, params)
 
 
+def _low_quantile(frames: FloatArray, share: float) -> FloatArray:
+    """Return the frame that holds each pixel's low quantile over time, strip by strip to spare memory."""
+    rank = int(share * (len(frames) - 1))
+    strips = [np.partition(frames[:, row : row + 64], rank, axis=0)[rank] for row in range(0, frames.shape[1], 64)]
+    return np.concatenate(strips)
+
+
 def _as_it_is(run: AngioRun, choice: MaskChoice, reference: int) -> _Aligned:
     level = np.median(run.frames[:, run.valid], axis=1).astype(np.float32) if run.valid.any() else np.float32(0)
     sign = np.float32(-1 if choice.inverted else 1)
     frames = sign * (run.frames - np.reshape(level, (-1, 1, 1)))
-    return _unmoved(frames, run.valid, reference)
+    return _unmoved(frames, run.valid & ~_dark_frame(frames), reference)
+
+
+def _dark_frame(frames: FloatArray) -> BoolArray:
+    """Return the rim of a subtracted export that departs from its flat level, (H, W) bool.
+
+    What departs and hangs on the frame's edge is rim; an opening keeps it from reaching along
+    a vessel that enters there.
+    """
+    mean = gaussian(frames.mean(axis=0, dtype=np.float32), 1.5)
+    scale = max(mean.shape) / 512
+    reach = max(3, round(10 * scale))
+    departs = np.abs(mean) > 5 * max(robust_sd(mean), 1e-6)
+    padded = np.pad(departs, 3 * reach, constant_values=True)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    opened = cv2.morphologyEx(padded.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    parts, _ = ndimage.label(opened)
+    rim = parts == parts[0, 0]
+    grown = cv2.dilate(rim.astype(np.uint8), np.ones((reach // 2 * 2 + 1,) * 2, np.uint8)) > 0
+    return np.asarray(grown[3 * reach : -3 * reach, 3 * reach : -3 * reach])
 
 
 def _minus_surroundings(run: AngioRun, reference: int, params: SubtractParams) -> _Aligned:
@@ -126,7 +172,10 @@ def _minus_surroundings(run: AngioRun, reference: int, params: SubtractParams) -
     frames = np.empty_like(run.frames)
     for t, frame in enumerate(run.frames):
         frames[t] = frame - _surroundings(frame, run.valid, sigma)
-    return _unmoved(frames, run.valid, reference)
+    # Near the collimator the surroundings are half shadow: nothing there can be told from an edge.
+    margin = np.ones((2 * round(sigma / 3) + 1,) * 2, np.uint8)
+    inner = cv2.erode(run.valid.astype(np.uint8), margin, borderValue=0) > 0
+    return _unmoved(frames, np.asarray(inner), reference)
 
 
 def _surroundings(frame: FloatArray, valid: BoolArray, scale_px: float) -> FloatArray:

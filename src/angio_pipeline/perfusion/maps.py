@@ -32,9 +32,9 @@ class PerfusionParams(Params):
 def measure(sub: SubtractedRun, *, params: PerfusionParams) -> PerfusionMaps:
     """Return the maps of one subtracted run; excluded frames take no part.
 
-    Times are NaN where the peak does not stand out of the noise, and outside the valid area
-    every map is NaN. Arrival is when the curve last rises through `arrival_fraction` of its
-    peak before it peaks (leading edge).
+    Times are NaN where the peak does not stand out of the noise, and everywhere when the run
+    does not show contrast coming; outside the valid area every map is NaN. Arrival is when the
+    curve last rises through `arrival_fraction` of its peak before it peaks (leading edge).
     """
     sigma = params.smoothing_px * max(sub.frames.shape[1:]) / 512
     stack = np.stack([gaussian(f, sigma) for f, ok in zip(sub.frames, sub.usable, strict=True) if ok])
@@ -42,9 +42,10 @@ def measure(sub: SubtractedRun, *, params: PerfusionParams) -> PerfusionMaps:
     peak = stack.max(axis=0)
     clear = sub.valid & (peak >= params.min_peak_in_noise * _smoothed_noise(sub.noise_sd, sigma))
     phases = find_phases(sub, params.phases)
+    timed = clear & sub.timing_measurable
     return PerfusionMaps(
-        arrival_s=_where(clear, first_crossing(stack, times, np.float32(params.arrival_fraction) * peak)),
-        time_to_peak_s=_where(clear, parabolic_peak(stack, times)),
+        arrival_s=_where(timed, first_crossing(stack, times, np.float32(params.arrival_fraction) * peak)),
+        time_to_peak_s=_where(timed, parabolic_peak(stack, times)),
         peak=_where(sub.valid, peak),
         auc=_where(sub.valid, trapezoid(stack, times)),
         wash_in=_where(sub.valid, steepest_rise(stack, times)),
@@ -67,6 +68,6 @@ def _quality(sub: SubtractedRun, phases: Phases) -> Quality:
     quality = Quality.NONE
     if float(np.median(np.diff(sub.times_s))) > 0.5:
         quality |= Quality.LOW_TIME_RESOLUTION
-    if phases.parenchymal is None:
+    if phases.parenchymal is None and sub.timing_measurable:
         quality |= Quality.NO_WASHOUT_SEEN
     return quality

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from angio_pipeline.core.params import Params
-from angio_pipeline.core.runs import PhaseRange, Phases, SubtractedRun
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import Background, PhaseRange, Phases, SubtractedRun
 from angio_pipeline.numerics.filters import shrink
 
 __all__ = ["PhaseParams", "find_phases", "onset_frame"]
@@ -29,7 +30,15 @@ class PhaseParams(Params):
 
 
 def find_phases(sub: SubtractedRun, params: PhaseParams) -> Phases:
-    """Return the phases of the run, as frame ranges; None for a phase that was not seen."""
+    """Return the phases of the run, as frame ranges; None for a phase that was not seen.
+
+    Where contrast is not seen to come, all usable frames are arterial if the run is static, and
+    only the reference frame if every frame stands for itself.
+    """
+    if not sub.timing_measurable:
+        alone = sub.background is Background.SPATIAL and Quality.MOTION_LARGE in sub.quality
+        whole = PhaseRange(0, len(sub.frames) - 1)
+        return Phases(None, PhaseRange(sub.reference_frame, sub.reference_frame) if alone else whole, None, None)
     artery, tissue = _curves(sub, params)
     onset = onset_frame(sub, artery, params)
     last = len(artery) - 1

@@ -20,7 +20,7 @@ from skimage.segmentation import watershed
 from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import LesionOrigin, Tumour
 from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.numerics.filters import masked_gaussian, resize, robust_sd, shrink
@@ -59,10 +59,10 @@ def find_blush(
 ) -> tuple[tuple[Tumour, ...], Quality]:
     """Return the tumours found, likeliest first, and flags.
 
-    Without a background in time (`SPATIAL`) a broad blush has been subtracted away: none is
+    A blush is told from a vessel by when it comes: where contrast is not seen to come none is
     looked for, and the flag says that none was found.
     """
-    if sub.background is Background.SPATIAL or (maps.phases.parenchymal is None and len(sub.frames) < 4):
+    if not sub.timing_measurable or (maps.phases.parenchymal is None and len(sub.frames) < 4):
         return (), Quality.NO_TUMOUR_BLUSH
     scale = max(sub.frames.shape[1:]) / 512
     tissue, height, grain = _height(sub, maps, vessels, params, scale)

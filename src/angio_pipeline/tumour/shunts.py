@@ -50,7 +50,8 @@ def find_shunts(
     params: ShuntParams,
 ) -> tuple[tuple[Shunt, ...], Quality]:
     """Return early venous fillings; flagged as not assessed where the run has no mask or no tissue phase."""
-    if sub.background in (Background.SPATIAL, Background.TEMPORAL) or maps.phases.parenchymal is None:
+    untimed = sub.background is Background.TEMPORAL or not sub.timing_measurable
+    if untimed or maps.phases.parenchymal is None:
         return (), Quality.SHUNT_NOT_ASSESSED
     liver_arrival = _liver_arrival(sub, vessels, tumours)
     if not np.isfinite(liver_arrival):

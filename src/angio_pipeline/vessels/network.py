@@ -313,7 +313,7 @@ def _with_arrival(
 
     Later frames are left out: parenchyma and veins that overlap would move the peak.
     """
-    if not network.edges:
+    if not network.edges or not sub.timing_measurable:
         return network
     last = maps.phases.arterial.last
     frames = [t for t in range(min(last + 2, len(sub.frames))) if sub.usable[t]]

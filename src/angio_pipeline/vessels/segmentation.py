@@ -21,7 +21,7 @@ from skimage.morphology import remove_small_objects, skeletonize
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.numerics.filters import gaussian, masked_gaussian, robust_sd
 from angio_pipeline.numerics.ridges import RidgeResponse, bright_ridges, ridge_noise_sd
@@ -39,6 +39,7 @@ class SegmentParams(Params):
     smoothing_px: float = Field(0.7, ge=0)
     seed_in_noise: float = Field(9.0, gt=0, description="ridge response that starts a vessel, in noise SDs")
     follow_in_noise: float = Field(4.5, gt=0, description="ridge response that continues it")
+    anatomy_factor: float = Field(1.5, ge=1, description="times both, where anatomy was not subtracted in time")
     min_length_px: float = Field(20.0, ge=0, description="shorter pieces are dropped")
     width_fraction: float = Field(0.5, gt=0, lt=1, description="share of the centre's contrast at the vessel's edge")
     widest_px: float = Field(25.0, gt=1, description="what is wider is blush or background, not vessel")
@@ -87,13 +88,22 @@ def segment(
 
 
 def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, params: SegmentParams) -> FloatArray:
-    """Return the greatest (lightly smoothed) contrast of each pixel in the arterial phase, (H, W) float32."""
+    """Return the greatest (lightly smoothed) contrast of each pixel in the arterial phase, (H, W) float32.
+
+    The mean, where the run does not show contrast coming.
+    """
     scale = _scale(sub)
     first, last = maps.phases.arterial.first, maps.phases.arterial.last
     chosen = [t for t in range(first, last + 1) if sub.usable[t]] or [sub.reference_frame]
-    out = np.full(sub.frames.shape[1:], -np.inf, dtype=np.float32)
-    for t in chosen:
-        np.maximum(out, gaussian(sub.frames[t], params.smoothing_px * scale), out=out)
+    if sub.timing_measurable:
+        out = np.full(sub.frames.shape[1:], -np.inf, dtype=np.float32)
+        for t in chosen:
+            np.maximum(out, gaussian(sub.frames[t], params.smoothing_px * scale), out=out)
+    else:
+        # Nothing comes or goes: the mean says the same with less noise.
+        out = gaussian(sub.frames[chosen].mean(axis=0, dtype=np.float32), params.smoothing_px * scale)
+    # Contrast only adds: what is brighter than the background (a halo, a rim) is no valley between vessels.
+    np.maximum(out, np.float32(-sub.noise_sd), out=out)
     # The step at the edge of the valid area is no vessel: go on with what lies beside it.
     surroundings = masked_gaussian(out, sub.valid, 8 * scale)
     return np.where(sub.valid, out, surroundings)
@@ -116,14 +126,15 @@ def _ridges(image: FloatArray, sub: SubtractedRun, params: SegmentParams) -> Rid
     """
     sigmas = [s * _scale(sub) for s in params.sigmas_px]
     white = max(sub.noise_sd, 1e-6)
-    inside = ndimage.binary_erosion(sub.valid, iterations=max(1, round(3 * _scale(sub))))
+    inside = ndimage.binary_erosion(sub.valid, iterations=max(1, round(5 * _scale(sub))))
     raised = white
     middle = sigmas[len(sigmas) // 2]
     if inside.any():
         curvature = ndimage.gaussian_laplace(image, middle)[inside] * middle**2
         # The Laplacian sums two second derivatives: variance 8 / (16 pi) against 3 / (16 pi) for one.
         raised = robust_sd(curvature) / ridge_noise_sd(1.0, middle) / np.sqrt(8 / 3)
-    response = bright_ridges(image, sigmas, noise_sd=max(white, raised))
+    factor = params.anatomy_factor if sub.background is Background.SPATIAL else 1.0
+    response = bright_ridges(image, sigmas, noise_sd=factor * max(white, raised))
     response.strength[~inside] = 0
     response.in_noise[~inside] = 0
     return response
@@ -141,7 +152,9 @@ def _mask_from_ridges(image: FloatArray, ridges: RidgeResponse, valid: BoolArray
     at = tuple(nearest)
     wide = contrast >= params.width_fraction * contrast[at]
     mask = valid & (centre | (wide & (distance <= 2.0 * ridges.sigma_px[at] + 1)))
-    return np.asarray(ndimage.binary_opening(mask, structure=np.ones((2, 2))) | (centre & valid), dtype=np.bool_)
+    # A vote of the neighbours smooths the edge; the centre itself is never voted out.
+    smooth = ndimage.uniform_filter(mask.astype(np.float32), 3) > 0.5
+    return np.asarray((smooth | centre) & valid, dtype=np.bool_)
 
 
 def _local_contrast(image: FloatArray, width_px: float) -> FloatArray:

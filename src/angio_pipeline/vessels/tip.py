@@ -48,8 +48,8 @@ def find_root(
 ) -> tuple[int | None, CatheterTip | None]:
     """Return the node where the tree begins and, if there is evidence of it, the catheter tip.
 
-    The root is None for an empty network. The tip is None when its probability is low; the
-    root is then only the likeliest origin.
+    The root is None for an empty network. The tip is None when its probability is low or
+    contrast is not seen to come; the root is then only the likeliest origin.
     """
     if not network.edges:
         return None, None
@@ -60,7 +60,7 @@ def find_root(
     rival = max((c.score for c in candidates if _apart(network, c.node, best.node, 25 * scale)), default=best.score - 4)
     margin = best.score - rival
     probability = float(1 / (1 + np.exp(-(1.5 * margin + 2.0 * best.catheter - 1.5))))
-    if probability < params.min_probability:
+    if probability < params.min_probability or not sub.timing_measurable:
         return best.node, None
     row, col = network.nodes[best.node]
     return best.node, CatheterTip(float(row), float(col), probability)
