@@ -39,7 +39,8 @@ def warp(image: FloatArray, at: FloatArray, *, cubic: bool = True) -> FloatArray
     """
     order = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     image = np.ascontiguousarray(image, dtype=np.float32)
-    return cv2.remap(image, at[..., 1], at[..., 0], order, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(image, at[..., 1], at[..., 0], order, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, dtype=np.float32)
 
 
 def compose_at(lattice: FloatArray, offset: FloatArray, shape: tuple[int, int]) -> FloatArray:
