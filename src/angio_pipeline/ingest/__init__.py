@@ -1,19 +1,26 @@
 """From DICOM files, folders, archives and regions of interest to the core nouns."""
 
 from angio_pipeline.ingest.discover import discover
+from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem, digest
+from angio_pipeline.ingest.rois import RoiSet, read_rois
 from angio_pipeline.ingest.runs import read_run
 from angio_pipeline.ingest.sources import series_folder
+from angio_pipeline.ingest.volumes import read_volume
 
 __all__ = [
     "Discovery",
     "FilmItem",
     "Item",
     "RoiItem",
+    "RoiSet",
     "RunItem",
     "VolumeItem",
     "digest",
     "discover",
+    "read_film",
+    "read_rois",
     "read_run",
+    "read_volume",
     "series_folder",
 ]

@@ -148,7 +148,7 @@ def _unpack_one(name: str, stream: IO[bytes] | None, problem: str, result: Unpac
 
 
 _SENTENCES = {
-    "unsafe_member": "Expected a plain file below the archive's folder, found a link, a device or a path that leaves it.",
+    "unsafe_member": "Expected a plain file below the archive's folder, found a link, a device or a way out.",
     "encrypted_archive": "Expected an archive without a password, found an encrypted member; unpack it yourself.",
 }
 

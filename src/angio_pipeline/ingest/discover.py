@@ -183,9 +183,7 @@ def _role(header: Header) -> _Role:
 def _not_ours(header: Header, what: str) -> InputRefused:
     modality = text(header.dataset, "Modality").upper()
     shown = modality if modality.isalpha() and len(modality) <= 16 else "unknown"
-    return InputRefused(
-        f"Expected angiography, radiographs or CT, found {what} (modality {shown}).", reason="not_ours"
-    )
+    return InputRefused(f"Expected angiography, radiographs or CT, found {what} (modality {shown}).", reason="not_ours")
 
 
 def _too_few(count: int) -> InputRefused:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -130,12 +131,11 @@ def _inflated(meta: FileMetaDataset, path: Path) -> BinaryIO:
             reason="too_large",
         )
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = io.BytesIO()
+    out = DicomBytesIO()
     out.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(out, meta, enforce_standard=False)
     out.write(body)
-    out.seek(0)
-    return out
+    return io.BytesIO(out.getvalue())
 
 
 def read_header(path: Path, *, tags: Sequence[str] | None = None) -> Header:

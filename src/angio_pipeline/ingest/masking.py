@@ -17,7 +17,8 @@ def mask_hint(dataset: Dataset, frames: int) -> MaskHint | None:
     """
     hints = [_hint(item, frames) for item in items(dataset, "MaskSubtractionSequence")]
     usable = [hint for hint in hints if hint.operation is not MaskOperation.NONE]
-    return (usable or hints or [None])[0]
+    found = usable or hints
+    return found[0] if found else None
 
 
 def _hint(item: Dataset, frames: int) -> MaskHint:

@@ -10,21 +10,21 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian
 from pydantic import Field
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian
 
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.core.params import Params
 from angio_pipeline.ingest.codestreams import check_codestream
 from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
 
-__all__ = ["PixelFormat", "PixelLimits", "check_pixels", "pixel_format", "read_frames"]
+__all__ = ["PixelFormat", "PixelLimits", "check_native_size", "check_pixels", "pixel_format", "read_frames"]
 
 _ITEM = (0xFFFE, 0xE000)
 
@@ -129,16 +129,14 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
     """
     element = header.pixels
     if element is None or element.element != 0x0010 or element.length == 0:
-        raise InputRefused(
-            "Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data"
-        )
+        raise InputRefused("Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data")
     syntax = header.transfer_syntax
     if not _decodable(syntax):
         raise CodecError(f"Expected a readable compression, found {_syntax_name(syntax)}; export it uncompressed.")
     if syntax.is_encapsulated:
         _check_encapsulated(header, found)
     else:
-        _check_native(header, found)
+        check_native_size(header, found.pixels * found.frames * found.allocated // 8)
 
 
 def _decodable(syntax: UID) -> bool:
@@ -154,16 +152,22 @@ def _syntax_name(syntax: UID) -> str:
     return syntax.name if syntax.is_valid and syntax.name != syntax else "an unknown one"
 
 
-def _check_native(header: Header, found: PixelFormat) -> None:
+def check_native_size(header: Header, need: int) -> None:
+    """Refuse uncompressed pixel data of which the file holds fewer than `need` bytes.
+
+    Raises
+    ------
+    InputRefused
+        `no_pixel_data`, `truncated`.
+    """
     element = header.pixels
-    assert element is not None
-    need = found.pixels * found.frames * found.allocated // 8
+    if element is None:
+        raise InputRefused("Expected pixel data, found none; export it again.", reason="no_pixel_data")
     have = header.size - element.offset
     have = have if element.length is None else min(have, element.length)
     if have < need:
         raise InputRefused(
-            f"Expected {need} bytes of pixels for {found.frames} frames of {found.rows} x {found.columns}, "
-            f"found {have}; export it again.",
+            f"Expected {need} bytes of pixels, as the header's size and frames ask for, found {have}; export it again.",
             reason="truncated",
         )
 
@@ -182,9 +186,7 @@ def _check_encapsulated(header: Header, found: PixelFormat) -> None:
         )
     with open_dicom(header.path) as stream:
         start = _first_fragment(stream, header)
-    check_codestream(
-        header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated
-    )
+    check_codestream(header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated)
 
 
 def _first_fragment(stream: BinaryIO, header: Header) -> bytes:
@@ -307,18 +309,16 @@ def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
 
 
 def _decode_one(syntax: UID, data: bytes, found: PixelFormat) -> npt.NDArray[np.generic]:
-    frame, _ = get_decoder(syntax).as_array(
-        encapsulate([data]),
-        index=0,
-        raw=True,
-        rows=found.rows,
-        columns=found.columns,
-        number_of_frames=1,
-        samples_per_pixel=1,
-        photometric_interpretation=found.photometric,
-        bits_allocated=found.allocated,
-        bits_stored=found.stored,
-        pixel_representation=int(found.signed),
-        pixel_keyword="PixelData",
-    )
+    options: dict[str, Any] = {
+        "rows": found.rows,
+        "columns": found.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": found.photometric,
+        "bits_allocated": found.allocated,
+        "bits_stored": found.stored,
+        "pixel_representation": int(found.signed),
+        "pixel_keyword": "PixelData",
+    }
+    frame, _ = get_decoder(syntax).as_array(encapsulate([data]), index=0, raw=True, **options)
     return frame

@@ -35,7 +35,10 @@ class BorderParams(Params):
     constant_fraction: float = Field(default=0.02, ge=0, le=0.2, description="change that counts as none, lossy files")
     disc_fraction: float = Field(default=0.03, gt=0, le=0.2, description="width below which a border area is anatomy")
     least_border_px: int = Field(default=2, ge=1, description="narrowest border")
-    largest_border: float = Field(default=0.45, gt=0, lt=0.5, description="share of the side that a blade may cover")
+    largest_border: float = Field(default=0.6, gt=0, lt=1, description="share of the frame that one blade may cover")
+    blade_levels: tuple[float, ...] = Field(default=(0.1, 0.2, 0.3, 0.4), description="darkness tried, of typical")
+    blade_contrast: float = Field(default=0.25, gt=0, le=1, description="jump across a blade's edge, of typical")
+    sharp_share: float = Field(default=0.85, gt=0, le=1, description="share of the edge that must be sharp")
     edge_px: int = Field(default=8, ge=1, description="greatest width of a blade's edge")
     margin_px: int = Field(default=2, ge=0, description="how far the blur of an edge reaches")
     least_letters: int = Field(default=4, ge=1, description="marks close together that make a text")
@@ -155,11 +158,9 @@ def find_borders(frames: npt.NDArray[np.float32], *, lossy: bool, params: Border
     tolerance = params.constant_fraction * (float(greatest.max()) - low) if lossy else 0.0
     border = _constant_lines(least, greatest, tolerance, params)
     border |= _dead_areas(least, greatest, low + params.dark_fraction * (typical - low), tolerance, params)
-    for turned in (border, border.T):
-        profile_of = mean if turned is border else mean.T
-        first, last = _blades(profile_of, low, typical, params)
-        turned[:first] = True
-        turned[len(turned) - last :] = True
+    level = (cv2.medianBlur(mean, 5) - low) / max(typical - low, 1e-6)
+    for dark in params.blade_levels:
+        border |= _collimated(level, level < dark, params)
     return border
 
 
@@ -189,34 +190,51 @@ def _constant_lines(least: Image, greatest: Image, tolerance: float, params: Bor
 
 
 def _dead_areas(least: Image, greatest: Image, dark: float, tolerance: float, params: BorderParams) -> Mask:
-    dead = ((greatest - least <= tolerance) & (greatest <= dark)).astype(np.uint8)
-    width = max(3, round(params.disc_fraction * min(dead.shape))) | 1
+    outside = _from_outside((greatest - least <= tolerance) & (greatest <= dark), params)
+    # Lossy codecs ring within their block of 8 pixels around a hard edge.
+    return _grown(outside, params.margin_px + (8 if tolerance else 0)) if outside.any() else outside
+
+
+def _from_outside(dark: Mask, params: BorderParams) -> Mask:
+    """Keep the part of a mask that touches the frame's border and is wider than any vessel."""
+    width = max(3, round(params.disc_fraction * min(dark.shape))) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    # Beyond the frame everything is dead, so that a narrow border is as wide as it needs to be.
-    padded = cv2.copyMakeBorder(dead, width, width, width, width, cv2.BORDER_CONSTANT, value=1)
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
-    _, labels = cv2.connectedComponents(opened)
-    outside = labels == labels[0, 0]
-    grown = cv2.dilate(outside.astype(np.uint8), np.ones((2 * params.margin_px + 1,) * 2, np.uint8))
-    inner = grown[width:-width, width:-width].astype(np.bool_)
-    return inner if outside[width:-width, width:-width].any() else np.zeros_like(inner)
+    # Beyond the frame everything is dark, so that a narrow border is as wide as it needs to be.
+    padded = cv2.copyMakeBorder(dark.astype(np.uint8), width, width, width, width, cv2.BORDER_CONSTANT, value=1)
+    _, labels = cv2.connectedComponents(cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc))
+    return np.asarray(labels == labels[0, 0])[width:-width, width:-width]
 
 
-def _blades(mean: Image, low: float, typical: float, params: BorderParams) -> tuple[int, int]:
-    """Rows behind the first and the last blade: dark throughout and ending in a sharp edge."""
-    columns = mean.shape[1]
-    profile = np.median(mean[:, columns // 4 : columns - columns // 4], axis=1)
-    level = (profile - low) / max(typical - low, 1e-6)
-    return _blade(level, params), _blade(level[::-1], params)
+def _grown(mask: Mask, pixels: int) -> Mask:
+    square = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), square).astype(np.bool_)
 
 
-def _blade(level: npt.NDArray[np.float64], params: BorderParams) -> int:
-    dark, open_ = level < 0.1, level > 0.5
-    if not dark[0] or not open_.any():
-        return 0
-    end, start = int(np.argmin(dark)), int(np.argmax(open_))
-    wide_enough = end >= params.least_border_px and start <= params.largest_border * len(level)
-    return start + params.margin_px if wide_enough and start - end <= params.edge_px else 0
+def _collimated(level: Image, dark: Mask, params: BorderParams) -> Mask:
+    """Keep dark areas at the border whose edge is sharp nearly everywhere, as a blade's is and anatomy's is not."""
+    kept = np.zeros(dark.shape, dtype=np.bool_)
+    outside = _from_outside(dark, params)
+    count, labels = cv2.connectedComponents(outside.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        area = labels == label
+        edge = _grown(area, 1) & ~area
+        if not edge.any() or area.mean() > params.largest_border:
+            continue
+        beyond = _grown(area, params.edge_px) & ~_grown(area, params.edge_px // 2)
+        jump = _mean_near(level, beyond, params.edge_px) - _mean_near(level, area, params.edge_px)
+        steep = jump[edge] > params.blade_contrast
+        if np.mean(steep) >= params.sharp_share:
+            kept |= _grown(area, params.edge_px // 2 + params.margin_px)
+    return kept
+
+
+def _mean_near(image: Image, mask: Mask, reach: int) -> Image:
+    """Mean of the masked pixels within `reach`; NaN where there is none."""
+    size = (2 * reach + 1, 2 * reach + 1)
+    weight = cv2.boxFilter(mask.astype(np.float32), -1, size, normalize=False)
+    total = cv2.boxFilter(np.where(mask, image, 0).astype(np.float32), -1, size, normalize=False)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 0.5, total / weight, np.nan).astype(np.float32)
 
 
 def find_graphics(frames: npt.NDArray[np.float32], valid: Mask, *, lossy: bool, params: BorderParams) -> Mask:

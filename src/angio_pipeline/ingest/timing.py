@@ -94,14 +94,16 @@ def _from_constant(dataset: Dataset, frames: int) -> FrameTimes | None:
     step_ms = number(dataset, "FrameTime")
     if step_ms is None or step_ms < _SHORTEST_MS:
         return None
-    return FrameTimes(np.arange(frames) * (step_ms / 1000.0), "FrameTime")
+    return FrameTimes(np.arange(frames, dtype=np.float64) * (step_ms / 1000.0), "FrameTime")
 
 
 def _from_display_rate(dataset: Dataset, frames: int) -> FrameTimes | None:
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
         rate = integer(dataset, keyword)
         if rate is not None and 0 < rate <= 1000:
-            return FrameTimes(np.arange(frames) / rate, keyword, Quality.TIMES_FROM_DISPLAY_RATE)
+            return FrameTimes(
+                np.arange(frames, dtype=np.float64) * (1.0 / rate), keyword, Quality.TIMES_FROM_DISPLAY_RATE
+            )
     return None
 
 

@@ -1,0 +1,200 @@
+"""Regions of interest that the user gives: PNG masks, DICOM segmentations, NIfTI volumes.
+
+Names become ids only after everything but letters, digits, `-` and `_` is dropped. A DICOM
+segment is named by its number, except the liver, which its code tells.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.followups import FilmRoi, VolumeRoi
+from angio_pipeline.ingest.headers import Header, integer, items, number, read_header, text
+from angio_pipeline.ingest.pixels import PixelLimits
+from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frames
+
+__all__ = ["RoiSet", "read_rois"]
+
+Mask = npt.NDArray[np.bool_]
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_LIVER_CODES = {"10200004", "T-62000"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoiSet:
+    """Regions on projections and regions in space."""
+
+    films: tuple[FilmRoi, ...] = ()
+    volumes: tuple[VolumeRoi, ...] = ()
+
+
+def read_rois(paths: Sequence[Path]) -> RoiSet:
+    """Return all regions of the files, in their order.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        `<SOP instance UID>.png` or `<SOP instance UID>-<name>.png` (0 and 255), DICOM SEG, `.nii`, `.nii.gz`.
+
+    Raises
+    ------
+    InputRefused
+        `bad_roi`, or what reading a DICOM file raises.
+    """
+    films: list[FilmRoi] = []
+    volumes: list[VolumeRoi] = []
+    for path in paths:
+        name = path.name.lower()
+        if not path.is_file() or path.stat().st_size == 0:
+            raise _bad_roi("a file", "none or an empty one")
+        if name.endswith(".png"):
+            films.append(_read_png(path))
+        elif name.endswith((".nii", ".nii.gz")):
+            volumes += _read_nifti(path)
+        else:
+            found = _read_seg(read_header(path))
+            films += found.films
+            volumes += found.volumes
+    return RoiSet(tuple(films), tuple(volumes))
+
+
+def _bad_roi(expected: str, found: str) -> InputRefused:
+    return InputRefused(f"Expected a region of interest as {expected}, found {found}.", reason="bad_roi")
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "", name)[:32]
+
+
+def _read_png(path: Path) -> FilmRoi:
+    match = re.fullmatch(r"([0-9.]{3,64}?)(?:-(.+))?", path.name[:-4])
+    if match is None:
+        raise _bad_roi("a PNG named by the image's SOP Instance UID", "another name")
+    content = path.read_bytes()
+    if content[:8] != _PNG_START or len(content) < 24:
+        raise _bad_roi("a PNG", "another kind of file")
+    width, height = struct.unpack(">LL", content[16:24])
+    if not 0 < width * height <= PixelLimits().frame_px:
+        raise _bad_roi(f"a PNG of at most {PixelLimits().frame_px} pixels", f"{width} x {height}")
+    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8:
+        raise _bad_roi("an 8-bit PNG", "one that does not decode as such")
+    if image.ndim == 3:
+        image = image[..., :3].max(axis=2)
+    if np.mean((image > 8) & (image < 247)) > 0.05:
+        raise _bad_roi("a mask of 0 and 255", "grey values")
+    return FilmRoi(_safe(match[2] or "") or "R1", image > 127, match[1])
+
+
+def _read_nifti(path: Path) -> list[VolumeRoi]:
+    _check_nifti_size(path)
+    try:
+        sitk.ProcessObject.GlobalWarningDisplayOff()
+        image = sitk.ReadImage(str(path), imageIO="NiftiImageIO")
+    except RuntimeError:
+        raise _bad_roi("a NIfTI volume", "one that cannot be read") from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise _bad_roi("a NIfTI volume of one value a voxel", "another shape")
+    labels = sitk.GetArrayFromImage(image)
+    affine = np.eye(4)
+    axes = np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing())
+    affine[:3, :3] = axes[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    values = [int(value) for value in np.unique(np.rint(labels)) if value > 0]
+    if not 0 < len(values) <= 255:
+        raise _bad_roi("a label volume with at least one label", f"{len(values)} labels")
+    stem = _safe(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)) or "R1"
+    rounded = np.rint(labels)
+    return [VolumeRoi(stem if len(values) == 1 else f"{stem}-{value}", rounded == value, affine) for value in values]
+
+
+def _check_nifti_size(path: Path) -> None:
+    try:
+        opener = gzip.open if path.name.lower().endswith(".gz") else open
+        with opener(path, "rb") as stream:
+            start = stream.read(348)
+    except (OSError, EOFError):
+        raise _bad_roi("a NIfTI volume", "one that cannot be read") from None
+    if len(start) < 348:
+        raise _bad_roi("a NIfTI volume", "one that is cut short")
+    order = "<" if start[:4] == b"\x5c\x01\x00\x00" else ">"
+    size = np.array(struct.unpack(order + "8h", start[40:56])[1:4], dtype=np.int64)
+    if (size < 1).any() or int(np.prod(size)) > PixelLimits().total_px:
+        raise _bad_roi("a NIfTI-1 volume of a usual size", "another")
+
+
+def _read_seg(header: Header) -> RoiSet:
+    """Return the regions of a DICOM segmentation: in space where its frames have positions, else on projections."""
+    segments = {integer(item, "SegmentNumber"): item for item in items(header.dataset, "SegmentSequence")}
+    if not segments:
+        raise _bad_roi("a DICOM segmentation", "another DICOM object")
+    frames = read_segment_frames(header)
+    films: list[FilmRoi] = []
+    volumes: list[VolumeRoi] = []
+    for segment, item in sorted(segments.items(), key=lambda pair: pair[0] or 0):
+        own = [frame for frame in frames if frame.segment == segment]
+        name = _segment_id(item, segment or 0)
+        placed = [frame for frame in own if frame.position_mm is not None and frame.mask.any()]
+        if placed:
+            volumes.append(_in_space(name, placed, header))
+        films += _on_films(name, [frame for frame in own if frame.position_mm is None])
+    return RoiSet(tuple(films), tuple(volumes))
+
+
+def _segment_id(item: Dataset, segment: int) -> str:
+    codes = {text(code, "CodeValue") for code in items(item, "SegmentedPropertyTypeCodeSequence")}
+    return "liver" if codes & _LIVER_CODES else f"S{segment}"
+
+
+def _on_films(name: str, frames: Iterable[SegmentFrame]) -> list[FilmRoi]:
+    masks: dict[str, Mask] = {}
+    for frame in frames:
+        if frame.drawn_on:
+            masks[frame.drawn_on] = frame.mask | masks.get(frame.drawn_on, np.zeros_like(frame.mask))
+    return [FilmRoi(name, mask, uid) for uid, mask in masks.items() if mask.any()]
+
+
+def _in_space(name: str, frames: Sequence[SegmentFrame], header: Header) -> VolumeRoi:
+    """Return the frames of one segment as a volume; slices that were left out as empty are put back."""
+    axes, spacing = np.asarray(frames[0].orientation), frames[0].spacing_mm
+    normal = np.cross(axes[:3], axes[3:])
+    if len(spacing) != 2 or abs(float(np.linalg.norm(normal)) - 1) > 0.01:
+        raise _bad_roi("a segmentation with a plane and a spacing", "none")
+    positions = np.array([frame.position_mm for frame in frames])
+    along = positions @ normal
+    order = np.argsort(along)
+    step = _slice_step(along[order], header)
+    indices = (along - along.min()) / step
+    if float(np.abs(indices - np.rint(indices)).max()) > 0.2 or indices.max() > 4096:
+        raise _bad_roi("a segmentation of evenly spaced slices", "uneven ones")
+    mask = np.zeros((int(np.rint(indices.max())) + 1, *frames[0].mask.shape), dtype=np.bool_)
+    for frame, index in zip(frames, np.rint(indices).astype(int), strict=True):
+        mask[index] |= frame.mask
+    first, last = positions[order[0]], positions[order[-1]]
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(mask) - 1) if len(mask) > 1 else normal * step
+    affine[:3, 1] = axes[3:] * spacing[0]
+    affine[:3, 2] = axes[:3] * spacing[1]
+    affine[:3, 3] = first
+    series = [text(item, "SeriesInstanceUID") for item in items(header.dataset, "ReferencedSeriesSequence")]
+    frame_of_reference = text(header.dataset, "FrameOfReferenceUID")
+    return VolumeRoi(name, mask, affine, (series or [""])[0] or None, frame_of_reference or None)
+
+
+def _slice_step(along: npt.NDArray[np.float64], header: Header) -> float:
+    gaps = np.diff(along)
+    gaps = gaps[gaps > 0.01]
+    named = number(header.dataset, "SpacingBetweenSlices") or number(header.dataset, "SliceThickness") or 1.0
+    return float(gaps.min()) if len(gaps) else named
