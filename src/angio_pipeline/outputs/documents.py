@@ -59,6 +59,7 @@ __all__ = [
     "plain",
     "run_document",
     "run_quality",
+    "shared_windows",
     "tumour_mask_name",
 ]
 
@@ -381,16 +382,28 @@ def follow_up_document(result: FollowUpResult, folder_of: Callable[[Source], str
     )
 
 
+def shared_windows(course: LesionCourse) -> dict[str, tuple[float, float]]:
+    """Return one grey window for each unit, so that brightness can be compared between dates."""
+    windows: dict[str, tuple[float, float]] = {}
+    for point in course.timepoints:
+        if point.views is not None:
+            windows.setdefault(point.views.unit, point.views.window)
+    return windows
+
+
 def _course(course: LesionCourse, identifier: str, names: _Names) -> LiverDocument:
+    windows = shared_windows(course)
     return LiverDocument(
-        timepoints=[_timepoint(point, _safe(identifier), names) for point in course.timepoints],
+        timepoints=[_timepoint(point, _safe(identifier), names, windows) for point in course.timepoints],
         kinetics=None if course.kinetics is None else _kinetics(course.kinetics),
         quality=course.quality.names(),
         quality_sentences=course.quality.sentences(),
     )
 
 
-def _timepoint(point: LipiodolTimepoint, stem: str, names: _Names) -> TimepointDocument:
+def _timepoint(
+    point: LipiodolTimepoint, stem: str, names: _Names, windows: Mapping[str, tuple[float, float]]
+) -> TimepointDocument:
     source, views = point.source, point.views
     deposit = None if point.deposit is None else names.name(source, f"deposit-{stem}", ".nii.gz")
     return TimepointDocument(
@@ -417,7 +430,7 @@ def _timepoint(point: LipiodolTimepoint, stem: str, names: _Names) -> TimepointD
         quality=point.quality.names(),
         quality_sentences=point.quality.sentences(),
         view=None if views is None else names.name(source, f"slice-{stem}", ".png"),
-        view_window=None if views is None else views.window,
+        view_window=None if views is None else windows[views.unit],
         view_unit=None if views is None else views.unit,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from angio_pipeline.core.followups import LesionCourse, LipiodolDeposit, LipiodolTimepoint
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
-from angio_pipeline.outputs.documents import follow_up_document
+from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import replacing, write_json
 from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
 from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
@@ -37,10 +37,11 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
         When the folder cannot be written.
     """
     document = follow_up_document(result, folder_of)
+    (subject_dir / "record.json").unlink(missing_ok=True)  # nothing is complete until it is written again
     for course, described in _courses(result, document):
-        window = _shared_windows(course)
+        windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
-            _write_timepoint(point, names, subject_dir, window)
+            _write_timepoint(point, names, subject_dir, windows)
     write_json(subject_dir / "lipiodol.json", document)
 
 
@@ -48,15 +49,6 @@ def _courses(result: FollowUpResult, document: LipiodolDocument) -> Iterator[tup
     yield from zip(result.lesions, document.lesions, strict=True)
     if result.liver is not None and document.liver is not None:
         yield result.liver, document.liver
-
-
-def _shared_windows(course: LesionCourse) -> dict[str, Window]:
-    """One window for each unit, so that brightness can be compared between dates."""
-    windows: dict[str, Window] = {}
-    for point in course.timepoints:
-        if point.views is not None:
-            windows.setdefault(point.views.unit, point.views.window)
-    return windows
 
 
 def _write_timepoint(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from angio_pipeline.core.followups import AlignedView
 from angio_pipeline.outputs.files import write_bytes
 
-__all__ = ["grey_vessels", "resized", "slice_picture", "vessel_window", "write_mask", "write_png"]
+__all__ = ["grey_vessels", "mask_outlines", "resized", "slice_picture", "vessel_window", "write_mask", "write_png"]
 
 Pixels = npt.NDArray[np.uint8]
 Window = tuple[float, float]
@@ -87,18 +87,20 @@ def slice_picture(view: AlignedView, window: Window, *, longest: int = 360) -> P
     grey = resized((share * 255).astype(np.uint8), longest, enlarge=True)
     picture = np.repeat(grey[..., None], 3, axis=2)
     scale = picture.shape[0] / view.image.shape[0]
-    for contour in _contours(view.lesion, scale):
+    for contour in mask_outlines(view.lesion, scale):
         for point in contour[::4]:
             cv2.circle(picture, (int(point[0]), int(point[1])), 1, (86, 180, 233), -1, cv2.LINE_AA)
-    cv2.polylines(picture, _contours(view.outline, scale), True, (230, 159, 0), 2, cv2.LINE_AA)
+    cv2.polylines(picture, mask_outlines(view.outline, scale), True, (230, 159, 0), 2, cv2.LINE_AA)
     return picture
 
 
-def _contours(mask: npt.NDArray[np.bool_], scale: float) -> Sequence[npt.NDArray[np.int32]]:
-    """Outlines of a mask after enlarging it, as (K, 2) points (x, y)."""
+def mask_outlines(mask: npt.NDArray[np.bool_], scale: float) -> Sequence[npt.NDArray[np.int32]]:
+    """Return the outlines of a mask enlarged by `scale`, each as (K, 2) int32 points (x, y)."""
     import cv2
 
     height, width = (max(1, round(side * scale)) for side in mask.shape)
-    large = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-    found, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    large = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    if scale > 1:  # round off the steps of the small pixels
+        large = cv2.GaussianBlur(large, (0, 0), 0.8 * scale)
+    found, _ = cv2.findContours((large > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [np.asarray(contour, dtype=np.int32).reshape(-1, 2) for contour in found]

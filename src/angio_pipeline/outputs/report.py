@@ -1,14 +1,38 @@
-"""One patient's story as a page, from the files in the patient's folder and nothing else."""
+"""One patient's story as a page, from the files in the patient's folder and nothing else.
+
+What is missing or cannot be read leaves a sentence where it would have stood; the page is built
+even when every run failed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from angio_pipeline.core.geometry import CArmPose
+from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
+from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.files import write_text
-from angio_pipeline.outputs.folders import read_subject
-from angio_pipeline.outputs.pages import data_uri, render
+from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subject
+from angio_pipeline.outputs.methods import follow_up_methods, run_methods
+from angio_pipeline.outputs.overlay import angulation
+from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
+from angio_pipeline.outputs.schemas import (
+    LipiodolDocument,
+    LiverDocument,
+    RunDocument,
+    TimepointDocument,
+    TumourDocument,
+)
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["course_story", "likely_feeders", "write_report"]
+
+_FILMS = ("DX", "CR", "XA", "RF")
 
 
 def write_report(subject_dir: Path) -> Path:
@@ -21,5 +45,218 @@ def write_report(subject_dir: Path) -> Path:
     """
     subject = read_subject(subject_dir)
     path = subject_dir / "report.html"
-    write_text(path, render("report.html", subject=subject, picture=lambda run, name: data_uri(run.path / name)))
+    write_text(path, render("report.html", **_story(subject)))
     return path
+
+
+def _story(subject: SubjectFolder) -> dict[str, Any]:
+    follow_up = subject.follow_up
+    courses = _courses(follow_up) if follow_up is not None else []
+    return {
+        "subject": subject,
+        "runs": [_run(run) for run in subject.runs],
+        "follow_up": follow_up,
+        "lesions": [_lesion(name, course, subject.path) for name, course in courses],
+        "lesion_count": len(follow_up.lesions) if follow_up is not None else 0,
+        "scans": len({(p.date, p.series_instance_uid) for _, course in courses for p in course.timepoints}),
+        "follow_up_methods": follow_up_methods(follow_up) if follow_up is not None else [],
+        "follow_up_settings": _settings(follow_up.settings) if follow_up is not None else [],
+        "projection_limit": QUALITY_SENTENCES[Quality.PROJECTION_LIMIT],
+    }
+
+
+def _courses(follow_up: LipiodolDocument) -> list[tuple[str, LiverDocument]]:
+    courses: list[tuple[str, LiverDocument]] = [(lesion.id, lesion) for lesion in follow_up.lesions]
+    return [*courses, ("liver", follow_up.liver)] if follow_up.liver is not None else courses
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+def _run(run: RunFolder) -> dict[str, Any]:
+    document = run.document
+    pictures = {name: data_uri(run.path / f"{name}.png") for name in ("overlay", "before", "after")}
+    story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
+    story["overlay_file"] = quote(f"{run.name}/overlay.png")
+    if document is None:
+        return story | {"document": None, "angulation": None, "chart": None}
+    return story | {
+        "document": document,
+        "label": document.source.description or run.series,
+        "angulation": _angulation(document),
+        "likely": likely_feeders(document),
+        "undecided": [f.id for tumour in document.tumours for f in tumour.feeders if f.overlap_ambiguous],
+        "shunts": [f"{s.kind.value} {s.probability:.2f}" for s in document.shunts],
+        "overlay_words": _overlay_words(document),
+        "motion_words": _motion_words(document),
+        "chart": _curves_chart(run, document),
+        "area": _area,
+        "methods": run_methods(document),
+        "settings": _settings(document.settings),
+    }
+
+
+def _angulation(document: RunDocument) -> str | None:
+    pose = document.image.pose_deg
+    return None if pose is None else angulation(CArmPose(*pose))
+
+
+def likely_feeders(document: RunDocument) -> list[str]:
+    """Return the feeders with probability of at least 0.5 that overlap leaves decided, best first."""
+    feeders = [f for t in document.tumours for f in t.feeders if f.probability >= 0.5 and not f.overlap_ambiguous]
+    return [f"{f.id} {f.probability:.2f}" for f in sorted(feeders, key=lambda f: -f.probability)]
+
+
+def _overlay_words(document: RunDocument) -> str:
+    """What the overlay shows, for a reader who cannot see it."""
+    feeders = [f for tumour in document.tumours for f in tumour.feeders]
+    shown = [
+        f"arterial tree of {document.vessels.branches} branches",
+        f"{len(document.tumours)} tumour(s)" if document.tumours else "no tumour",
+        f"feeders {', '.join(f'{f.id} {f.probability:.2f}' for f in feeders)}" if feeders else "no feeder",
+    ]
+    return "Annotated subtraction: " + "; ".join(shown) + "."
+
+
+def _motion_words(document: RunDocument) -> str:
+    before, after = document.subtraction.residual_before, document.subtraction.residual_after
+    if before is None or after is None:
+        return ""
+    return f"Difference outside vessels (root mean square): {before:.3g} before, {after:.3g} after."
+
+
+def _area(tumour: TumourDocument) -> str:
+    if tumour.area_mm2 is None:
+        return f"{tumour.area_px} px in projection"
+    return f"{tumour.area_mm2:.0f} mm² in projection"
+
+
+def _curves_chart(run: RunFolder, document: RunDocument) -> Markup | None:
+    if run.curves is None:
+        return None
+    known = [t for t in run.curves.times_s if t is not None]
+    timed = len(known) == len(run.curves.times_s)
+    x = known if timed else [float(i + 1) for i in range(len(run.curves.times_s))]
+    series = [
+        Series(curve.label, x, curve.values, f"s{min(i, 5)}")
+        for i, curve in enumerate(run.curves.curves)
+        if len(curve.values) == len(x)
+    ]
+    return line_chart(
+        series,
+        x_label="time since the first frame, s" if timed else "frame (the file gives no times)",
+        y_label=run.curves.unit,
+        title="Time-density curves of " + ", ".join(s.label for s in series),
+        bands=_phase_bands(document, x),
+    )
+
+
+def _phase_bands(document: RunDocument, x: Sequence[float]) -> list[Band]:
+    phases = document.phases
+    named = [("arterial", phases.arterial), ("parenchymal", phases.parenchymal), ("venous", phases.venous)]
+    return [Band(name, x[p[0]], x[p[1]]) for name, p in named if p is not None and p[1] < len(x)]
+
+
+def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each stage with its settings on one line."""
+    lines = []
+    for name, values in settings.items():
+        if isinstance(values, Mapping):
+            values = ", ".join(f"{key} = {value}" for key, value in values.items())
+        lines.append((name, str(values)))
+    return lines
+
+
+# --- follow-ups ---------------------------------------------------------------------------------
+
+
+def _lesion(name: str, course: LiverDocument, folder: Path) -> dict[str, Any]:
+    points = course.timepoints
+    views = [view for point in points if (view := _view(name, point, folder)) is not None]
+    return {
+        "id": name,
+        "story": course_story(course),
+        "points": points,
+        "chart": _retention_chart(name, course),
+        "chart_words": _chart_words(course),
+        "views": views,
+        "window_words": _window_words(points),
+        "projection": any(point.modality in _FILMS for point in points),
+    }
+
+
+def course_story(course: LiverDocument) -> str:
+    """Return one lesion's course in a sentence."""
+    if not course.timepoints:
+        return "no image could be measured."
+    measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
+    words = f"{len(course.timepoints)} dates" if len(course.timepoints) > 1 else "one date"
+    if measured:
+        last = measured[-1]
+        kept = f"{percent(last.retention)}{interval_words(last.retention_interval, 0, 100.0, ' %')}"
+        words += f"; on day {fixed(last.days, 0)}, {kept} of the first scan's iodine is left"
+        if last.iodine_mg is not None:
+            words += f", {last.iodine_mg:.0f} mg{interval_words(last.iodine_mg_interval, 0, 1.0, ' mg')}"
+    return f"{words}; {_half_life_words(course)}."
+
+
+def _half_life_words(course: LiverDocument) -> str:
+    kinetics = course.kinetics
+    if kinetics is None:
+        return "no half-life"
+    low, high = kinetics.half_life_interval
+    if high is None or kinetics.half_life_days is None:
+        return f"half-life longer than {fixed(low, 0)} days" if low is not None else "half-life not bounded"
+    return f"half-life {kinetics.half_life_days:.0f} days{interval_words((low, high), 0, 1.0, ' days')}"
+
+
+def _retention_chart(name: str, course: LiverDocument) -> Markup | None:
+    def measured(label: str, points: list[TimepointDocument], style: str) -> Series:
+        known = [p for p in points if p.days is not None]
+        return Series(
+            label,
+            [p.days for p in known if p.days is not None],
+            [p.retention for p in known],
+            style,
+            line=False,
+            points=True,
+            intervals=[p.retention_interval for p in known],
+        )
+
+    scans = [p for p in course.timepoints if p.modality not in _FILMS]
+    films = [p for p in course.timepoints if p.modality in _FILMS]
+    series = [measured("CT", scans, "s1"), measured("film (relative)", films, "s3")]
+    if course.kinetics is not None and course.kinetics.curve_days:
+        fitted = Series("fit", course.kinetics.curve_days, course.kinetics.curve_retention, "s2")
+        series.insert(0, fitted)
+    return line_chart(
+        series,
+        x_label="days since treatment (or since the first scan after it)",
+        y_label="retention (first scan = 1)",
+        title=f"Retention of iodine in {name} over time",
+        from_zero=True,
+    )
+
+
+def _chart_words(course: LiverDocument) -> str:
+    words = "Retention with 95 % intervals."
+    if course.kinetics is not None and course.kinetics.curve_days:
+        words += " Dashed: the fitted washout."
+    return words + f" {_half_life_words(course).capitalize()}."
+
+
+def _view(name: str, point: TimepointDocument, folder: Path) -> dict[str, str] | None:
+    path = folder / point.view if point.view is not None else None
+    if path is None or not path.resolve().is_relative_to(folder.resolve()):
+        return None
+    picture = data_uri(path)
+    if picture is None:
+        return None
+    caption = f"{day(point.date)}, day {fixed(point.days, 0)}, {point.modality}, retention {percent(point.retention)}"
+    return {"picture": picture, "caption": caption, "words": f"Slice through {name}, {caption}, deposit outlined"}
+
+
+def _window_words(points: Sequence[TimepointDocument]) -> str:
+    windows = {(p.view_unit, p.view_window) for p in points if p.view_window is not None}
+    said = [f"{low:g} to {high:g} {unit}" for unit, window in windows if window is not None for low, high in [window]]
+    return "One window: " + "; ".join(sorted(said)) + "." if said else ""

@@ -17,7 +17,7 @@ from angio_pipeline.outputs.documents import (
 )
 from angio_pipeline.outputs.files import replacing, write_json
 from angio_pipeline.outputs.overlay import overlay_picture
-from angio_pipeline.outputs.pictures import Pixels, grey_vessels, resized, vessel_window, write_mask, write_png
+from angio_pipeline.outputs.pictures import grey_vessels, resized, vessel_window, write_mask, write_png
 
 __all__ = ["write_run"]
 
@@ -38,12 +38,20 @@ def write_run(result: RunResult, directory: Path) -> None:
         When the folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    _clear(directory)
     _write_masks(result, directory)
     _write_maps(result, directory / "maps.npz")
     _write_pictures(result, directory)
     write_json(directory / "graph.json", graph_document(result))
     write_json(directory / "curves.json", curves_document(result))
     write_json(directory / "analysis.json", run_document(result))
+
+
+def _clear(directory: Path) -> None:
+    """Remove what an earlier analysis may have left and this one may not write; the record goes first."""
+    for pattern in ("record.json", "vein.png", "before.png", "after.png", "tumour-*.png", ".tmp-*"):
+        for path in directory.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _write_masks(result: RunResult, directory: Path) -> None:
