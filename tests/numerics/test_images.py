@@ -64,6 +64,16 @@ def test_a_dark_ridge_and_a_round_blob_answer_nothing() -> None:
     assert bright_ridges(blob, (2.83, 4.0), noise_sd=0.01).strength[40, 40] < 0.02
 
 
+def test_the_shoulder_of_an_edge_is_no_ridge() -> None:
+    _, cols = np.mgrid[:80, :80]
+    edge = (cols > 40).astype(np.float32)
+    ridge = (np.abs(cols - 40) <= 2).astype(np.float32)
+    sigmas = (1.5, 2.83, 4.0)
+    of_edge = bright_ridges(edge, sigmas, noise_sd=0.01).strength[20:60].max()
+    of_ridge = bright_ridges(ridge, sigmas, noise_sd=0.01).strength[20:60].max()
+    assert of_edge < 0.12 * of_ridge
+
+
 def test_white_noise_gives_unit_responses_in_noise_units() -> None:
     noise = np.random.default_rng(0).normal(0, 0.5, (300, 300)).astype(np.float32)
     from scipy import ndimage

@@ -13,6 +13,8 @@ from angio_pipeline.numerics.filters import gaussian
 
 __all__ = ["RidgeResponse", "bright_ridges", "ridge_noise_sd"]
 
+_SLOPE = 1.5
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -44,11 +46,13 @@ def ridge_noise_sd(noise_sd: float, sigma_px: float) -> float:
 
 
 def bright_ridges(image: FloatArray, sigmas_px: Sequence[float], *, noise_sd: float) -> RidgeResponse:
-    """Return the ridge response: across-ridge curvature less along-ridge curvature.
+    """Return the ridge response: across-ridge curvature less along-ridge curvature and slope.
 
-    sigma^2 (-l1 - |l2|), where l1 <= l2 are the Hessian's eigenvalues (Lindeberg 1998,
-    doi:10.1023/A:1008097225773). One polarity, no normalisation by the image's own content, so
-    that values of two images can be compared; a round blob, where l1 = l2, answers 0.
+    sigma^2 (-l1 - |l2|) - 1.5 sigma |g|, where l1 <= l2 are the Hessian's eigenvalues and g is
+    the gradient across the ridge (Lindeberg 1998, doi:10.1023/A:1008097225773). One polarity, no
+    normalisation by the image's own content, so that values of two images can be compared. A
+    round blob, where l1 = l2, answers 0; the shoulder of an edge, which curves like a ridge
+    but slopes, answers a ninth of what it would without the last term.
 
     Parameters
     ----------
@@ -82,4 +86,17 @@ def _one_scale(image: FloatArray, sigma: float) -> FloatArray:
     spread = np.sqrt(np.square(0.5 * (rr - cc)) + np.square(rc))
     across, along = mean - spread, mean + spread
     response = np.float32(sigma * sigma) * (-across - np.abs(along))
+    response -= np.float32(_SLOPE * sigma) * _slope_across(smooth, first, rr - cc, rc, spread)
     return np.asarray(np.maximum(response, 0), dtype=np.float32)
+
+
+def _slope_across(
+    smooth: FloatArray, first: FloatArray, difference: FloatArray, mixed: FloatArray, spread: FloatArray
+) -> FloatArray:
+    """Return the size of the gradient along the Hessian's lower eigenvector, by its double angle."""
+    plain = np.array([1], dtype=np.float32)
+    g_r = cv2.sepFilter2D(smooth, cv2.CV_32F, plain, first)
+    g_c = cv2.sepFilter2D(smooth, cv2.CV_32F, first, plain)
+    safe = np.maximum(spread, np.float32(1e-20))
+    twice = (g_r * g_r - g_c * g_c) * (0.5 * difference / safe) + 2 * g_r * g_c * (mixed / safe)
+    return np.asarray(np.sqrt(np.maximum(0.5 * (g_r * g_r + g_c * g_c - twice), 0)), dtype=np.float32)

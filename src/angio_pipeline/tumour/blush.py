@@ -38,6 +38,7 @@ class BlushParams(Params):
     background_px: float = Field(220.0, gt=10, description="window of the large-scale background")
     background_percentile: float = Field(40.0, gt=0, lt=100)
     seed_in_grain: float = Field(4.0, gt=0, description="height that starts a candidate, in SDs of the picture's grain")
+    least_of_artery: float = Field(0.01, ge=0, description="grain counts as at least this share of arterial contrast")
     outline_fraction: float = Field(0.5, gt=0, lt=1)
     min_area_px: float = Field(250.0, gt=0)
     max_area_fraction: float = Field(0.35, gt=0, le=1, description="of the valid frame; larger is 'everywhere'")
@@ -87,7 +88,7 @@ def _height(
     sub: SubtractedRun, maps: PerfusionMaps, vessels: VesselSegmentation, params: BlushParams, scale: float
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return tissue enhancement, its height above the large-scale background, and the grain's SD."""
-    tissue_only = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(1, round(2 * scale)))
+    tissue_only = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(2, round(3 * scale)))
     tissue = masked_gaussian(late_image(sub, maps), tissue_only, params.smoothing_px * scale)
     factor = max(4, round(8 * scale))
     small = shrink(tissue, factor)
@@ -96,7 +97,10 @@ def _height(
     height = tissue - resize(ndimage.gaussian_filter(low, window / 6), tissue.shape)
     inside = height[sub.valid]
     grain = robust_sd(inside[inside < np.percentile(inside, 75)]) if inside.size else 0.0
-    return tissue, np.where(sub.valid, height, 0).astype(np.float32), max(grain, 1e-6)
+    # In a quiet picture what vessels leave behind would stand out of the grain: judge it by them too.
+    artery = float(np.nanmedian(maps.peak[vessels.artery])) if vessels.artery.any() else 0.0
+    grain = max(grain, params.least_of_artery * artery, 1e-6)
+    return tissue, np.where(sub.valid, height, 0).astype(np.float32), grain
 
 
 def _candidates(

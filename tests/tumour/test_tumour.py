@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from angio_pipeline.core.followups import FilmRoi
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.tumours import LesionOrigin, Tumour
+from angio_pipeline.core.vessels import Branch, VesselGraph
+from angio_pipeline.dsa import MaskParams, SubtractParams, choose_mask, subtract
+from angio_pipeline.perfusion import PerfusionParams, measure
+from angio_pipeline.tumour import (
+    BlushParams,
+    FeederParams,
+    ShuntParams,
+    TargetParams,
+    choose_targets,
+    find_blush,
+    find_feeders,
+    find_shunts,
+    tumours_from_rois,
+)
+from angio_pipeline.vessels import GraphParams, SegmentParams, build_graph, segment
+
+
+@pytest.fixture(scope="module")
+def stages(still_scene):
+    run = still_scene.run
+    sub = subtract(run, choose_mask(run, run, params=MaskParams()), params=SubtractParams())
+    maps = measure(sub, params=PerfusionParams())
+    vessels = segment(sub, maps, params=SegmentParams())
+    graph, tip = build_graph(vessels, sub, maps, params=GraphParams())
+    return sub, maps, vessels, graph, tip
+
+
+def _iou(a, b) -> float:
+    return np.count_nonzero(a & b) / np.count_nonzero(a | b)
+
+
+def test_the_blush_is_found_where_it_is_and_nowhere_else(stages, still_scene) -> None:
+    sub, maps, vessels, _, _ = stages
+    (found,), quality = find_blush(sub, maps, vessels, params=BlushParams())
+    assert _iou(found.mask, still_scene.tumour) > 0.6
+    assert found.probability > 0.5
+    assert quality is Quality.NONE
+
+
+def test_the_feeder_is_the_branch_that_ends_in_the_blush(stages, still_scene) -> None:
+    sub, maps, _, graph, _ = stages
+    tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
+    fed, _ = find_feeders(tumour, graph, sub, maps, params=FeederParams())
+    (feeder,) = fed.feeders
+    assert np.linalg.norm(np.array(feeder.branch_start) - (150, 128)) < 10
+    assert feeder.probability > 0.5
+    assert feeder.contribution == pytest.approx(1.0)
+    assert np.linalg.norm(feeder.centreline[0] - (236, 128)) < 12
+    end = feeder.centreline[-1]
+    assert still_scene.tumour[round(end[0]), round(end[1])] or np.hypot(end[0] - 62, end[1] - 64) < 25
+
+
+def test_the_target_lies_on_the_feeding_branch_beyond_what_feeds_others(stages, still_scene) -> None:
+    sub, maps, _, graph, _ = stages
+    fed, _ = find_feeders(
+        Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI), graph, sub, maps, params=FeederParams()
+    )
+    (target,) = fed.targets
+    start, end = np.array([150.0, 128.0]), np.array([70.0, 70.0])
+    direction = (end - start) / np.linalg.norm(end - start)
+    offset = np.array([target.row, target.col]) - start
+    along = offset @ direction
+    assert 0 < along < np.linalg.norm(end - start)
+    assert np.linalg.norm(offset - along * direction) < 4
+    assert target.non_target_fraction == 0
+    assert target.covers == ("T1-F1",)
+
+
+def test_a_region_given_takes_the_place_of_detection(stages, still_scene) -> None:
+    sub = stages[0]
+    (tumour,), quality = tumours_from_rois([FilmRoi("L7", still_scene.tumour, "1.2.3")], sub)
+    assert tumour.origin is LesionOrigin.ROI
+    assert tumour.id == "L7"
+    assert quality is Quality.NONE
+
+
+def test_a_region_of_another_size_is_flagged_not_stretched(stages) -> None:
+    found, quality = tumours_from_rois([FilmRoi("L1", np.ones((9, 9), bool), "1.2.3")], stages[0])
+    assert found == ()
+    assert quality is Quality.ROI_NOT_MATCHED
+
+
+def test_a_blush_over_the_whole_frame_is_no_tumour(stages) -> None:
+    sub, maps, vessels, _, _ = stages
+    rows, cols = np.mgrid[:256, :256]
+    wide = np.exp(-((rows - 128) ** 2 + (cols - 128) ** 2) / (2 * 90.0**2)).astype(np.float32)
+    rise = (np.arange(20) > 8).astype(np.float32)[:, None, None]
+    everywhere = replace(sub, frames=sub.frames * 0.01 + rise * wide)
+    found, quality = find_blush(everywhere, maps, vessels, params=BlushParams(background_px=1000))
+    assert found == ()
+    assert Quality.NO_TUMOUR_BLUSH in quality
+
+
+def test_without_timing_no_blush_is_looked_for(stages) -> None:
+    sub, maps, vessels, _, _ = stages
+    untimed = replace(sub, quality=sub.quality | Quality.FILLED_FROM_FIRST_FRAME)
+    assert find_blush(untimed, maps, vessels, params=BlushParams()) == ((), Quality.NO_TUMOUR_BLUSH)
+
+
+def test_no_vein_gives_no_shunt(stages) -> None:
+    sub, maps, vessels, graph, tip = stages
+    found, _ = find_shunts(sub, maps, vessels, graph, (), tip=tip, params=ShuntParams())
+    assert found == ()
+
+
+def _branch(k: int, start: int, end: int, nodes: np.ndarray, radius: float) -> Branch:
+    line = np.linspace(nodes[start], nodes[end], 21)
+    return Branch(k, start, end, line, np.full(21, radius), np.full(21, float(k)))
+
+
+@pytest.fixture
+def comb() -> tuple[VesselGraph, np.ndarray, np.ndarray]:
+    """A trunk with a side branch to the liver, then a fork into two branches to the tumour."""
+    nodes = np.array([[0, 0], [20, 0], [20, 30], [40, 0], [60, -20], [60, 20]], float)
+    pairs = [(0, 1), (1, 2), (1, 3), (3, 4), (3, 5)]
+    graph = VesselGraph(nodes, tuple(_branch(k, a, b, nodes, 2.0) for k, (a, b) in enumerate(pairs)), 0)
+    flow = np.array([3.0, 1.0, 2.0, 1.0, 1.0])
+    into = np.array([2.0, 0.0, 2.0, 1.0, 1.0])
+    return graph, flow, into
+
+
+def test_one_position_serves_two_feeders_when_nothing_else_is_reached(comb) -> None:
+    graph, flow, into = comb
+    (target,) = choose_targets(graph, flow, into, {"F1": 3, "F2": 4}, params=TargetParams())
+    assert target.covers == ("F1", "F2")
+    assert target.non_target_fraction == 0
+    assert target.bifurcations == 1
+
+
+def test_two_positions_are_kept_apart_when_one_would_reach_liver(comb) -> None:
+    graph, flow, into = comb
+    into = into.copy()
+    into[2] = 1.0
+    into[0] = 1.0
+    into[4] = 0.0
+    targets = choose_targets(graph, flow, into, {"F1": 3}, params=TargetParams())
+    assert [t.covers for t in targets] == [("F1",)]
+    assert targets[0].non_target_fraction == 0
+
+
+def test_an_empty_graph_feeds_nothing(stages, still_scene) -> None:
+    sub, maps, *_ = stages
+    empty = VesselGraph(np.empty((0, 2)), (), None)
+    tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
+    fed, quality = find_feeders(tumour, empty, sub, maps, params=FeederParams())
+    assert fed.feeders == ()
+    assert quality is Quality.NO_FEEDER
