@@ -7,15 +7,20 @@ estimated magnification; a spacing calibrated on an object of known size beats b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydicom.dataset import Dataset
 
+from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
 from angio_pipeline.ingest.headers import find, number, numbers, text
 
-__all__ = ["pixel_spacing", "pose", "table_position"]
+__all__ = ["check_still", "pixel_spacing", "pose", "table_position"]
 
 _CALIBRATIONS = {"GEOMETRY": "geometric calibration", "FIDUCIAL": "object of known size"}
 _AGREEMENT = 0.05
+_ANGLES, _AXES = ("Primary", "Secondary"), ("Vertical", "Longitudinal", "Lateral")
+_STILL_DEG, _STILL_MM = 5.0, 10.0
 
 
 def pixel_spacing(dataset: Dataset) -> PixelSpacing | None:
@@ -85,6 +90,34 @@ def pose(dataset: Dataset) -> CArmPose | None:
         return None
     sid, sod = _distances(dataset)
     return CArmPose(primary, secondary, sid, sod)
+
+
+def check_still(dataset: Dataset) -> None:
+    """Refuse a run during which the C-arm or the table moves: its frames show no one projection.
+
+    Raises
+    ------
+    InputRefused
+        `moving_gantry`.
+    """
+    turned = _travel(dataset, "PositionerMotion", [f"Positioner{axis}AngleIncrement" for axis in _ANGLES])
+    moved = _travel(dataset, "TableMotion", [f"Table{axis}Increment" for axis in _AXES])
+    if turned > _STILL_DEG or moved > _STILL_MM:
+        found = (
+            f"an arm that turns {turned:.0f} degrees" if turned > _STILL_DEG else f"a table that moves {moved:.0f} mm"
+        )
+        raise InputRefused(
+            f"Expected a run with C-arm and table at rest, found {found}; give it to a reconstruction instead.",
+            reason="moving_gantry",
+        )
+
+
+def _travel(dataset: Dataset, motion: str, increments: Sequence[str]) -> float:
+    """The farthest that a declared motion goes, whether the file counts from the first frame or the one before."""
+    if text(dataset, motion).upper() != "DYNAMIC":
+        return 0.0
+    steps = [numbers(dataset, keyword) for keyword in increments]
+    return max((max(*map(abs, values), abs(sum(values))) for values in steps if len(values) > 1), default=0.0)
 
 
 def table_position(dataset: Dataset) -> tuple[float, float, float] | None:

@@ -6,9 +6,13 @@ gigabytes, and a 12-bit JPEG behind an 8-bit header comes out as noise. Both sto
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 
+import numba
+import numpy as np
+import numpy.typing as npt
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -86,7 +90,7 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         `corrupt_pixels`: another size, several samples, more bits than the file allots, or no header.
     """
     if syntax == RLELossless:
-        _check_rle(data, allocated)
+        _check_rle(data, rows * columns, allocated)
         return
     found = read_codestream(syntax, data)
     if found is None:
@@ -104,10 +108,33 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         raise _refusal(f"at most {allocated} bits a pixel", f"{found.precision}")
 
 
-def _check_rle(data: bytes, allocated: int) -> None:
-    segments = struct.unpack_from("<L", data)[0] if len(data) >= 64 else 0
-    if segments != allocated // 8:
-        raise _refusal(f"{allocated // 8} run-length segments", f"{segments}")
+def _check_rle(data: bytes, pixels: int, allocated: int) -> None:
+    """Refuse run-length data that do not unpack to one byte a pixel in every segment; the decoder would panic."""
+    count = struct.unpack_from("<L", data)[0] if len(data) >= 64 else 0
+    if count != allocated // 8:
+        raise _refusal(f"{allocated // 8} run-length segments", f"{count}")
+    starts = [*struct.unpack_from(f"<{count}L", data, 4), len(data)]
+    stream = np.frombuffer(data, dtype=np.uint8)
+    for first, last in itertools.pairwise(starts):
+        if not 64 <= first < last <= len(data) or not _unpacks_to(stream[first:last], pixels):
+            raise _refusal(f"run-length segments of {pixels} bytes", "damaged ones")
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba gives its decorators no types
+def _unpacks_to(segment: npt.NDArray[np.uint8], length: int) -> bool:
+    """Walk PackBits (PS3.5 G.3) without unpacking; at most the padding byte may be left over."""
+    position = unpacked = 0
+    while unpacked < length and position < len(segment):
+        control = int(segment[position])
+        if control < 128:
+            unpacked += control + 1
+            position += control + 2
+        elif control > 128:
+            unpacked += 257 - control
+            position += 2
+        else:
+            position += 1
+    return unpacked == length and len(segment) - 1 <= position <= len(segment)
 
 
 def _refusal(expected: str, found: str) -> InputRefused:

@@ -7,6 +7,7 @@ costs another; every file ends up in an item or among the refusals.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,13 @@ from angio_pipeline.ingest.headers import Header, integer, read_header, text, te
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
 from angio_pipeline.ingest.pixels import check_pixels, pixel_format
 from angio_pipeline.ingest.pseudonym import read_key
+from angio_pipeline.ingest.rois import read_rois
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
 
 __all__ = ["discover"]
 
+_LOG = logging.getLogger(__name__)
 _ANGIO = {f"1.2.840.10008.5.1.4.1.1.12.{end}" for end in ("1", "1.1", "2", "2.1", "3")}
 _FILM = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "1.1", "1.1.1")}
 _CT = {"1.2.840.10008.5.1.4.1.1.2"}
@@ -86,15 +89,7 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
     """
     key = read_key()
     candidates, refusals = list_files(sources, workspace=workspace)
-    entries: list[_Entry] = []
-    for candidate in candidates:
-        try:
-            entries.append(_classify(candidate, key))
-        except InputRefused as error:
-            refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
-        except OSError as error:
-            sentence = f"Expected a readable file, found one that cannot be opened ({type(error).__name__})."
-            refusals.append(Refusal(candidate.shown, "unreadable", sentence))
+    entries = [entry for candidate in candidates if (entry := _classified(candidate, key, refusals)) is not None]
     kept = _without_duplicates(entries, refusals)
     volumes = _volumes(kept, refusals)
     return Discovery(
@@ -104,6 +99,18 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
         rois=_sorted(RoiItem(*_parts(entry)) for entry in kept if entry.role is _Role.ROI),
         refusals=tuple(sorted(refusals, key=lambda refusal: (refusal.path, refusal.reason))),
     )
+
+
+def _classified(candidate: Candidate, key: bytes, refusals: list[Refusal]) -> _Entry | None:
+    try:
+        return _classify(candidate, key)
+    except InputRefused as error:
+        refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
+    except Exception as error:  # whatever one file does, its neighbours are still read
+        _LOG.debug("unexpected %s while a file was classified", type(error).__name__, exc_info=True)
+        sentence = f"Expected a readable file, found one that cannot be read ({type(error).__name__})."
+        refusals.append(Refusal(candidate.shown, "unreadable", sentence))
+    return None
 
 
 def _parts(entry: _Entry) -> tuple[tuple[Path, ...], Source, tuple[int, int, int]]:
@@ -133,6 +140,7 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
     role = _role(header)
     source = describe(header.dataset, candidate.file, key=key, fallback=str(candidate.path.parent))
     if role is _Role.ROI:
+        read_rois([candidate.path])  # a region that cannot be read is refused here, before it can cost a run
         frames = integer(header.dataset, "NumberOfFrames") or 1
         size = integer(header.dataset, "Rows") or 0, integer(header.dataset, "Columns") or 0
         return _Entry(role, candidate, source, (frames, *size))
@@ -156,6 +164,7 @@ def _loose_roi(candidate: Candidate) -> _Entry:
             "Expected DICOM, found PNG or NIfTI; regions of interest go to --roi or into a folder named rois.",
             reason="not_dicom",
         )
+    read_rois([candidate.path])
     return _Entry(_Role.ROI, candidate, Source("", "", file=candidate.file), (0, 0, 0))
 
 

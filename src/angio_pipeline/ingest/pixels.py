@@ -22,6 +22,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.core.params import Params
 from angio_pipeline.ingest.codestreams import check_codestream
+from angio_pipeline.ingest.complaints import caught_complaints
 from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
 
 __all__ = ["PixelFormat", "PixelLimits", "check_native_size", "check_pixels", "pixel_format", "read_frames"]
@@ -320,5 +321,8 @@ def _decode_one(syntax: UID, data: bytes, found: PixelFormat) -> npt.NDArray[np.
         "pixel_representation": int(found.signed),
         "pixel_keyword": "PixelData",
     }
-    frame, _ = get_decoder(syntax).as_array(encapsulate([data]), index=0, raw=True, **options)
+    with caught_complaints() as complaints:
+        frame, _ = get_decoder(syntax).as_array(encapsulate([data]), index=0, raw=True, **options)
+    if complaints:
+        raise ValueError("the decoder made up what the stream lacks")
     return frame

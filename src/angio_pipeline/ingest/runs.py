@@ -5,7 +5,7 @@ from __future__ import annotations
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.provenance import Provenance
 from angio_pipeline.core.runs import AngioRun
-from angio_pipeline.ingest.calibration import table_position
+from angio_pipeline.ingest.calibration import check_still, table_position
 from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.intensity import Showing
 from angio_pipeline.ingest.items import RunItem
@@ -30,6 +30,7 @@ def read_run(item: RunItem) -> AngioRun:
     if found.frames < 2:
         raise InputRefused("Expected a run of at least 2 frames, found 1.", reason="single_frame")
     ds = header.dataset
+    check_still(ds)
     times = frame_times(ds, found.frames)
     read = read_projection(header, found, Showing.ANGIOGRAM)
     return AngioRun(
