@@ -103,11 +103,9 @@ def check_still(dataset: Dataset) -> None:
     turned = _travel(dataset, "PositionerMotion", [f"Positioner{axis}AngleIncrement" for axis in _ANGLES])
     moved = _travel(dataset, "TableMotion", [f"Table{axis}Increment" for axis in _AXES])
     if turned > _STILL_DEG or moved > _STILL_MM:
-        found = (
-            f"an arm that turns {turned:.0f} degrees" if turned > _STILL_DEG else f"a table that moves {moved:.0f} mm"
-        )
         raise InputRefused(
-            f"Expected a run with C-arm and table at rest, found {found}; give it to a reconstruction instead.",
+            f"Expected a run with C-arm and table at rest, found {turned:.0f} degrees and {moved:.0f} mm of motion; "
+            "give it to a reconstruction instead.",
             reason="moving_gantry",
         )
 

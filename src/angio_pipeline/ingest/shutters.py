@@ -22,7 +22,17 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.ingest.headers import integer, number, numbers, text, texts
 from angio_pipeline.ingest.pixels import PixelFormat
 
-__all__ = ["BorderParams", "ValidArea", "find_borders", "find_graphics", "spoilt_pixels", "tagged_area", "valid_area"]
+__all__ = [
+    "BorderParams",
+    "Extent",
+    "ValidArea",
+    "find_borders",
+    "find_graphics",
+    "over_time",
+    "spoilt_pixels",
+    "tagged_area",
+    "valid_area",
+]
 
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
@@ -44,6 +54,16 @@ class BorderParams(Params):
     least_letters: int = Field(default=4, ge=1, description="marks close together that make a text")
     letter_contrast: float = Field(default=0.25, gt=0, le=1, description="of a mark against its surroundings")
     least_valid: float = Field(default=0.05, ge=0, le=1, description="share of the frame below which evidence is wrong")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extent:
+    """Least, greatest and mean value of each pixel over time, each (H, W) float32."""
+
+    least: Image
+    greatest: Image
+    mean: Image
+    frames: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,13 +90,14 @@ def valid_area(dataset: Dataset, frames: npt.NDArray[np.float32], spoilt: Mask, 
     params = BorderParams()
     shape = (frames.shape[1], frames.shape[2])
     valid, how, quality = np.ones(shape, dtype=np.bool_), [], Quality.NONE
-    borders = find_borders(frames, lossy=lossy, params=params)
+    extent = over_time(frames)
+    borders = find_borders(extent, lossy=lossy, params=params)
     for name, area in (("tags", tagged_area(dataset, *shape)), ("padding", ~spoilt), ("borders", ~borders)):
         if not area.all() and np.mean(valid & area) >= params.least_valid:
             valid &= area
             how.append(name)
             quality |= Quality.COLLIMATED
-    graphics = find_graphics(frames, valid, lossy=lossy, params=params)
+    graphics = find_graphics(extent, valid, lossy=lossy, params=params)
     if graphics.any():
         valid &= ~graphics
         how.append("graphics")
@@ -151,9 +172,9 @@ def spoilt_pixels(dataset: Dataset, stored: npt.NDArray[np.float32], found: Pixe
     return spoilt
 
 
-def find_borders(frames: npt.NDArray[np.float32], *, lossy: bool, params: BorderParams) -> Mask:
+def find_borders(extent: Extent, *, lossy: bool, params: BorderParams) -> Mask:
     """Return (H, W) bool, True on constant borders, dead corners and collimator blades."""
-    least, greatest, mean = _over_time(frames)
+    least, greatest, mean = extent.least, extent.greatest, extent.mean
     low, typical = float(least.min()), float(np.median(_middle(mean)))
     tolerance = params.constant_fraction * (float(greatest.max()) - low) if lossy else 0.0
     border = _constant_lines(least, greatest, tolerance, params)
@@ -164,13 +185,14 @@ def find_borders(frames: npt.NDArray[np.float32], *, lossy: bool, params: Border
     return border
 
 
-def _over_time(frames: npt.NDArray[np.float32]) -> tuple[Image, Image, Image]:
+def over_time(frames: npt.NDArray[np.float32]) -> Extent:
+    """Return each pixel's least, greatest and mean value over the frames."""
     least, greatest, total = frames[0].copy(), frames[0].copy(), frames[0].astype(np.float64)
     for frame in frames[1:]:
         np.minimum(least, frame, out=least)
         np.maximum(greatest, frame, out=greatest)
         total += frame
-    return least, greatest, (total / len(frames)).astype(np.float32)
+    return Extent(least, greatest, (total / len(frames)).astype(np.float32), len(frames))
 
 
 def _middle(image: Image) -> Image:
@@ -237,12 +259,12 @@ def _mean_near(image: Image, mask: Mask, reach: int) -> Image:
         return np.where(weight > 0.5, total / weight, np.nan).astype(np.float32)
 
 
-def find_graphics(frames: npt.NDArray[np.float32], valid: Mask, *, lossy: bool, params: BorderParams) -> Mask:
+def find_graphics(extent: Extent, valid: Mask, *, lossy: bool, params: BorderParams) -> Mask:
     """Return (H, W) bool, True on burnt-in letters and marks; none can be told in fewer than 3 frames."""
     none = np.zeros(valid.shape, dtype=np.bool_)
-    if len(frames) < 3:
+    if extent.frames < 3:
         return none
-    least, greatest, mean = _over_time(frames)
+    least, greatest, mean = extent.least, extent.greatest, extent.mean
     span = float(greatest.max()) - float(least.min())
     tolerance = params.constant_fraction * span if lossy else 0.0
     constant = (greatest - least <= tolerance) & valid
