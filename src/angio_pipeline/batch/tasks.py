@@ -22,6 +22,7 @@ Noun = TypeVar("Noun")
 
 __all__ = ["Outcome", "Settings", "code_version", "one_thread", "refuse", "run_task", "task_digest"]
 
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What every task of a batch shares."""
