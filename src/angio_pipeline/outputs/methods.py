@@ -20,8 +20,7 @@ def run_methods(document: RunDocument) -> list[str]:
     if any(tumour.feeders for tumour in document.tumours):
         sentences.append(
             "A feeder's probability is the software's own estimate from the evidence listed beside it; it is not a "
-            "frequency observed in patients. Contribution is the share of the blush's time course that the branch "
-            "explains."
+            "frequency observed in patients. Contribution is its estimated share of what flows into the tumour."
         )
     if document.software is not None:
         sentences.append(f"Written by {document.software.name} {document.software.version}.")

@@ -35,7 +35,7 @@ _LONGEST_PX = 1024
 _HEADER_PX = 34
 _PANEL_PX = 216
 _LINE_PX = 19
-_MAX_SENTENCES = 8
+_LEAST_WIDTH_PX = 640
 _DPI = 100
 
 _INK = "#e8ebef"
@@ -91,15 +91,16 @@ def overlay_picture(result: RunResult) -> Pixels:
     from matplotlib.figure import Figure
 
     scene = _scene(result)
-    lines = _footer_lines(scene)
-    footer = _LINE_PX * len(lines) + 14
     panel = _PANEL_PX if _legend_entries(scene) else 0
-    size = (scene.width + panel, scene.height + _HEADER_PX + footer)
+    width = max(scene.width + panel, _LEAST_WIDTH_PX)
+    columns = _footer_columns(scene, width)
+    footer = _LINE_PX * (max(len(column) for column in columns) + 1) + 14
+    size = (width, scene.height + _HEADER_PX + footer)
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor=_PAPER)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, footer / size[1], scene.width / size[0], scene.height / size[1]))
     _draw_picture(axes, scene)
-    _draw_words(figure, scene, lines, size)
+    _draw_words(figure, scene, columns, size)
     _draw_panel(figure, scene, size)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
@@ -369,21 +370,30 @@ def _draw_scale_bar(axes: Axes, scene: _Scene, board: LabelBoard) -> None:
     axes.text(left, box.top + 20, words, color="black", fontsize=8.5, va="bottom", parse_math=False)
 
 
-def _footer_lines(scene: _Scene) -> list[str]:
-    columns = int((scene.width + _PANEL_PX - 24) / 7.0)
+def _footer_columns(scene: _Scene, width: int) -> list[list[str]]:
+    """The quality sentences as wrapped lines, in two columns when they are more than three."""
     sentences = scene.quality.sentences()
-    lines = [line for text in sentences for line in textwrap.wrap(text, columns, initial_indent="• ")]
-    if len(lines) > _MAX_SENTENCES:
-        lines = [*lines[: _MAX_SENTENCES - 1], "• … more in the report"]
-    return [*lines, "Research software, not a medical device."]
+    count = 1 if len(sentences) <= 3 else 2
+    letters = int((width - 24) / count / 7.0)
+    wrapped = [textwrap.wrap(text, letters, initial_indent="• ", subsequent_indent="   ") for text in sentences]
+    total = sum(len(block) for block in wrapped)
+    columns: list[list[str]] = [[] for _ in range(count)]
+    for block in wrapped:
+        first_is_full = 2 * len(columns[0]) >= total
+        columns[-1 if first_is_full else 0].extend(block)
+    return columns
 
 
-def _draw_words(figure: Figure, scene: _Scene, lines: list[str], size: tuple[int, int]) -> None:
+def _draw_words(figure: Figure, scene: _Scene, columns: list[list[str]], size: tuple[int, int]) -> None:
     width, height = size
     result = scene.result
-    for number, line in enumerate(reversed(lines)):
-        y = (8 + _LINE_PX * number) / height
-        figure.text(12 / width, y, line, color=_MUTED, fontsize=9, va="bottom", parse_math=False)
+    top = _LINE_PX * (max(len(column) for column in columns) + 1) + 8
+    for number, lines in enumerate(columns):
+        left = 12 / width + number / len(columns)
+        for row, line in enumerate(lines):
+            y = (top - _LINE_PX * row) / height
+            figure.text(left, y, line, color=_MUTED, fontsize=9, va="top", parse_math=False)
+    figure.text(12 / width, 6 / height, "Research software, not a medical device.", color=_MUTED, fontsize=9)
     middle = 1 - _HEADER_PX / 2 / height
     corner = angulation(result.run.pose) or "angulation unknown"
     figure.text(12 / width, middle, corner, color=_INK, fontsize=12, va="center", weight="bold")

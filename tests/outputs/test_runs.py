@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.outputs import RunDocument, write_record, write_run
+
+
+@pytest.fixture(scope="module")
+def folder(run_result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    write_run(run_result, path)
+    return path
+
+
+def test_every_file_that_the_document_names_is_there(folder):
+    document = RunDocument.model_validate_json((folder / "analysis.json").read_bytes())
+    named = [document.vessels.artery_mask, document.vessels.graph, *(t.mask for t in document.tumours)]
+    for name in [*named, "overlay.png", "maps.npz", "curves.json", "thumbnail.png", "before.png", "after.png"]:
+        assert (folder / name).stat().st_size > 0, name
+    assert not (folder / "record.json").exists()
+
+
+def test_masks_are_eight_bit_of_the_frames_size_and_hold_the_mask(folder, run_result):
+    for name, mask in (("artery.png", run_result.vessels.artery), ("tumour-T1.png", run_result.tumours[0].mask)):
+        picture = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
+        assert picture.dtype == np.uint8
+        np.testing.assert_array_equal(picture, np.where(mask, 255, 0))
+
+
+def test_maps_are_float32_of_the_frames_size(folder, run_result):
+    with np.load(folder / "maps.npz", allow_pickle=False) as maps:
+        assert {"arrival_s", "time_to_peak_s", "peak", "auc"} <= set(maps)
+        assert all(maps[name].dtype == np.float32 and maps[name].shape == (256, 256) for name in maps)
+        np.testing.assert_array_equal(maps["arrival_s"], run_result.maps.arrival_s)
+
+
+def test_maps_hold_no_time_when_the_file_gave_none(run_maker, tmp_path):
+    write_run(run_maker(quality=Quality.TIMES_UNKNOWN), tmp_path)
+    with np.load(tmp_path / "maps.npz", allow_pickle=False) as maps:
+        assert np.isnan(maps["arrival_s"]).all()
+        assert np.isnan(maps["time_to_peak_s"]).all()
+        assert np.isfinite(maps["peak"]).any()
+
+
+def test_the_graph_is_directed_and_joins_its_nodes(folder):
+    graph = json.loads((folder / "graph.json").read_text())
+    nodes = {n["id"]: np.array([n["row"], n["col"]]) for n in graph["nodes"]}
+    for branch in graph["branches"]:
+        line = np.array(branch["centreline"])
+        assert np.linalg.norm(line[0] - nodes[branch["start"]]) < 0.1
+        assert np.linalg.norm(line[-1] - nodes[branch["end"]]) < 0.1
+        assert len(line) == len(branch["radius_px"]) == len(branch["arrival_s"])
+
+
+def test_a_second_analysis_leaves_nothing_of_the_first(run_maker, tmp_path):
+    write_run(run_maker(), tmp_path)
+    write_record(tmp_path, {"digest": "old"})
+    write_run(run_maker(tumour=False, vessels=False), tmp_path)
+    assert not (tmp_path / "record.json").exists()
+    assert list(tmp_path.glob("tumour-*.png")) == []
+    assert list(tmp_path.glob(".tmp-*")) == []
+
+
+def test_importing_the_room_loads_no_drawing_or_volume_library():
+    code = (
+        "import sys, angio_pipeline.outputs; "
+        "print(*sorted({'matplotlib', 'SimpleITK', 'duckdb', 'cv2', 'jinja2', 'torch'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
