@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gzip
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import SimpleITK as sitk
 
 from angio_pipeline.core.followups import AlignedView
 from angio_pipeline.outputs import LipiodolDocument, write_follow_up
-from angio_pipeline.outputs.follow_ups import _write_deposit
+from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.pictures import slice_picture
 
 
@@ -34,12 +37,26 @@ def test_a_deposit_stands_where_its_scan_says(tmp_path, follow_up_maker, axes):
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     affine = deposit.affine.copy()
     affine[:3, :3] = turn @ np.diag(axes).astype(float) @ np.asarray([[0, 0, 0.8], [0, 0.7, 0], [3.0, 0, 0]])
-    _write_deposit(tmp_path / "d.nii.gz", type(deposit)(deposit.mask, affine))
+    (tmp_path / "d.nii.gz").write_bytes(nifti_bytes(deposit.mask, affine))
     image = sitk.ReadImage(str(tmp_path / "d.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), deposit.mask)
     for z, y, x in ((0, 0, 0), (3, 9, 11), (5, 19, 19)):
         expected = (affine @ (z, y, x, 1))[:3]
         np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((x, y, z)), expected, atol=1e-4)
+
+
+def test_a_tilted_gantry_stays_tilted():
+    affine = np.array([[0, 0, 0.8, 1], [0.6, 0.8, 0, 2], [3, 0, 0, 4], [0, 0, 0, 1.0]])
+    content = gzip.decompress(nifti_bytes(np.ones((2, 3, 4), bool), affine))
+    stored = np.array(struct.unpack_from("<12f", content, 280)).reshape(3, 4)
+    z, y, x = 1, 2, 3
+    right, anterior, superior = stored @ (x, y, z, 1)
+    np.testing.assert_allclose((-right, -anterior, superior), (affine @ (z, y, x, 1))[:3], rtol=1e-6)
+
+
+def test_the_same_deposit_is_the_same_file():
+    mask = np.eye(4, dtype=bool)[None]
+    assert nifti_bytes(mask, np.eye(4)) == nifti_bytes(mask, np.eye(4))
 
 
 def test_a_folder_outside_the_patient_is_refused(follow_up_maker, tmp_path):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-from angio_pipeline.core.followups import LesionCourse, LipiodolDeposit, LipiodolTimepoint
+from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
-from angio_pipeline.outputs.files import replacing, write_json
+from angio_pipeline.outputs.files import write_bytes, write_json
+from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
 from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
 
@@ -55,7 +54,8 @@ def _write_timepoint(
     point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
 ) -> None:
     if point.deposit is not None and names.deposit_mask is not None:
-        _write_deposit(_below(subject_dir, names.deposit_mask), point.deposit)
+        content = nifti_bytes(point.deposit.mask, point.deposit.affine)
+        write_bytes(_below(subject_dir, names.deposit_mask), content)
     if point.views is not None and names.view is not None:
         write_png(_below(subject_dir, names.view), slice_picture(point.views, windows[point.views.unit]))
 
@@ -65,17 +65,3 @@ def _below(folder: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"Expected a file below the subject's folder, found {name}; check folder_of.")
     return path
-
-
-def _write_deposit(path: Path, deposit: LipiodolDeposit) -> None:
-    """Write the mask as NIfTI in its scan's geometry (the LPS affine becomes RAS in the file)."""
-    import SimpleITK as sitk
-
-    columns = deposit.affine[:3, 2::-1]  # SimpleITK counts (x, y, z)
-    spacing = np.linalg.norm(columns, axis=0)
-    image = sitk.GetImageFromArray(deposit.mask.astype(np.uint8))
-    image.SetSpacing([float(s) for s in spacing])
-    image.SetDirection([float(v) for v in (columns / spacing).ravel()])
-    image.SetOrigin([float(v) for v in deposit.affine[:3, 3]])
-    with replacing(path) as temporary:
-        sitk.WriteImage(image, str(temporary), True)
