@@ -1,0 +1,36 @@
+"""The command answers at once: what only an analysis needs is not loaded to print a help page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "torch", "matplotlib", "skimage", "SimpleITK", "numba", "cv2", "scipy", "numpy", "pydicom", "networkx", "duckdb",
+    "jinja2", "distributed", "dask",
+}  # fmt: skip
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    script = f"import sys, json\n{code}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_loading_the_command_loads_no_science() -> None:
+    assert not HEAVY & modules_loaded_by("import angio_pipeline.cli.main")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_no_science(arguments: list[str]) -> None:
+    code = f"import angio_pipeline.cli.main as m\ntry: m.app({arguments!r})\nexcept SystemExit: pass"
+    assert not HEAVY & modules_loaded_by(code)
+
+
+def test_the_classical_pipeline_loads_no_torch() -> None:
+    loaded = modules_loaded_by("import angio_pipeline.pipeline, angio_pipeline.batch")
+    assert not {"torch", "distributed", "dask", "matplotlib"} & loaded
