@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from angio_pipeline import batch, ingest
+from angio_pipeline.batch.execute import execute
+from angio_pipeline.batch.plan import RunTask, make_plan
+from angio_pipeline.batch.tasks import Settings, run_task, task_digest
+from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.provenance import Source
+
+
+@pytest.fixture
+def run_file(still_scene, tmp_path: Path) -> Path:
+    """A small XA run on disk, written with pydicom from the scene."""
+    return _write_xa(tmp_path / "in" / "run.dcm", still_scene.run.frames, still_scene.run.times_s)
+
+
+def _write_xa(path: Path, attenuation: np.ndarray, times_s: np.ndarray, *, uid: str = "1.2.3.4") -> Path:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage
+
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = XRayAngiographicImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid
+    ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.Modality = "1.2.3", "1.2", "XA"
+    ds.PatientID, ds.PatientName = "CANARY-ID", "Canary^Name"
+    ds.StudyDate = ds.AcquisitionDate = "20250102"
+    ds.StudyTime = ds.AcquisitionTime = "101500"
+    ds.SeriesNumber, ds.InstanceNumber = 3, 4
+    counts = np.round(4000 * np.exp(-(attenuation - attenuation.min()) / 2)).astype(np.uint16)
+    ds.Rows, ds.Columns = counts.shape[1:]
+    ds.NumberOfFrames = len(counts)
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PixelIntensityRelationship = "LIN"
+    ds.FrameIncrementPointer = 0x00181065
+    ds.FrameTimeVector = [0.0, *(np.diff(times_s) * 1000)]
+    ds.PixelData = counts.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _plan(*sources: Path, workspace: Path) -> batch.Plan:
+    return make_plan(ingest.discover(list(sources), workspace=workspace))
+
+
+def test_a_run_is_analysed_and_its_record_is_the_last_file(run_file: Path, tmp_path: Path) -> None:
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    outcome = run_task(task, Settings(tmp_path / "out", PipelineConfig()))
+    assert outcome.analysed
+    assert outcome.refusals == ()
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    record = json.loads((folder / "record.json").read_text())
+    assert record["digest"] == task_digest(task, PipelineConfig())
+    others = [p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "record.json"]
+    assert (folder / "record.json").stat().st_mtime_ns >= max(others)
+
+
+def test_an_unchanged_task_is_not_done_again_and_a_changed_setting_is(run_file: Path, tmp_path: Path) -> None:
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    settings = Settings(tmp_path / "out", PipelineConfig())
+    assert not run_task(task, settings).resumed
+    assert run_task(task, settings).resumed
+    assert not run_task(task, Settings(tmp_path / "out", PipelineConfig(), resume=False)).resumed
+    other = PipelineConfig.model_validate({"mask": {"max_frames": 2}})
+    assert task_digest(task, other) != task_digest(task, PipelineConfig())
+
+
+def test_no_name_of_the_patient_reaches_any_output(run_file: Path, tmp_path: Path) -> None:
+    plan = _plan(run_file, workspace=tmp_path)
+    report = execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+    assert report.analysed == 1
+    for path in (tmp_path / "out").rglob("*"):
+        assert "canary" not in str(path.relative_to(tmp_path)).lower()
+        if path.is_file():
+            assert b"canary" not in path.read_bytes().lower(), path.name
+
+
+def test_a_broken_file_is_refused_by_name_and_its_neighbour_lives(run_file: Path, tmp_path: Path) -> None:
+    (run_file.parent / "broken.dcm").write_bytes(run_file.read_bytes()[:3000])
+    (run_file.parent / "empty.dcm").touch()
+    plan = _plan(run_file.parent, workspace=tmp_path)
+    report = execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+    assert report.analysed == 1
+    listed = (tmp_path / "out" / "refused.csv").read_text()
+    assert "broken.dcm" in listed
+    assert "empty_file" in listed
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_single_frame_alone_is_refused_with_its_reason(still_scene, tmp_path: Path) -> None:
+    path = _write_xa(tmp_path / "one.dcm", still_scene.run.frames[:1], still_scene.run.times_s[:1])
+    plan = _plan(path, workspace=tmp_path)
+    assert len(plan) == 0
+    assert [r.reason for r in plan.refusals] == ["single_frame"]
+
+
+def test_an_unforeseen_error_is_one_sentence_without_its_message(run_file: Path, tmp_path: Path, monkeypatch) -> None:
+    def explode(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("Canary^Name")
+
+    monkeypatch.setattr("angio_pipeline.pipeline.process_run", explode)
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    outcome = run_task(task, Settings(tmp_path / "out", PipelineConfig()))
+    assert not outcome.analysed
+    assert outcome.refusals[0].reason == "internal_error"
+    assert "Canary" not in outcome.refusals[0].sentence
+    with pytest.raises(RuntimeError, match="Canary"):
+        run_task(task, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+
+
+def test_two_processes_give_what_one_gives(still_scene, tmp_path: Path) -> None:
+    for k in range(2):
+        frames = still_scene.run.frames + np.float32(0.01 * k)
+        _write_xa(tmp_path / "in" / f"{k}.dcm", frames, still_scene.run.times_s, uid=f"1.2.3.{k + 1}")
+    plan = _plan(tmp_path / "in", workspace=tmp_path)
+    assert len(plan.runs) == 2
+    execute(plan, Settings(tmp_path / "a", PipelineConfig(), debug=True))
+    execute(plan, Settings(tmp_path / "b", PipelineConfig()), workers=2)
+    documents = sorted((tmp_path / "a").rglob("analysis.json"))
+    assert len(documents) == 2
+    for document in documents:
+        twin = tmp_path / "b" / document.relative_to(tmp_path / "a")
+        assert document.read_bytes() == twin.read_bytes()
+
+
+KILLER = """
+import os
+from angio_pipeline.batch import Outcome
+
+def run_task(task, settings):
+    if task.item.source.description == "kill":
+        os._exit(9)
+    return Outcome(task.subject, analysed=True)
+"""
+
+
+def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    monkeypatch.syspath_prepend(tmp_path)
+    execute_module = importlib.import_module("angio_pipeline.batch.execute")
+    monkeypatch.setattr(execute_module, "run_task", importlib.import_module("killer").run_task)
+
+    def task(name: str) -> RunTask:
+        source = Source(name, "1", subject="P1", file=f"{name}.dcm", description=name)
+        return RunTask(ingest.RunItem((tmp_path / name,), source))
+
+    plan = batch.Plan((task("one"), task("kill"), task("two")), ())
+    report = execute(plan, Settings(tmp_path / "out", PipelineConfig()), workers=1)
+    assert report.analysed == 2
+    assert [r.reason for r in report.refusals] == ["worker_died"]
+    assert report.refusals[0].path == "kill.dcm"

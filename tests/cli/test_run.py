@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from angio_pipeline.config import load_config
+from angio_pipeline.core.errors import ConfigError
+
+
+def _angio(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_real_angiograms_are_analysed_and_described_as_the_schema_says(real_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = _angio("run", real_data / "xa_phantom", real_data / "xa_coronary", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    documents = [json.loads(p.read_text()) for p in out.rglob("analysis.json")]
+    assert len(documents) == 5
+    schema = json.loads(_angio("schema").stdout)
+    for document in documents:
+        jsonschema.validate(document, schema)
+        assert document["image"]["spacing_plane"] in ("none", "detector")
+        assert document["vessels"]["length_mm"] is None
+        assert document["vessels"]["branches"] > 0
+        assert "NOT_CALIBRATED" in document["quality"]
+    phantom = [d for d in documents if d["image"]["frames"] < 20]
+    assert all("FILLED_FROM_FIRST_FRAME" in d["quality"] for d in phantom)
+    (coronary,) = (d for d in documents if d["image"]["frames"] == 96)
+    assert "MOTION_LARGE" in coronary["quality"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("empty.dcm", b"", "empty_file"), ("notes.txt", b"not an image", "not_dicom")],
+)
+def test_nothing_to_analyse_is_exit_1_with_one_sentence(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = _angio("run", tmp_path / name, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert reason in (tmp_path / "out" / "refused.csv").read_text()
+
+
+def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path) -> None:
+    done = _angio("run", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    (tmp_path / "wrong.toml").write_text("[mask]\nonset = 3\n")
+    (tmp_path / "x.dcm").touch()
+    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--config", tmp_path / "wrong.toml")
+    assert done.returncode == 2
+    assert "mask.onset" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["default", "fast", "research"])
+def test_presets_load(name: str) -> None:
+    load_config(name)
+
+
+def test_the_default_preset_is_the_defaults() -> None:
+    assert load_config("default") == load_config(None)
+
+
+def test_settings_out_of_range_name_the_field(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[subtract.motion]\nstiffness = -1.0\n")
+    with pytest.raises(ConfigError, match=r"subtract\.motion\.stiffness"):
+        load_config(str(tmp_path / "c.toml"))
+    with pytest.raises(ConfigError, match="found neither"):
+        load_config("nonsense")
+
+
+def test_benchmark_prints_a_table_for_a_small_case() -> None:
+    done = _angio("benchmark", "--case", "128x6", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["frames"] == 6
+    assert row["wall_s"] > 0
+    assert 0 < row["peak_gb"] < 4
+    assert _angio("benchmark", "--case", "huge").returncode == 2
