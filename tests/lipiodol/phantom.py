@@ -45,6 +45,11 @@ def ball(mg: float, radius_mm: float, *, centre=CENTRE, blur_mm: float = 1.5) ->
     return field
 
 
+def beside(x: float, y: float, z: float) -> np.ndarray:
+    """A point so far from the lesion's centre."""
+    return CENTRE + np.array([x, y, z])
+
+
 def none(p: np.ndarray) -> np.ndarray:
     return np.zeros(p.shape[:-1])
 

@@ -179,7 +179,7 @@ def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: Lip
 
 
 def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolParams) -> _Sight:
-    margin = 2 * params.mass.padding_mm + params.mass.shell_mm + 4.0
+    margin = 2 * params.mass.padding_mm + params.mass.gap_mm + params.mass.shell_mm
     patch = cut_patch(
         scan.volume, scan.alignment.motion, lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
     )

@@ -80,9 +80,12 @@ def describe_coverage(
 
 
 def _greatest_gap(patch: Patch, deposit: Deposit) -> float:
-    """Return the share of the lesion in its largest piece without oil; a rim of outline mismatch does not count."""
+    """Return the share of the lesion in its largest piece without oil."""
+    # A gap is solid: between the grains of mottled oil, or along a rim where two outlines differ,
+    # no ball of a quarter of the lesion's radius fits.
     missing = patch.lesion & ~deposit.mask
-    solid = space.open_by_ball(missing, patch.affine, 2.0)
+    radius = (3000 * float(np.count_nonzero(patch.lesion)) * patch.voxel_ml / (4 * np.pi)) ** (1 / 3)
+    solid = space.open_by_ball(missing, patch.affine, max(2.0, 0.25 * radius))
     return float(np.count_nonzero(space.largest_component(solid))) / float(np.count_nonzero(patch.lesion))
 
 

@@ -41,8 +41,10 @@ class DepositParams(Params):
     greatest_ml: float = Field(1500.0, gt=0.0)
     group_mm: float = Field(6.0, ge=0.0, le=30.0)
     most_lesions: int = Field(10, ge=1)
-    smoothing_mm: float = Field(0.8, ge=0.0, le=4.0)
-    least_excess_hu: float = Field(35.0, ge=5.0)
+    smoothings_mm: tuple[float, ...] = (0.8, 1.5, 2.5)
+    least_excess_hu: float = Field(15.0, ge=5.0)
+    speck_ml: float = Field(0.03, ge=0.0)
+    slack_mm: float = Field(1.5, ge=0.0)
     noise_factor: float = Field(3.0, ge=1.0)
     edge_fraction: float = Field(0.45, gt=0.0, lt=1.0)
     plateau_mm: float = Field(4.0, ge=1.0, le=20.0)
@@ -121,24 +123,40 @@ def _as_lesion(
     return Lesion(name, np.asarray(hull), affine, from_reference, LesionOrigin.DETECTED)
 
 
-def segment_deposit(patch: Patch, level_hu: float, noise_hu: float, *, params: DepositParams) -> Deposit:
+def segment_deposit(
+    patch: Patch, liver: BoolArray, level_hu: float, noise_hu: float, *, params: DepositParams
+) -> Deposit:
     """Return the oil of a lesion and what is foreign around it.
 
     Parameters
     ----------
+    liver : ndarray, (Z, Y, X) bool
+        The liver on the patch's grid: oil outside the lesion's outline is the lesion's only there.
     level_hu, noise_hu : float
         The tissue around the lesion, and the standard deviation of its voxels.
     """
-    excess = space.smooth(patch.hu, patch.affine, params.smoothing_mm) - level_hu
-    quiet = excess[np.abs(excess) < 3 * noise_hu]
-    spread = 1.4826 * float(np.median(np.abs(quiet - np.median(quiet)))) if quiet.size else noise_hu
+    excess, spread = _denoised(patch, level_hu, noise_hu, params)
     plateau = _plateau(excess, patch.affine, params.plateau_mm)
     floor = max(params.least_excess_hu, params.noise_factor * spread)
     bright = excess > np.maximum(floor, params.edge_fraction * plateau)
-    own, foreign = _part(bright, patch, params)
+    own, foreign = _part(bright, liver, patch, params)
     fat = space.smooth(patch.hu, patch.affine, 1.5) - level_hu < params.fat_hu
     fat = space.dilate(fat & ~patch.lesion, patch.affine, 1.5) & ~space.dilate(own | patch.lesion, patch.affine, 1.5)
     return Deposit(own, (foreign | fat) & ~own)
+
+
+def _denoised(
+    patch: Patch, level_hu: float, noise_hu: float, params: DepositParams
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Return the excess, blurred no more than its faintness asks for, and the noise that is left."""
+    for sigma_mm in params.smoothings_mm:
+        excess = space.smooth(patch.hu, patch.affine, sigma_mm) - level_hu
+        quiet = excess[np.abs(excess) < 3 * noise_hu]
+        spread = 1.4826 * float(np.median(np.abs(quiet - np.median(quiet)))) if quiet.size else noise_hu
+        typical = float(np.percentile(excess[patch.lesion], 75))
+        if params.noise_factor * spread <= params.edge_fraction * typical:
+            break
+    return excess, spread
 
 
 def _plateau(excess: npt.NDArray[np.float32], affine: FloatArray, reach_mm: float) -> npt.NDArray[np.float32]:
@@ -146,18 +164,21 @@ def _plateau(excess: npt.NDArray[np.float32], affine: FloatArray, reach_mm: floa
     return np.asarray(ndimage.maximum_filter(excess, size=tuple(size.tolist())), dtype=np.float32)
 
 
-def _part(bright: BoolArray, patch: Patch, params: DepositParams) -> tuple[BoolArray, BoolArray]:
+def _part(bright: BoolArray, liver: BoolArray, patch: Patch, params: DepositParams) -> tuple[BoolArray, BoolArray]:
     # A bright piece belongs to the lesion when most of it lies in the lesion's reach (oil that
-    # breathing or an outline drawn tight has left outside); otherwise only its part inside does,
-    # and the rest (a rib that touches, a neighbour's oil) is foreign.
+    # breathing or an outline drawn tight has left outside) and, beyond the outline, in the liver;
+    # the rest (a rib that touches, a neighbour's oil) is foreign.
     reach = space.dilate(patch.lesion, patch.affine, params.reach_mm)
+    home = liver | space.dilate(patch.lesion, patch.affine, params.slack_mm)
     nearer = space.distance_mm(patch.lesion, patch.affine) <= space.distance_mm(patch.others, patch.affine)
-    labels, count = ndimage.label(bright & nearer)
+    labels, count = ndimage.label(bright & nearer & home)
     total = np.bincount(labels.ravel(), minlength=count + 1)
     within = np.bincount(labels[reach], minlength=count + 1)
     touching = np.bincount(labels[patch.lesion], minlength=count + 1) > 0
-    whole = touching & (within >= 0.6 * np.maximum(total, 1))
-    whole[0] = False
-    own = whole[labels] | (bright & patch.lesion)
-    stray = bright & ~own
-    return own, space.dilate(stray, patch.affine, 1.5) & ~own if stray.any() else stray
+    large = total * patch.voxel_ml >= params.speck_ml
+    whole = touching & large & (within >= 0.6 * np.maximum(total, 1))
+    partly = touching & large
+    whole[0] = partly[0] = False
+    own = whole[labels] | (partly[labels] & patch.lesion)
+    stray = bright & ~own & ~patch.lesion
+    return own, space.dilate(stray, patch.affine, params.slack_mm) & ~own & ~patch.lesion if stray.any() else stray

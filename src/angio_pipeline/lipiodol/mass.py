@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy import stats
 
 from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
@@ -55,12 +56,13 @@ class MassParams(Params):
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
-    padding_mm: float = Field(4.0, ge=0.0, le=20.0)
+    padding_mm: float = Field(5.0, ge=0.0, le=20.0)
+    gap_mm: float = Field(2.0, ge=0.0, le=10.0)
     shell_mm: float = Field(12.0, ge=3.0, le=40.0)
     tissue_band_hu: float = Field(40.0, ge=10.0)
     gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
     level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_sd_hu: float = Field(3.0, ge=0.0)
+    offset_sd_hu: float = Field(5.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-25.0, 10.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
     correlation_mm: float = Field(5.0, ge=0.0)
@@ -168,7 +170,7 @@ def estimate_background(
     """
     oil = patch.lesion if deposit is None else patch.lesion | deposit.mask
     foreign = patch.others if deposit is None else deposit.foreign | patch.others
-    inner = _padding(patch, params)
+    inner = _padding(patch, params) + params.gap_mm
     distance = space.distance_mm(oil, patch.affine)
     shell = (distance > inner) & (distance <= inner + params.shell_mm) & ~foreign
     if np.count_nonzero(shell & liver) > max(300, 0.33 * np.count_nonzero(shell)):
@@ -216,24 +218,38 @@ def estimate_offset(
     known = [float(np.median(v)) for v in means if v.size >= 20]
     if known:
         return Offset(float(np.clip(np.mean(known), low, high)), max(1.0, float(np.std(known))))
-    bounds = []
-    for patch, background in patches:
-        values = _inside(patch, background)
-        if values.size >= 50:
-            # The tenth percentile of blurred voxels, with what is left of the noise taken out.
-            left = background.noise_hu * np.sqrt(background.correlation) * _noise_after_blur(patch)
-            bounds.append(float(np.percentile(values, 10)) + 1.28 * left)
-    darkest = min(bounds, default=0.0)
-    if darkest < -1.0:
-        return Offset(float(max(darkest, low)), params.offset_sd_hu / 2)
-    return Offset(0.0, params.offset_sd_hu)
+    bounds = [_upper_bound(patch, background) for patch, background in patches]
+    return _bounded_offset(min((b for b in bounds if b is not None), default=np.inf), params)
+
+
+def _upper_bound(patch: Patch, background: Background) -> float | None:
+    # A low percentile of blurred voxels, with what is left of the noise taken out: oil only adds.
+    values = _inside(patch, background)
+    if values.size < 100:
+        return None
+    left = background.noise_hu * np.sqrt(background.correlation) * _noise_after_blur(patch)
+    return float(np.percentile(values, 4) + 1.75 * left)
+
+
+def _bounded_offset(bound: float, params: MassParams) -> Offset:
+    """Return mean and spread of the settings' normal distribution below a bound."""
+    sd = params.offset_sd_hu
+    if sd == 0 or not np.isfinite(bound):
+        return Offset(0.0, sd)
+    b = float(np.clip(bound / sd, -6.0, 6.0))
+    ratio = float(np.exp(stats.norm.logpdf(b) - stats.norm.logcdf(b)))
+    mean, variance = -sd * ratio, sd**2 * max(1 - b * ratio - ratio**2, 0.0)
+    return Offset(float(max(mean, params.offset_range_hu[0])), float(np.hypot(np.sqrt(variance), 0.5)))
 
 
 def _inside(patch: Patch, background: Background) -> FloatArray:
-    """Return blurred values against the trend in the lesion's inner part."""
-    inner = space.dilate(patch.lesion, patch.affine, -2.0)
+    """Return blurred values against the trend in the lesion, as far from its edge as the blur asks for."""
     excess = space.smooth(patch.hu, patch.affine, 2.0) - background.on(patch.affine, patch.hu.shape)
-    return np.asarray(excess[inner if inner.any() else patch.lesion], dtype=np.float64)
+    for depth_mm in (4.0, 2.0):
+        inner = space.dilate(patch.lesion, patch.affine, -depth_mm)
+        if np.count_nonzero(inner) >= 100:
+            return np.asarray(excess[inner], dtype=np.float64)
+    return np.asarray(excess[patch.lesion], dtype=np.float64)
 
 
 def _noise_after_blur(patch: Patch) -> float:
@@ -313,6 +329,6 @@ def prepare(
     first = estimate_background(patch, liver, liver_hu, None, params=mass)
     if first is None:
         return None
-    found = segment_deposit(patch, first.level_hu, first.noise_hu, params=deposit)
+    found = segment_deposit(patch, liver, first.level_hu, first.noise_hu, params=deposit)
     second = estimate_background(patch, liver, liver_hu, found, params=mass) or first
-    return second, segment_deposit(patch, second.level_hu, second.noise_hu, params=deposit)
+    return second, segment_deposit(patch, liver, second.level_hu, second.noise_hu, params=deposit)

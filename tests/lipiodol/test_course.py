@@ -1,0 +1,180 @@
+"""Laws of the whole follow-up, on the geometric abdomen."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+import lipiodol_phantom as ph
+import numpy as np
+import pytest
+
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.results import FollowUpResult
+from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
+
+PARAMS = LipiodolParams()
+TREATED = datetime(2024, 1, 1)
+SMALL = {"shape": (40, 100, 120), "spacing": (3.0, 2.4, 2.4)}
+
+
+def ct(oil=ph.none, **options):
+    return ph.scan(oil, **(SMALL | options))
+
+
+def follow(volumes, rois=(), *, treated: datetime | None = TREATED, params=PARAMS) -> FollowUpResult:
+    return follow_lesions(volumes, rois, [], [], treated=treated, params=params)
+
+
+@pytest.fixture(scope="module")
+def early():
+    return ct(ph.ball(150, 14), date="20240102", seed=1)
+
+
+@pytest.fixture(scope="module")
+def late():
+    return ct(ph.ball(60, 14), date="20240201", seed=2, motion=ph.rigid((2, -2, 3), (7, -4, 9)))
+
+
+@pytest.fixture(scope="module")
+def followed(early, late) -> FollowUpResult:
+    return follow([late, early], [ph.roi(14, early)])
+
+
+def test_mass_and_retention_are_right_across_motion(followed):
+    first, second = followed.lesions[0].timepoints
+    assert first.iodine_mg == pytest.approx(150, rel=0.04)
+    assert second.iodine_mg == pytest.approx(60, rel=0.05)
+    assert second.retention == pytest.approx(0.4, rel=0.05)
+    assert second.retention_interval[0] <= 0.4 <= second.retention_interval[1]
+    assert first.oil_ml == pytest.approx(first.iodine_mg / 480)
+    assert (first.days, second.days) == (1, 31)
+
+
+def test_half_life_is_the_two_point_formula(followed):
+    kinetics = followed.lesions[0].kinetics
+    first, second = (point.iodine_mg for point in followed.lesions[0].timepoints)
+    assert kinetics.model is KineticsModel.TWO_POINT
+    assert kinetics.half_life_days == pytest.approx(np.log(2) * 30 / np.log(first / second))
+    assert kinetics.half_life_interval[0] <= np.log(2) * 30 / np.log(2.5) <= kinetics.half_life_interval[1]
+
+
+def test_each_deposit_has_its_own_scan_s_geometry(followed, early, late):
+    for point, volume in zip(followed.lesions[0].timepoints, (early, late), strict=True):
+        assert point.deposit.mask.shape == volume.hu.shape
+        centre = np.argwhere(point.deposit.mask).mean(axis=0) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+        motion = np.eye(4) if volume is early else ph.rigid((2, -2, 3), (7, -4, 9))
+        np.testing.assert_allclose(centre, motion[:3, :3] @ ph.CENTRE + motion[:3, 3], atol=1.0)
+
+
+def test_the_views_of_all_dates_show_the_same_place(followed):
+    views = [point.views for point in followed.lesions[0].timepoints]
+    assert {view.window for view in views} == {views[0].window}
+    centres = [np.argwhere(view.outline).mean(axis=0) for view in views]
+    np.testing.assert_allclose(centres[0], centres[1], atol=1.5)
+    np.testing.assert_array_equal(views[0].lesion, views[1].lesion)
+
+
+def test_a_given_lesion_has_coverage_and_a_found_one_has_not(followed, early, late):
+    given = followed.lesions[0]
+    assert given.origin is LesionOrigin.ROI
+    assert given.timepoints[0].completeness is Completeness.COMPLETE
+    found = follow([early, late]).lesions[0]
+    assert found.origin is LesionOrigin.DETECTED
+    assert found.timepoints[0].coverage is None
+    assert found.timepoints[1].retention == pytest.approx(0.4, rel=0.05)
+
+
+def test_identical_scans_give_a_retention_of_one(early):
+    same = ct(ph.ball(150, 14), date="20240301", seed=1)
+    course = follow([early, same], [ph.roi(14, early)]).lesions[0]
+    assert course.timepoints[1].retention == pytest.approx(1, abs=1e-6)
+    assert Quality.HALF_LIFE_UNBOUNDED in course.quality
+
+
+def test_retention_does_not_depend_on_the_grid(early):
+    fine = ct(ph.ball(60, 14), date="20240201", seed=3, shape=(60, 120, 140), spacing=(2.0, 2.0, 2.05))
+    assert follow([early, fine], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)
+
+
+def test_retention_does_not_depend_on_the_voltage(early):
+    soft = ct(ph.ball(60, 14), date="20240201", seed=4, kvp=100, slope=31.5)
+    assert follow([early, soft], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)
+
+
+def test_a_region_without_oil_has_an_interval_that_holds_nothing():
+    empty = ct(seed=5)
+    course = follow([empty], [ph.roi(14, empty)]).lesions[0]
+    (point,) = course.timepoints
+    assert point.iodine_mg_interval[0] <= 0 <= point.iodine_mg_interval[1]
+    assert (point.pattern, point.retention) == (Pattern.NONE, None)
+    assert course.kinetics is None
+    assert Quality.NO_LIPIODOL in course.quality
+
+
+def test_nothing_found_is_no_lesion_and_says_so():
+    result = follow([ct(seed=6)])
+    assert result.lesions == ()
+    assert Quality.NO_LIPIODOL in result.quality
+
+
+def test_a_scan_before_treatment_is_background_and_has_no_retention(early, late):
+    before = ct(date="20231220", seed=7)
+    course = follow([early, before, late], [ph.roi(14, early)])
+    points = course.lesions[0].timepoints
+    assert [point.retention is None for point in points] == [True, False, False]
+    assert points[1].retention == 1
+    assert points[0].days < 0
+    assert course.liver is not None
+    low, high = course.liver.timepoints[0].iodine_mg_interval
+    assert low <= 0 <= high
+
+
+def test_a_region_outside_every_scan_is_flagged(early):
+    away = ph.roi(14, early, centre=ph.CENTRE)
+    moved = type(away)("L1", away.mask, away.affine + np.array([[0, 0, 0, 900.0]] + [[0] * 4] * 3), None)
+    result = follow([early], [moved])
+    assert Quality.ROI_NOT_MATCHED in result.quality
+    assert [lesion.origin for lesion in result.lesions] == [LesionOrigin.DETECTED]
+
+
+def test_two_regions_share_no_oil(early):
+    second = ph.ball(50, 7, centre=ph.beside(24, 12, 0))
+    both = ct(lambda p: ph.ball(150, 14)(p) + second(p), seed=8)
+    rois = [ph.roi(14, both), ph.roi(7, both, centre=ph.beside(24, 12, 0), name="L2")]
+    masses = [lesion.timepoints[0].iodine_mg for lesion in follow([both], rois).lesions]
+    assert masses[0] == pytest.approx(150, rel=0.05)
+    assert masses[1] == pytest.approx(50, rel=0.06)
+
+
+def test_contrast_and_missing_voltage_are_flagged(early):
+    volume = ct(ph.ball(60, 14), date="20240108", seed=9, contrast=True, kvp=None)
+    point = follow([early, volume], [ph.roi(14, early)]).lesions[0].timepoints[1]
+    assert Quality.CONTRAST_ENHANCED in point.quality
+    assert Quality.KVP_ASSUMED in point.quality
+    assert isinstance(point.margin_grade, MarginGrade)
+
+
+def test_equal_dates_and_single_slices_are_refused(early):
+    with pytest.raises(InputRefused, match="different times"):
+        follow([early, early])
+    with pytest.raises(InputRefused, match="three slices"):
+        follow([ct(shape=(1, 100, 120))])
+
+
+def test_the_result_repeats_exactly(early, late, followed):
+    again = follow([early, late], [ph.roi(14, early)])
+    pairs = zip(again.lesions[0].timepoints, followed.lesions[0].timepoints, strict=True)
+    assert all(a.iodine_mg_interval == b.iodine_mg_interval for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_two_ordinary_scans_take_less_than_ten_seconds():
+    size = {"shape": (60, 256, 256), "spacing": (2.2, 1.15, 1.15)}
+    scans = [ph.scan(ph.ball(100, 14), date=f"202401{d}", seed=d, **size) for d in (10, 20)]
+    start = time.process_time()
+    follow(scans, [ph.roi(14, scans[0])])
+    assert time.process_time() - start < 10

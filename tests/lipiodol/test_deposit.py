@@ -1,0 +1,98 @@
+"""Laws of finding and outlining oil."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lipiodol_phantom as ph
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from angio_pipeline.core.followups import CtVolume
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.quality import Quality
+from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
+from angio_pipeline.lipiodol.deposit import DepositParams, find_lesions, segment_deposit
+from angio_pipeline.lipiodol.lesions import cut_patch, lesion_from_roi
+from angio_pipeline.lipiodol.tissue import TissueParams, survey
+
+PARAMS = DepositParams()
+SMALL = {"shape": (44, 110, 132), "spacing": (3.0, 2.2, 2.2)}
+
+
+def found_in(oil=ph.none, **options):
+    return find_lesions(survey(ph.scan(oil, **(SMALL | options)), params=TissueParams()), np.eye(4), params=PARAMS)
+
+
+def test_a_deposit_is_found_where_it_is():
+    (lesion,) = found_in(ph.ball(100, 12), seed=1)
+    np.testing.assert_allclose(lesion.centroid_mm, ph.CENTRE, atol=1.5)
+    assert lesion.diameter_mm == pytest.approx(24, abs=4)
+
+
+def test_bone_fat_and_noise_are_not_deposits():
+    assert found_in(seed=2, noise_hu=25) == ()
+
+
+def test_two_deposits_apart_are_two_lesions_largest_first():
+    second = ph.ball(40, 7, centre=ph.beside(20, 25, -12))
+    first = ph.ball(120, 12)
+    lesions = found_in(lambda p: first(p) + second(p), seed=3)
+    assert [lesion.id for lesion in lesions] == ["L1", "L2"]
+    np.testing.assert_allclose(lesions[1].centroid_mm, ph.beside(20, 25, -12), atol=2)
+
+
+def test_pieces_close_together_are_one_lesion():
+    pieces = [ph.ball(40, 6, centre=ph.beside(d, 0, 0)) for d in (-8, 8)]
+    assert len(found_in(lambda p: sum(piece(p) for piece in pieces), seed=4)) == 1
+
+
+def test_an_enhanced_vessel_is_not_a_deposit():
+    def vein(p):
+        across = np.linalg.norm((p - ph.CENTRE)[..., :2], axis=-1)
+        return 90.0 * (across < 6)
+
+    assert found_in(extra=vein, seed=5, contrast=True) == ()
+
+
+def outline(oil, radius_mm, **options):
+    volume = ph.scan(oil, shape=(26, 64, 64), grid=ph.affine((3, 1.2, 1.2), (26, 64, 64), shift=ph.CENTRE), **options)
+    patch = cut_patch(
+        volume, np.eye(4), lesion_from_roi(ph.roi(radius_mm, volume), np.eye(4)), (), margin_mm=24.0, padding_mm=5.0
+    )
+    everywhere = np.ones(patch.hu.shape, dtype=bool)
+    return patch, segment_deposit(patch, everywhere, ph.LIVER_HU, 10.0, params=PARAMS)
+
+
+@pytest.mark.parametrize("mg", [200.0, 60.0, 20.0])
+def test_the_outline_has_the_volume_of_the_oil_whatever_its_density(mg):
+    patch, deposit = outline(ph.ball(mg, 12), 14, seed=6)
+    true_ml = 4 / 3 * np.pi * 1.2**3
+    assert deposit.mask.sum() * patch.voxel_ml == pytest.approx(true_ml, rel=0.15)
+    index = np.moveaxis(np.indices(patch.hu.shape), 0, -1)
+    inside = np.linalg.norm(index @ patch.affine[:3, :3].T + patch.affine[:3, 3] - ph.CENTRE, axis=-1) < 12
+    dice = 2 * (inside & deposit.mask).sum() / (inside.sum() + deposit.mask.sum())
+    assert dice > 0.9
+
+
+def test_without_oil_nothing_is_outlined():
+    _, deposit = outline(ph.none, 14, seed=7)
+    assert deposit.mask.sum() == 0
+
+
+def as_volume(image: sitk.Image) -> CtVolume:
+    affine = np.eye(4)
+    affine[:3, :3] = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing()))[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    hu = sitk.GetArrayFromImage(image).astype(np.float32)
+    return CtVolume(hu, affine, Source("1", "2", date="20240101", modality="CT"))
+
+
+def test_real_abdomens_without_oil_show_none(real_data: Path):
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(real_data / "ct_liver" / "dicom"))
+    plain = sitk.ReadImage(str(real_data / "ct_liver" / "example_ct.nii.gz"))
+    for image in (plain, sitk.ReadImage(names)):
+        result = follow_lesions([as_volume(image)], [], [], [], treated=None, params=LipiodolParams())
+        assert result.lesions == ()
+        assert Quality.NO_LIPIODOL in result.quality
