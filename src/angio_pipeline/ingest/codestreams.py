@@ -79,8 +79,13 @@ def _read_j2k(data: bytes) -> Codestream | None:
     return Codestream(bottom - top, right - left, samples, (data[start + 42] & 0x7F) + 1, None)
 
 
-def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, allocated: int) -> None:
+def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, allocated: int, whole: bool = True) -> None:
     """Refuse a compressed frame whose own header contradicts the file's, or that no decoder reads.
+
+    Parameters
+    ----------
+    whole : bool
+        Whether `data` is the whole frame rather than its start.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         `corrupt_pixels`: another size, several samples, more bits than the file allots, or no header.
     """
     if syntax == RLELossless:
-        _check_rle(data, rows * columns, allocated)
+        _check_rle(data, rows * columns, allocated, whole=whole)
         return
     found = read_codestream(syntax, data)
     if found is None:
@@ -108,11 +113,13 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         raise _refusal(f"at most {allocated} bits a pixel", f"{found.precision}")
 
 
-def _check_rle(data: bytes, pixels: int, allocated: int) -> None:
+def _check_rle(data: bytes, pixels: int, allocated: int, *, whole: bool) -> None:
     """Refuse run-length data that do not unpack to one byte a pixel in every segment; the decoder would panic."""
     count = struct.unpack_from("<L", data)[0] if len(data) >= 64 else 0
     if count != allocated // 8:
         raise _refusal(f"{allocated // 8} run-length segments", f"{count}")
+    if not whole:
+        return
     starts = [*struct.unpack_from(f"<{count}L", data, 4), len(data)]
     stream = np.frombuffer(data, dtype=np.uint8)
     for first, last in itertools.pairwise(starts):

@@ -187,7 +187,8 @@ def _check_encapsulated(header: Header, found: PixelFormat) -> None:
         )
     with open_dicom(header.path) as stream:
         start = _first_fragment(stream, header)
-    check_codestream(header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated)
+    size = {"rows": found.rows, "columns": found.columns, "allocated": found.allocated}
+    check_codestream(header.transfer_syntax, start, **size, whole=False)
 
 
 def _first_fragment(stream: BinaryIO, header: Header) -> bytes:

@@ -1,7 +1,8 @@
 """Regions of interest that the user gives: PNG masks, DICOM segmentations, NIfTI volumes.
 
 Names become ids only after everything but letters, digits, `-` and `_` is dropped. A DICOM
-segment is named by its number, except the liver, which its code tells.
+segment keeps a label that is a mere code (`L1`) and is otherwise named by its number; the liver
+is known by its code.
 """
 
 from __future__ import annotations
@@ -155,7 +156,10 @@ def _read_seg(header: Header) -> RoiSet:
 
 def _segment_id(item: Dataset, segment: int) -> str:
     codes = {text(code, "CodeValue") for code in items(item, "SegmentedPropertyTypeCodeSequence")}
-    return "liver" if codes & _LIVER_CODES else f"S{segment}"
+    if codes & _LIVER_CODES:
+        return "liver"
+    label = text(item, "SegmentLabel").replace(" ", "")
+    return label if re.fullmatch(r"[A-Za-z]{1,2}[-_]?[0-9]{1,3}", label) else f"S{segment}"
 
 
 def _on_films(name: str, frames: Iterable[SegmentFrame]) -> list[FilmRoi]:
@@ -197,4 +201,9 @@ def _slice_step(along: npt.NDArray[np.float64], header: Header) -> float:
     gaps = np.diff(along)
     gaps = gaps[gaps > 0.01]
     named = number(header.dataset, "SpacingBetweenSlices") or number(header.dataset, "SliceThickness") or 1.0
-    return float(gaps.min()) if len(gaps) else named
+    if not len(gaps):
+        return named
+    # Empty slices may be left out of the file, so that the least gap spans several of them.
+    multiples = gaps / named
+    fits = multiples.min() > 0.9 and np.abs(multiples - np.rint(multiples)).max() < 0.02
+    return float(gaps.min() / np.rint(multiples.min())) if fits else float(gaps.min())

@@ -113,7 +113,7 @@ def _check_increasing(times_s: npt.NDArray[np.float64], keyword: str) -> None:
         return
     frame = int(np.argmax(steps <= 0)) + 1
     raise InputRefused(
-        f"Expected times_s to increase; frame {frame} is {-steps[frame - 1]:.2f} s before frame {frame - 1}. "
+        f"Expected times_s to increase; frame {frame} is {abs(steps[frame - 1]):.2f} s before frame {frame - 1}. "
         f"Check {keyword}.",
         reason="bad_timing",
     )
