@@ -1,0 +1,51 @@
+"""`angio evaluate`: results against the truth."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from angio_pipeline.evaluate import Evaluation, Score
+from angio_pipeline.evaluate import evaluate as measure
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    truth: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder that holds the cases' truth/.")],
+    results: Annotated[Path, typer.Option(exists=True, file_okay=False, help="OUT of angio run.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Compare results with the truth; what is missing counts as wrong.
+
+    Example: angio evaluate --truth data/sample --results OUT
+    """
+    found = measure(truth, results)
+    if json:
+        typer.echo(json_text.dumps(found.to_document(), indent=1))
+        return
+    console = Console()
+    console.print(_table(found))
+    console.print(f"{found.cases} cases, {found.runs} runs, {found.runs_without_result} of them without a result")
+
+
+def _table(found: Evaluation) -> Table:
+    table = Table(title="Against the truth (95 % bootstrap interval over patients)")
+    for heading in ("what", "metric", "value", "interval", "n"):
+        table.add_column(heading, justify="left" if heading in ("what", "metric") else "right")
+    group = ""
+    for score in found.scores:
+        table.add_row(score.group if score.group != group else "", score.name.replace("_", " "), *_numbers(score))
+        group = score.group
+    return table
+
+
+def _numbers(score: Score) -> tuple[str, str, str]:
+    value = "–" if score.value is None else f"{score.value:.3f}"
+    interval = "–" if score.low is None or score.high is None else f"{score.low:.3f} to {score.high:.3f}"
+    return value, interval, str(score.count)
