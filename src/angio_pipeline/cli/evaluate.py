@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from angio_pipeline.evaluate import Evaluation, Score
-from angio_pipeline.evaluate import evaluate as measure
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from angio_pipeline.evaluate import Evaluation, Score
 
 __all__ = ["evaluate"]
 
@@ -25,6 +25,10 @@ def evaluate(
 
     Example: angio evaluate --truth data/sample --results OUT
     """
+    from rich.console import Console
+
+    from angio_pipeline.evaluate import evaluate as measure
+
     found = measure(truth, results)
     if json:
         typer.echo(json_text.dumps(found.to_document(), indent=1))
@@ -35,6 +39,8 @@ def evaluate(
 
 
 def _table(found: Evaluation) -> Table:
+    from rich.table import Table
+
     table = Table(title="Against the truth (95 % bootstrap interval over patients)")
     for heading in ("what", "metric", "value", "interval", "n"):
         table.add_column(heading, justify="left" if heading in ("what", "metric") else "right")

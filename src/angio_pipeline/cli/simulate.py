@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 __all__ = ["simulate"]
 
@@ -22,6 +20,9 @@ def simulate(
 
     Example: angio simulate OUT --cases 5 --seed 1 --preset clinical
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from angio_pipeline.simulate import simulate as write_patients
 
     console = Console(stderr=True)
