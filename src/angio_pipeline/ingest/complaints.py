@@ -2,7 +2,8 @@
 
 The JPEG library behind GDCM answers a damaged stream with grey pixels, reports success, and says
 so only on standard error. That sentence is the sole sign of garbage, and no user should read it:
-both are reasons to catch it. Everything else that arrives meanwhile is passed on unchanged.
+both are reasons to catch it. What else arrives meanwhile is another decoder's chatter about a
+failure it also reports as an error, or another thread's: the latter is passed on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _STDERR = 2
 _LOCK = threading.RLock()
 _COMPLAINT = re.compile(
     rb"(Corrupt JPEG data|Bogus |Invalid |Premature end|Unsupported |Inconsistent |Unknown |Warning: unknown JFIF|"
-    rb"Application transferred too|Improper |Not a JPEG|Huffman|Quantization|Sorry, )",
+    rb"Application transferred too|Improper |Not a JPEG|Huffman|Quantization|Sorry, |Error with |Marker handler|"
+    rb"Failed to |Stream )",
     re.IGNORECASE,
 )
 
@@ -45,5 +47,5 @@ def caught_complaints() -> Iterator[list[str]]:
             for line in sink.read().splitlines(keepends=True):
                 if _COMPLAINT.match(line):
                     found.append(line.decode(errors="replace").strip())
-                else:
+                elif threading.active_count() > 1:
                     os.write(_STDERR, line)

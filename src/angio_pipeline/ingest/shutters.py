@@ -43,11 +43,11 @@ class BorderParams(Params):
 
     dark_fraction: float = Field(default=0.03, gt=0, le=0.5, description="of the range from darkest to typical")
     constant_fraction: float = Field(default=0.02, ge=0, le=0.2, description="change that counts as none, lossy files")
-    disc_fraction: float = Field(default=0.03, gt=0, le=0.2, description="width below which a border area is anatomy")
+    disc_fraction: float = Field(default=0.05, gt=0, le=0.2, description="width below which a border area is anatomy")
     least_border_px: int = Field(default=2, ge=1, description="narrowest border")
     largest_border: float = Field(default=0.6, gt=0, lt=1, description="share of the frame that one blade may cover")
     blade_levels: tuple[float, ...] = Field(default=(0.1, 0.2, 0.3, 0.4), description="darkness tried, of typical")
-    blade_contrast: float = Field(default=0.25, gt=0, le=1, description="jump across a blade's edge, of typical")
+    blade_contrast: float = Field(default=0.4, gt=0, le=1, description="jump across a blade's edge, of typical")
     sharp_share: float = Field(default=0.85, gt=0, le=1, description="share of the edge that must be sharp")
     edge_px: int = Field(default=8, ge=1, description="greatest width of a blade's edge")
     margin_px: int = Field(default=2, ge=0, description="how far the blur of an edge reaches")
@@ -181,7 +181,7 @@ def find_borders(extent: Extent, *, lossy: bool, params: BorderParams) -> Mask:
     border |= _dead_areas(least, greatest, low + params.dark_fraction * (typical - low), tolerance, params)
     level = (cv2.medianBlur(mean, 5) - low) / max(typical - low, 1e-6)
     for dark in params.blade_levels:
-        border |= _collimated(level, level < dark, params)
+        border |= _collimated(level, level < dark, border, params)
     return border
 
 
@@ -224,7 +224,11 @@ def _from_outside(dark: Mask, params: BorderParams) -> Mask:
     # Beyond the frame everything is dark, so that a narrow border is as wide as it needs to be.
     padded = cv2.copyMakeBorder(dark.astype(np.uint8), width, width, width, width, cv2.BORDER_CONSTANT, value=1)
     _, labels = cv2.connectedComponents(cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc))
-    return np.asarray(labels == labels[0, 0])[width:-width, width:-width]
+    inside = np.asarray(labels == labels[0, 0])[width:-width, width:-width]
+    # Where a vessel crosses the border the disc bites off a little of it: too small to be a border.
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
+    large = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] >= 2 * width**2]
+    return np.asarray(np.isin(parts, large))
 
 
 def _grown(mask: Mask, pixels: int) -> Mask:
@@ -232,7 +236,7 @@ def _grown(mask: Mask, pixels: int) -> Mask:
     return cv2.dilate(mask.astype(np.uint8), square).astype(np.bool_)
 
 
-def _collimated(level: Image, dark: Mask, params: BorderParams) -> Mask:
+def _collimated(level: Image, dark: Mask, known: Mask, params: BorderParams) -> Mask:
     """Keep dark areas at the border whose edge is sharp nearly everywhere, as a blade's is and anatomy's is not."""
     kept = np.zeros(dark.shape, dtype=np.bool_)
     outside = _from_outside(dark, params)
@@ -240,13 +244,13 @@ def _collimated(level: Image, dark: Mask, params: BorderParams) -> Mask:
     for label in range(1, count):
         area = labels == label
         edge = _grown(area, 1) & ~area
-        if not edge.any() or area.mean() > params.largest_border:
+        if not edge.any() or area.mean() > params.largest_border or known[area].mean() > 0.9:
             continue
         beyond = _grown(area, params.edge_px) & ~_grown(area, params.edge_px // 2)
         jump = _mean_near(level, beyond, params.edge_px) - _mean_near(level, area, params.edge_px)
         steep = jump[edge] > params.blade_contrast
         if np.mean(steep) >= params.sharp_share:
-            kept |= _grown(area, params.edge_px // 2 + params.margin_px)
+            kept |= _grown(area, params.margin_px + 1)
     return kept
 
 
