@@ -21,7 +21,7 @@ from angio_pipeline.core.results import Refusal
 from angio_pipeline.ingest.files import Candidate, list_files
 from angio_pipeline.ingest.headers import Header, integer, read_header, text, texts
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
-from angio_pipeline.ingest.pixels import check_pixels, pixel_format
+from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
 from angio_pipeline.ingest.pseudonym import read_key
 from angio_pipeline.ingest.rois import read_rois
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
@@ -144,6 +144,8 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
         frames = integer(header.dataset, "NumberOfFrames") or 1
         size = integer(header.dataset, "Rows") or 0, integer(header.dataset, "Columns") or 0
         return _Entry(role, candidate, source, (frames, *size))
+    if header.pixels is None:
+        raise no_pixel_data()
     found = pixel_format(header)
     check_pixels(header, found)
     if role is _Role.RUN and found.frames < 2:

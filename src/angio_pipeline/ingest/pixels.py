@@ -25,7 +25,15 @@ from angio_pipeline.ingest.codestreams import check_codestream
 from angio_pipeline.ingest.complaints import caught_complaints
 from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
 
-__all__ = ["PixelFormat", "PixelLimits", "check_native_size", "check_pixels", "pixel_format", "read_frames"]
+__all__ = [
+    "PixelFormat",
+    "PixelLimits",
+    "check_native_size",
+    "check_pixels",
+    "no_pixel_data",
+    "pixel_format",
+    "read_frames",
+]
 
 _ITEM = (0xFFFE, 0xE000)
 
@@ -130,7 +138,7 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
     """
     element = header.pixels
     if element is None or element.element != 0x0010 or element.length == 0:
-        raise InputRefused("Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data")
+        raise no_pixel_data()
     syntax = header.transfer_syntax
     if not _decodable(syntax):
         raise CodecError(f"Expected a readable compression, found {_syntax_name(syntax)}; export it uncompressed.")
@@ -138,6 +146,11 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
         _check_encapsulated(header, found)
     else:
         check_native_size(header, found.pixels * found.frames * found.allocated // 8)
+
+
+def no_pixel_data() -> InputRefused:
+    """Return the refusal of a file without pixel data."""
+    return InputRefused("Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data")
 
 
 def _decodable(syntax: UID) -> bool:
@@ -163,7 +176,7 @@ def check_native_size(header: Header, need: int) -> None:
     """
     element = header.pixels
     if element is None:
-        raise InputRefused("Expected pixel data, found none; export it again.", reason="no_pixel_data")
+        raise no_pixel_data()
     have = header.size - element.offset
     have = have if element.length is None else min(have, element.length)
     if have < need:
