@@ -43,6 +43,12 @@ checksum() {
   { printf '%s\n' "$root"; cat "$root/pyproject.toml" "$root/constraints.txt"; } | cksum
 }
 
+# pip indents the errors of the processes it starts; its last one is often only that one of them failed.
+why_pip_failed() {
+  reason=$(grep -E '^ *(ERROR|OSError|error): ?.' "$1" | grep -v 'subprocess-exited' | tail -n 1 | sed 's/^ *//')
+  printf '%s' "${reason:-pip ended with an error}" | cut -c 1-300
+}
+
 # install WHAT REQUIREMENT: WHAT names the stamp, REQUIREMENT is the checkout with or without extras.
 install() {
   stamp=$venv/installed-$1
@@ -54,7 +60,7 @@ install() {
   log=$venv/install.log
   echo "Installing into .venv (some minutes the first time; log in $log)" >&2
   "$python" -m pip install --disable-pip-version-check -c "$root/constraints.txt" -e "$2" >"$log" 2>&1 ||
-    fail "Could not install: $(grep '^ERROR' "$log" | tail -n 1 | cut -c 1-300) (log in $log)"
+    fail "Could not install: $(why_pip_failed "$log") (log in $log)"
   printf '%s\n' "$wanted" >"$stamp"
 }
 
