@@ -8,7 +8,7 @@ from pathlib import Path
 
 from angio_pipeline.simulate import simulate
 
-SEED = 1
+SEED = 6
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 LIMIT_MB = 25.0
 

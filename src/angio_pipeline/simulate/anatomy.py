@@ -6,7 +6,8 @@ around the tumours, feeders from branches that also supply liver, and vessels in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +42,23 @@ class AnatomyParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TumourBody:
-    """One tumour: centre (3,) and mean radius in mm, its solid, and the tree nodes where feeders enter."""
+    """One tumour.
+
+    Attributes
+    ----------
+    centre_mm : (3,) LPS; radius_mm : mean radius
+    solid : Ellipsoids
+        A lobulated body: the union of a few ellipsoids, the greatest first.
+    entries, branch_starts : tuple of int
+        Tree nodes where each feeder enters, and where it leaves a vessel that also feeds liver.
+    """
 
     centre_mm: Array
     radius_mm: float
     solid: Ellipsoids
-    entries: tuple[int, ...]
-    branch_starts: tuple[int, ...]
-
-    @property
-    def volume_ml(self) -> float:
-        """Volume in millilitres."""
-        return float(4 / 3 * np.pi / np.linalg.det(self.solid.shape[0]) / 1000)
+    entries: tuple[int, ...] = ()
+    branch_starts: tuple[int, ...] = ()
+    terminals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +70,6 @@ class Anatomy:
     tumours: tuple[TumourBody, ...]
     catheter_mm: Array
     liver_terminals: tuple[int, ...]
-    tumour_terminals: tuple[tuple[int, ...], ...]
     root_flow_ml_s: float
 
 
@@ -78,47 +83,39 @@ def build_anatomy(params: AnatomyParams, rng: np.random.Generator) -> Anatomy:
     """
     if params.tumours_min > params.tumours_max or params.feeders_min > params.feeders_max:
         raise ConfigError("Expected tumours_min and feeders_min not above tumours_max and feeders_max; correct them.")
-    for _ in range(12):
+    if params.tumour_radius_min_mm > params.tumour_radius_max_mm:
+        raise ConfigError("Expected tumour_radius_min_mm not above tumour_radius_max_mm; correct one of them.")
+    for _ in range(20):
         anatomy = _attempt(params, rng)
         if anatomy is not None:
             return anatomy
     raise ConfigError(
         "Expected room in the liver for tumours_max tumours of tumour_radius_max_mm with feeders_max feeders, "
-        "found none in twelve tries; ask for fewer or smaller ones."
+        "found none in twenty tries; ask for fewer or smaller ones."
     )
 
 
 def _attempt(params: AnatomyParams, rng: np.random.Generator) -> Anatomy | None:
     lobes = _lobes(rng)
-    tree, ends, catheter = _trunk(lobes, rng)
+    tree, ends, catheter = _trunk(rng)
     bodies = _place_tumours(lobes, params, rng)
     if bodies is None:
         return None
     terminals = _grow_liver(tree, ends, lobes, bodies, params, rng)
     fed = []
-    for index, (centre, radius, solid) in enumerate(bodies):
-        # 6000 mm³/s at the root: a tumour's share follows from its volume and perfusion.
-        volume_ml = 4 / 3 * np.pi / np.linalg.det(solid.shape[0]) / 1000
-        share = volume_ml * params.tumour_perfusion_per_min / 60 / ROOT_FLOW_ML_S
-        joined = _feed(tree, index, centre, radius, share, params, rng)
+    for index, body in enumerate(bodies):
+        joined = _feed(tree, index, body, params, rng)
         if joined is None:
             return None
         fed.append(joined)
-    for terminal in list(terminals):
+    for terminal in terminals:
         _sprout(tree, terminal, params.twigs_per_terminal, rng)
-    tumours = tuple(TumourBody(c, r, s, tuple(e), tuple(b)) for (c, r, s), (e, b, _) in zip(bodies, fed, strict=True))
-    inner = tuple(tuple(t) for _, _, t in fed)
-    return Anatomy(lobes, tree, tumours, catheter, tuple(terminals), inner, ROOT_FLOW_ML_S)
+    return Anatomy(lobes, tree, tuple(fed), catheter, tuple(terminals), ROOT_FLOW_ML_S)
 
 
+# Through the common hepatic artery; what is not for the liver goes to stomach, pancreas and gallbladder.
 ROOT_FLOW_ML_S = 7.0
-_TOTAL_LIVER = 1.0
-
-
-def _lobes(rng: np.random.Generator) -> Ellipsoids:
-    centre = np.array([[-42.0, 6.0, 6.0], [26.0, -26.0, 24.0]]) + rng.normal(0, 2.0, (2, 3))
-    radii = np.array([[60.0, 60.0, 76.0], [58.0, 36.0, 42.0]]) * rng.uniform(0.94, 1.06, (2, 3))
-    return Ellipsoids.aligned(centre, radii)
+_OTHER_SHARE = 0.23
 
 
 def inside(solids: Ellipsoids, points: Array, scale: float = 1.0) -> npt.NDArray[np.bool_]:
@@ -127,7 +124,20 @@ def inside(solids: Ellipsoids, points: Array, scale: float = 1.0) -> npt.NDArray
     return np.asarray(((offset**2).sum(axis=2) <= scale**2).any(axis=1))
 
 
-def _trunk(lobes: Ellipsoids, rng: np.random.Generator) -> tuple[Tree, list[int], Array]:
+def volume_ml(solids: Ellipsoids, reach_mm: float) -> float:
+    """Return the volume of the union of solids that lie within `reach_mm` of the first one's centre."""
+    axis = np.linspace(-reach_mm, reach_mm, 33)
+    grid = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3) + solids.centre[0]
+    return float(inside(solids, grid).mean() * (2 * reach_mm) ** 3 / 1000)
+
+
+def _lobes(rng: np.random.Generator) -> Ellipsoids:
+    centre = np.array([[-42.0, 6.0, 6.0], [26.0, -26.0, 24.0]]) + rng.normal(0, 2.0, (2, 3))
+    radii = np.array([[60.0, 56.0, 76.0], [58.0, 34.0, 42.0]]) * rng.uniform(0.94, 1.06, (2, 3))
+    return Ellipsoids.aligned(centre, radii)
+
+
+def _trunk(rng: np.random.Generator) -> tuple[Tree, list[int], Array]:
     # Root is the catheter's tip in the common hepatic artery; the gastroduodenal artery and
     # small gastric and cystic branches are the non-targets of every selective injection.
     def around(*points: tuple[float, float, float]) -> Array:
@@ -137,38 +147,65 @@ def _trunk(lobes: Ellipsoids, rng: np.random.Generator) -> tuple[Tree, list[int]
     tree = Tree(tip)
     gda_origin = tree.path(0, around((18, 17, -23), (9, 10, -20)), Territory.TRUNK)
     gda = tree.path(gda_origin, around((7, 3, -34), (9, -4, -50), (6, -10, -68)), Territory.OTHER)
-    omental = around((14, -16, -84), (34, -24, -95), (60, -26, -92), (82, -22, -80))
-    pancreatic = around((-6, -2, -78), (-14, 4, -92), (-8, 8, -106))
+    omental = around((14, -16, -84), (34, -24, -95), (60, -26, -92), (82, -22, -80), (100, -16, -66))
+    pancreatic = around((-6, -2, -78), (-14, 4, -92), (-8, 8, -106), (4, 10, -116))
     far = [tree.path(gda, omental, Territory.OTHER), tree.path(gda, pancreatic, Territory.OTHER)]
     proper = tree.path(gda_origin, around((2, 6, -12), (-5, 4, -3)), Territory.TRUNK)
     gastric = tree.path(proper, around((8, -8, -8), (22, -16, -14), (38, -18, -10)), Territory.OTHER)
     right = tree.path(proper, around((-15, 8, 0), (-27, 8, -1)), Territory.TRUNK)
-    left = tree.path(proper, around((-2, -6, 8), (4, -14, 17)), Territory.TRUNK)
+    left = tree.path(proper, around((-2, -6, 9), (6, -15, 18)), Territory.TRUNK)
     cystic = tree.path(right, around((-27, -6, -14), (-32, -20, -28)), Territory.OTHER)
-    for node, share in ((far[0], 0.10), (far[1], 0.07), (gastric, 0.03), (cystic, 0.03)):
+    for node, share in zip((*far, gastric, cystic), (0.07, 0.05, 0.02, 0.02), strict=True):
         tree.supply(node, share)
-    aorta = np.array([[46.0, 44.0, -180.0], [47.0, 43.0, -120.0], [47.0, 42.0, -60.0], [46.0, 40.0, -24.0]])
+        _sprout(tree, node, 3, rng)
+    _side_branches(tree, [gda, *far], _OTHER_SHARE - 0.16, rng)
+    aorta = np.array([[48.0, 44.0, -180.0], [49.0, 43.0, -120.0], [49.0, 42.0, -60.0], [48.0, 40.0, -24.0]])
     bend = np.array([[43.0, 34.0, -11.0], [36.0, 27.0, -14.0]])
-    return tree, [right, left], np.vstack([aorta + [2, 0, 0], bend, tip])
+    return tree, [right, left], np.vstack([aorta, bend, tip])
 
 
-def _place_tumours(
-    lobes: Ellipsoids, params: AnatomyParams, rng: np.random.Generator
-) -> list[tuple[Array, float, Ellipsoids]] | None:
+def _side_branches(tree: Tree, ends: list[int], share: float, rng: np.random.Generator) -> None:
+    # Gastric, duodenal and pancreatic twigs along the gastroduodenal artery and its branches.
+    along = []
+    for end in ends:
+        node = end
+        while tree.parent[node] > 0 and tree.territory[node] == int(Territory.OTHER):
+            along.append(node)
+            node = tree.parent[node]
+    nodes = sorted(set(along))
+    for node in nodes:
+        heading = tree.position[node] - tree.position[tree.parent[node]]
+        side = np.cross(heading, [0.0, 1.0, 0.0]) * rng.choice([-1.0, 1.0]) + rng.normal(0, 4, 3)
+        reach = rng.uniform(8, 16) * side / np.linalg.norm(side)
+        twig = tree.add(node, tree.position[node] + reach + 0.3 * heading, Territory.OTHER)
+        tree.supply(twig, share / len(nodes))
+        _sprout(tree, twig, 3, rng)
+
+
+def _place_tumours(lobes: Ellipsoids, params: AnatomyParams, rng: np.random.Generator) -> list[TumourBody] | None:
     wanted = int(rng.integers(params.tumours_min, params.tumours_max + 1))
-    bodies: list[tuple[Array, float, Ellipsoids]] = []
+    bodies: list[TumourBody] = []
     for _ in range(400):
         if len(bodies) == wanted:
             return bodies
         radius = float(rng.uniform(params.tumour_radius_min_mm, params.tumour_radius_max_mm))
         centre = _point_in(lobes, rng, scale=0.72)
-        clear = all(np.linalg.norm(centre - c) > radius + r + 14 for c, r, _ in bodies)
-        seen_apart = all(np.hypot(*(centre - c)[[0, 2]]) > radius + r + 8 for c, r, _ in bodies)
+        clear = all(np.linalg.norm(centre - b.centre_mm) > radius + b.radius_mm + 14 for b in bodies)
+        seen_apart = all(np.hypot(*(centre - b.centre_mm)[[0, 2]]) > radius + b.radius_mm + 8 for b in bodies)
         porta = np.linalg.norm(centre - np.array([-8.0, 4.0, 0.0]))
         if clear and seen_apart and porta > radius + 26 and _within(lobes, centre, radius):
-            radii = radius * np.exp(rng.normal(0, 0.08, 3))
-            bodies.append((centre, radius, Ellipsoids.aligned(centre, radii)))
+            bodies.append(TumourBody(centre, radius, _lobulated(centre, radius, rng)))
     return None if len(bodies) < wanted else bodies
+
+
+def _lobulated(centre: Array, radius: float, rng: np.random.Generator, bumps: int = 4) -> Ellipsoids:
+    radii = 0.93 * radius * np.exp(rng.normal(0, 0.07, (1, 3)))
+    outward = rng.normal(size=(bumps, 3))
+    outward /= np.linalg.norm(outward, axis=1)[:, None]
+    size = radius * rng.uniform(0.42, 0.6, (bumps, 1))
+    away = centre + outward * (1.02 * radius - size)
+    around = size * np.exp(rng.normal(0, 0.1, (bumps, 3)))
+    return Ellipsoids.aligned(np.vstack([centre, away]), np.vstack([radii, around]))
 
 
 def _within(lobes: Ellipsoids, centre: Array, radius: float) -> bool:
@@ -176,55 +213,64 @@ def _within(lobes: Ellipsoids, centre: Array, radius: float) -> bool:
     return bool(inside(lobes, centre + 0.9 * radius * directions).all())
 
 
-def _point_in(lobes: Ellipsoids, rng: np.random.Generator, scale: float = 1.0) -> Array:
+def _point_in(lobes: Ellipsoids, rng: np.random.Generator, scale: float = 1.0, lobe: int | None = None) -> Array:
+    chosen = int(rng.random() < 0.3) if lobe is None else lobe
     while True:
-        lobe = int(rng.random() < 0.3)
         ball = rng.uniform(-1, 1, 3)
         if (ball**2).sum() <= 1:
-            return np.asarray(lobes.centre[lobe] + scale * np.linalg.solve(lobes.shape[lobe], ball))
+            return np.asarray(lobes.centre[chosen] + scale * np.linalg.solve(lobes.shape[chosen], ball))
 
 
 def _grow_liver(
     tree: Tree,
     ends: list[int],
     lobes: Ellipsoids,
-    bodies: list[tuple[Array, float, Ellipsoids]],
+    bodies: list[TumourBody],
     params: AnatomyParams,
     rng: np.random.Generator,
 ) -> list[int]:
-    flow = (1.0 - 0.23) / params.terminals
+    # Each lobe grows from its own artery: nothing crosses the fissure.
+    flow = (1.0 - _OTHER_SHARE) / params.terminals
+    left = round(0.3 * params.terminals)
+    terminals: list[int] = []
+    counts = ((0, params.terminals - left, Territory.RIGHT_LIVER), (1, left, Territory.LEFT_LIVER))
+    for lobe, count, territory in counts:
+        points = _spread_points(lobes, lobe, bodies, count, rng)
+        heart = lobes.centre[lobe] + [0.0, 0.0, 4.0]
+        near = int(np.argmin(np.linalg.norm(points - heart, axis=1)))
+        stem = tree.add(ends[lobe], points[near], territory)
+        tree.supply(stem, flow)
+        rest = np.delete(points, near, axis=0)
+        terminals += [stem, *tree.grow(rest, flow, territory, penalty=_around_tumours(bodies))]
+    return terminals
 
-    def outside(points: Array) -> npt.NDArray[np.bool_]:
-        return np.all([np.linalg.norm(points - c, axis=1) > r + 4 for c, r, _ in bodies], axis=0)
 
+def _around_tumours(bodies: list[TumourBody]) -> Callable[[Array, Array], Array]:
+    # Ordinary branches go round tumours: what runs through one costs thirty times more.
     def penalty(start: Array, end: Array) -> Array:
-        middle = np.stack([start + f * (end - start) for f in (0.25, 0.5, 0.75, 1.0)])
-        blocked = [~outside(m) for m in middle] if bodies else [np.zeros(len(start), bool)]
-        return np.where(np.any(blocked, axis=0), 30.0, 1.0)
+        blocked = np.zeros(len(start), bool)
+        for body in bodies:
+            for f in (0.25, 0.5, 0.75, 1.0):
+                middle = start + f * (end - start)
+                blocked |= np.linalg.norm(middle - body.centre_mm, axis=1) <= body.radius_mm + 4
+        return np.where(blocked, 30.0, 1.0)
 
-    points = _spread_points(lobes, bodies, params.terminals, rng)
-    # Seed one stem into each lobe's heart so that growth has something of its own territory to join.
-    stems = [(ends[0], lobes.centre[0] + [4, 0, 6]), (ends[1], lobes.centre[1] + [2, 0, 4])]
-    terminals = []
-    for end, target in stems:
-        near = int(np.argmin(np.linalg.norm(points - target, axis=1)))
-        node = tree.add(end, points[near], Territory.LIVER)
-        tree.supply(node, flow)
-        terminals.append(node)
-        points = np.delete(points, near, axis=0)
-    return terminals + tree.grow(points, flow, Territory.LIVER, penalty=penalty)
+    return penalty
 
 
 def _spread_points(
-    lobes: Ellipsoids, bodies: list[tuple[Array, float, Ellipsoids]], count: int, rng: np.random.Generator
+    lobes: Ellipsoids, lobe: int, bodies: list[TumourBody], count: int, rng: np.random.Generator
 ) -> Array:
     # Best of several candidates, farthest from those chosen: even supply, and the first few
     # points draw the great branches.
     chosen: list[Array] = []
     while len(chosen) < count:
-        candidates = np.array([_point_in(lobes, rng, 0.95) for _ in range(6)])
-        for centre, radius, _ in bodies:
-            candidates = candidates[np.linalg.norm(candidates - centre, axis=1) > radius + 4]
+        candidates = np.array([_point_in(lobes, rng, 0.95, lobe) for _ in range(6)])
+        for body in bodies:
+            candidates = candidates[np.linalg.norm(candidates - body.centre_mm, axis=1) > body.radius_mm + 4]
+        if lobe == 1:
+            # The right lobe is served first where the two overlap.
+            candidates = candidates[~inside(Ellipsoids(lobes.centre[:1], lobes.shape[:1]), candidates, 0.9)]
         if len(candidates) == 0:
             continue
         if chosen:
@@ -235,27 +281,28 @@ def _spread_points(
 
 
 def _feed(
-    tree: Tree, index: int, centre: Array, radius: float, share: float, params: AnatomyParams, rng: np.random.Generator
-) -> tuple[list[int], list[int], list[int]] | None:
+    tree: Tree, index: int, body: TumourBody, params: AnatomyParams, rng: np.random.Generator
+) -> TumourBody | None:
     wanted = int(rng.integers(params.feeders_min, params.feeders_max + 1))
-    splits = rng.dirichlet(np.full(wanted, 6.0))
+    perfused = volume_ml(body.solid, 1.2 * body.radius_mm) * params.tumour_perfusion_per_min / 60
     entries: list[int] = []
     starts: list[int] = []
     terminals: list[int] = []
     directions: list[Array] = []
-    for part in splits:
-        found = _choose_parent(tree, centre, radius, directions, starts, params, rng)
+    for part in rng.dirichlet(np.full(wanted, 6.0)):
+        found = _choose_parent(tree, body.centre_mm, body.radius_mm, directions, params, rng)
         if found is None:
             return None
         edge, fork = found
         start = tree.split(edge, fork)
-        toward = (fork - centre) / np.linalg.norm(fork - centre)
+        toward = (fork - body.centre_mm) / np.linalg.norm(fork - body.centre_mm)
         directions.append(toward)
-        entry = tree.path(start, _feeder_course(fork, centre + radius * toward, rng), Territory.FEEDER, index)
+        course = _feeder_course(fork, body.centre_mm + body.radius_mm * toward, rng)
+        entries.append(tree.path(start, course, Territory.FEEDER, index))
         starts.append(start)
-        entries.append(entry)
-        terminals += _fill_tumour(tree, entry, index, centre, radius, share * part, rng)
-    return entries, starts, terminals
+        share = float(part) * perfused / ROOT_FLOW_ML_S
+        terminals += _fill_tumour(tree, entries[-1], index, body, share, wanted > 1, rng)
+    return replace(body, entries=tuple(entries), branch_starts=tuple(starts), terminals=tuple(terminals))
 
 
 def _choose_parent(
@@ -263,17 +310,16 @@ def _choose_parent(
     centre: Array,
     radius: float,
     directions: list[Array],
-    starts: list[int],
     params: AnatomyParams,
     rng: np.random.Generator,
 ) -> tuple[int, Array] | None:
     # A parent must itself supply liver beyond the fork, lie at a feeder's distance, and leave a
     # course that in the frontal view does not run along larger vessels (as far as asked for).
     position, parent = np.asarray(tree.position), np.asarray(tree.parent)
-    liver = np.flatnonzero((np.asarray(tree.territory) == int(Territory.LIVER)) & (np.asarray(tree.flow) > 0.02))
-    fork = position[parent[liver]] + rng.uniform(0.3, 0.7, (len(liver), 1)) * (
-        position[liver] - position[parent[liver]]
-    )
+    of_liver = np.isin(tree.territory, [int(Territory.RIGHT_LIVER), int(Territory.LEFT_LIVER)])
+    liver = np.flatnonzero(of_liver & (np.asarray(tree.flow) > 0.018))
+    above = position[parent[liver]]
+    fork = above + rng.uniform(0.3, 0.7, (len(liver), 1)) * (position[liver] - above)
     gap = np.linalg.norm(fork - centre, axis=1) - radius
     order = np.argsort(np.abs(gap - rng.uniform(16, 30)), kind="stable")
     for k in order[: max(4, len(order) // 2)]:
@@ -281,12 +327,13 @@ def _choose_parent(
         apart = all(float(away @ d) < 0.5 for d in directions)
         if not (9 < gap[k] < 55 and apart and abs(away[1]) < 0.8):
             continue
-        if _clear_share(tree, fork[k], centre + radius * away, int(liver[k])) >= params.feeder_clearance:
+        if _clear_share(tree, fork[k], centre + radius * away) >= params.feeder_clearance:
             return int(liver[k]), fork[k]
     return None
 
 
-def _clear_share(tree: Tree, start: Array, end: Array, own: int) -> float:
+def _clear_share(tree: Tree, start: Array, end: Array) -> float:
+    # Share of a straight course that, seen from the front, lies 3 mm or more from larger vessels.
     position, parent = np.asarray(tree.position), np.asarray(tree.parent)
     edges = np.flatnonzero((parent >= 0) & (np.asarray(tree.flow) > 0.012))
     steps = np.linspace(0.15, 1.0, 12)[:, None]
@@ -303,40 +350,44 @@ def _clear_share(tree: Tree, start: Array, end: Array, own: int) -> float:
 def _feeder_course(start: Array, end: Array, rng: np.random.Generator) -> Array:
     length = np.linalg.norm(end - start)
     side = np.cross(end - start, rng.normal(size=3))
-    side /= np.linalg.norm(side)
-    bow = rng.uniform(0.06, 0.16) * length * side
+    bow = rng.uniform(0.06, 0.16) * length * side / np.linalg.norm(side)
     return np.array([start + 0.35 * (end - start) + bow, start + 0.7 * (end - start) + 0.6 * bow, end])
 
 
 def _fill_tumour(
-    tree: Tree, entry: int, index: int, centre: Array, radius: float, share: float, rng: np.random.Generator
+    tree: Tree, entry: int, index: int, body: TumourBody, share: float, shared: bool, rng: np.random.Generator
 ) -> list[int]:
-    count = int(np.clip(14 + radius, 16, 40))
-    toward = (tree.position[entry] - centre) / np.linalg.norm(tree.position[entry] - centre)
-    ball = rng.normal(size=(count * 4, 3))
-    ball = ball / np.linalg.norm(ball, axis=1)[:, None] * np.cbrt(rng.random((count * 4, 1)))
-    # Each feeder supplies mostly its own side.
-    own = ball[(ball @ toward) > rng.uniform(-0.9, 0.3, len(ball))][:count]
-    first = tree.add(entry, centre + 0.45 * radius * toward, Territory.TUMOUR, index)
-    tree.supply(first, share / (len(own) + 1))
-    grown = tree.grow(centre + 0.9 * radius * own, share / (len(own) + 1), Territory.TUMOUR, tumour=index)
-    return [first, *grown]
+    count = int(np.clip(14 + body.radius_mm, 16, 40))
+    toward = tree.position[entry] - body.centre_mm
+    toward = toward / np.linalg.norm(toward)
+    ball = rng.normal(size=(count * 6, 3))
+    ball = ball / np.linalg.norm(ball, axis=1)[:, None] * np.cbrt(rng.random((count * 6, 1)))
+    if shared:
+        # Each of several feeders supplies mostly its own side.
+        ball = ball[(ball @ toward) > rng.uniform(-0.9, 0.3, len(ball))]
+    own = ball[:count]
+    first = tree.add(entry, body.centre_mm + 0.4 * body.radius_mm * toward, Territory.TUMOUR, index, entry)
+    flow = share / (len(own) + 1)
+    tree.supply(first, flow)
+    points = body.centre_mm + 0.92 * body.radius_mm * own
+    return [first, *tree.grow(points, flow, Territory.TUMOUR, tumour=index, group=entry)]
 
 
 def _sprout(tree: Tree, terminal: int, twigs: int, rng: np.random.Generator) -> None:
     # Twigs carry the terminal's own flow onwards: nothing is added to the way from the root.
     if twigs < 2:
         return
+    territory = Territory(tree.territory[terminal])
     heading = tree.position[terminal] - tree.position[tree.parent[terminal]]
     length = float(np.clip(np.linalg.norm(heading), 6, 16))
-    heading = heading / max(np.linalg.norm(heading), 1e-9)
-    ends = [(terminal, tree.flow[terminal], length * 0.7, heading)]
+    ahead = heading / max(float(np.linalg.norm(heading)), 1e-9)
+    ends = [(terminal, tree.flow[terminal], length * 0.7, ahead)]
     while len(ends) < twigs:
         node, flow, reach, ahead = ends.pop(0)
         share = rng.uniform(0.3, 0.7)
         for part in (share, 1 - share):
             turned = ahead + rng.normal(0, 0.55, 3)
             turned /= np.linalg.norm(turned)
-            child = tree.add(node, tree.position[node] + reach * turned, Territory.LIVER)
+            child = tree.add(node, tree.position[node] + reach * turned, territory)
             tree.flow[child] = flow * part
             ends.append((child, flow * part, reach * 0.7, turned))

@@ -49,17 +49,17 @@ class Bed:
         mass = self.mass_mg(bolus, time_s)
         image = project_gaussians(carm, self.centre + moved, self.sigma_mm, (1 - self.even) * mass)
         if self.solid is not None and self.even > 0:
-            volume = 4 / 3 * np.pi / np.linalg.det(self.solid.shape[0])
+            volume = 4 / 3 * np.pi / np.linalg.det(self.solid.shape)
             body = Ellipsoids(self.solid.centre + moved.mean(axis=0), self.solid.shape)
-            image += project_ellipsoids(carm, body, self.even * mass.sum() / volume)
+            image += project_ellipsoids(carm, body, self.even * mass.sum() / volume.sum())
         return image
 
 
 def beds(anatomy: Anatomy, courses: Courses, delay_s: Array, residual: Array) -> list[Bed]:
     """Return the liver's bed and one for each tumour; `residual` (tumours,) scales a tumour's inflow."""
     found = [_bed(anatomy, courses, delay_s, list(anatomy.liver_terminals), -1, 1.0)]
-    for index, terminals in enumerate(anatomy.tumour_terminals):
-        found.append(_bed(anatomy, courses, delay_s, list(terminals), index, float(residual[index])))
+    for index, tumour in enumerate(anatomy.tumours):
+        found.append(_bed(anatomy, courses, delay_s, list(tumour.terminals), index, float(residual[index])))
     return found
 
 

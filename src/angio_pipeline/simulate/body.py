@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,7 @@ def build_body(lobes: Ellipsoids, rng: np.random.Generator, gas: float = 1.0) ->
         Part("aorta", Layer.STATIC, 42, _CAVITY_HU, _straight((x + 9, y - 22), -200, 200, 10.5)),
         Part("cava", Layer.STATIC, 38, _CAVITY_HU, _straight((x - 18, y - 20), -200, 90, 11.5)),
         Part("liver", Layer.VISCERA, _LIVER_HU, _CAVITY_HU, lobes, 5),
+        Part("liver veins", Layer.VISCERA, 44, _LIVER_HU, _liver_veins(rng)),
         Part("gas", Layer.BOWEL, -950, 25, _gas(rng, gas), 3),
         *_spine(x, y),
         *_ribs(rng),
@@ -101,21 +103,50 @@ def _kidneys(x: float) -> Ellipsoids:
 
 def _loops(rng: np.random.Generator) -> Ellipsoids:
     # Transverse colon and small bowel below the liver.
-    across = np.linspace(-70, 120, 9)
-    colon = np.stack([across, np.full(9, -58.0), -86 - 14 * np.sin(np.pi * np.linspace(0, 1, 9))], axis=1)
-    small = np.stack([rng.uniform(-40, 120, 14), rng.uniform(-60, 10, 14), rng.uniform(-170, -105, 14)], axis=1)
-    radii = np.vstack([rng.uniform(13, 19, (9, 3)), rng.uniform(11, 17, (14, 3))])
-    return Ellipsoids.aligned(np.vstack([colon, small]) + rng.normal(0, 3, (23, 3)), radii)
+    across = np.linspace(-80, 125, 12)
+    colon = np.stack([across, np.full(12, -58.0), -84 - 14 * np.sin(np.pi * np.linspace(0, 1, 12))], axis=1)
+    small = np.stack([rng.uniform(-70, 125, 26), rng.uniform(-66, 20, 26), rng.uniform(-150, -62, 26)], axis=1)
+    radii = np.vstack([rng.uniform(13, 19, (12, 3)), rng.uniform(10, 17, (26, 3))])
+    return Ellipsoids.aligned(np.vstack([colon, small]) + rng.normal(0, 3, (38, 3)), radii)
 
 
 def _gas(rng: np.random.Generator, amount: float) -> Ellipsoids:
-    # Bubbles ride in front: the patient lies on the back.
-    bubble = Ellipsoids.aligned([100, -48, 38], np.array([26, 11, 30]) * max(amount, 0.05) ** (1 / 3))
-    loops = _loops(rng)
-    centre = loops.centre + [0, -6, 0]
-    radii = loops.radii_mm()[:, None] * rng.uniform(0.15, 0.7, (len(centre), 3)) * max(amount, 0.05) ** (1 / 3)
-    solids = Ellipsoids.aligned(centre, radii)
-    return Ellipsoids(np.vstack([bubble.centre, solids.centre]), np.concatenate([bubble.shape, solids.shape]))
+    # Gas rides in front, as the patient lies on the back: a stomach bubble, and short stretches of
+    # colon whose haustra are bubbles in a row.
+    swell = max(amount, 0.05) ** (1 / 3)
+    centre, radii = [np.array([100.0, -50.0, 36.0])], [np.array([25.0, 9.0, 28.0])]
+    for _ in range(int(rng.poisson(2 + 3 * amount))):
+        at = np.array([rng.uniform(-75, 120), rng.uniform(-72, -40), rng.uniform(-120, -78)])
+        heading = rng.normal(0, 1, 3) * [1.0, 0.3, 0.5]
+        heading /= np.linalg.norm(heading)
+        for _ in range(int(rng.integers(3, 7))):
+            size = rng.uniform(6.0, 10.5)
+            centre.append(at)
+            radii.append(size * np.array([1.0, 0.6, 1.0]) * np.exp(rng.normal(0, 0.15, 3)))
+            heading = heading + rng.normal(0, 0.35, 3) * [1.0, 0.3, 1.0]
+            at = at + 1.25 * size * heading / np.linalg.norm(heading)
+    return Ellipsoids.aligned(np.array(centre), swell * np.array(radii))
+
+
+def _liver_veins(rng: np.random.Generator) -> Tubes:
+    # Portal and hepatic veins: a little darker than liver on plain CT, and landmarks for alignment.
+    porta = np.array([-8.0, 10.0, -8.0])
+    cava = np.array([18.0, 40.0, 66.0])
+    rods: list[tuple[list[float], list[float], float]] = []
+
+    def stem(start: Array, end: Array, radius: float) -> Array:
+        middle = 0.5 * (start + end) + rng.normal(0, 4, 3)
+        rods.extend([(list(start), list(middle), radius), (list(middle), list(end), 0.85 * radius)])
+        return end
+
+    stem(np.array([14.0, 20.0, -46.0]), porta, 6.5)
+    for tip in ([-45, 6, -4], [-62, 24, 24], [-60, -10, -30], [16, -18, 20], [34, -30, 30]):
+        end = stem(porta, np.array(tip) + rng.normal(0, 3, 3), 4.6)
+        for _ in range(2):
+            stem(end, end + rng.normal(0, 14, 3), 2.8)
+    for tip in ([-70, 20, 10], [-38, -12, 16], [22, -22, 28]):
+        stem(cava, np.array(tip) + rng.normal(0, 3, 3), 4.2)
+    return _tubes(rods)
 
 
 def _spine(x: float, y: float) -> list[Part]:
@@ -125,15 +156,15 @@ def _spine(x: float, y: float) -> list[Part]:
     for z in levels:
         body.append(([x, y, z - 12.5], [x, y, z + 12.5], 21.0))
         plates += [([x, y, z + s * 12.5 - 0.7], [x, y, z + s * 12.5 + 0.7], 21.5) for s in (-1, 1)]
-        pedicles += [([x + s * 14, y + 12, z + 4], [x + s * 15, y + 34, z + 4], 5.0) for s in (-1, 1)]
+        pedicles += [([x + s * 15, y + 12, z + 5], [x + s * 17, y + 34, z + 2], 4.6) for s in (-1, 1)]
         processes.append(([x, y + 30, z - 2], [x, y + 58, z - 16], 4.5))
         wings += [([x + s * 18, y + 26, z + 2], [x + s * 42, y + 34, z + 3], 4.0) for s in (-1, 1)]
     discs = [([x, y, z + 12.5], [x, y, z + 21.0], 20.0) for z in levels]
     return [
         Part("discs", Layer.STATIC, 75, _CAVITY_HU, _tubes(discs)),
         Part("vertebrae", Layer.STATIC, 190, _CAVITY_HU, _tubes(body)),
-        Part("plates", Layer.STATIC, 620, 190, _tubes(plates)),
-        *_shelled("pedicles", pedicles, 0.65, 700, 200, Layer.STATIC),
+        Part("plates", Layer.STATIC, 520, 190, _tubes(plates)),
+        *_shelled("pedicles", pedicles, 0.6, 480, 180, Layer.STATIC),
         *_shelled("processes", processes, 0.6, 600, 180, Layer.STATIC),
         *_shelled("wings", wings, 0.6, 600, 180, Layer.STATIC),
     ]
@@ -159,7 +190,7 @@ def _tubes(rods: list[tuple[list[float], list[float], float]]) -> Tubes:
 
 
 def _ribs(rng: np.random.Generator) -> list[Part]:
-    x, y = SPINE_MM
+    x = SPINE_MM[0]
     rods: list[tuple[list[float], list[float], float]] = []
     for k in range(9):
         top = 190 - 30.0 * k + rng.normal(0, 1.5)
@@ -175,5 +206,5 @@ def _ribs(rng: np.random.Generator) -> list[Part]:
                 axis=1,
             )
             radius = 5.2 + rng.normal(0, 0.2)
-            rods += [(list(a), list(b), radius) for a, b in zip(course[:-1], course[1:], strict=True)]
+            rods += [(list(a), list(b), radius) for a, b in pairwise(course)]
     return _shelled("ribs", rods, 0.7, 620, 130, Layer.CHEST)

@@ -60,17 +60,17 @@ class BolusTable:
         column = min(max((time_s - self.times_s[0]) / _STEP_S, 0.0), len(self.times_s) - 1.001)
         j, g = int(column), column - int(column)
         values = (1 - g) * table[:, j] + g * table[:, j + 1]
-        return np.interp(delay_s, self.delays_s, values)
+        return np.asarray(np.interp(delay_s, self.delays_s, values))
 
     def rise_s(self, table: Array, delay_s: Array) -> Array:
         """Return (K,) the times of half the peak on the rising side."""
         half = table >= 0.5 * table.max(axis=1, keepdims=True)
         rise = self.times_s[np.argmax(half, axis=1)]
-        return np.interp(delay_s, self.delays_s, rise)
+        return np.asarray(np.interp(delay_s, self.delays_s, rise))
 
     def peak(self, table: Array, delay_s: Array) -> Array:
         """Return (K,) the greatest value over time."""
-        return np.interp(delay_s, self.delays_s, table.max(axis=1))
+        return np.asarray(np.interp(delay_s, self.delays_s, table.max(axis=1)))
 
 
 def make_bolus(

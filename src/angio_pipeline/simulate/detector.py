@@ -11,7 +11,7 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 
-__all__ = ["DetectorParams", "Storage", "expose", "log_noise", "store"]
+__all__ = ["DetectorParams", "Storage", "expose", "exposure_level", "log_noise", "store"]
 
 Array = npt.NDArray[np.float64]
 
@@ -37,11 +37,20 @@ class DetectorParams(Params):
     storage: Storage = Storage.LIN
 
 
-def expose(attenuation: Array, params: DetectorParams) -> Array:
-    """Return (H, W) expected quanta: primary, veil of scatter, blur; exposure set by the middle of the picture."""
+def exposure_level(attenuation: Array) -> float:
+    """Return the attenuation for which the exposure is set: the median of the picture's middle."""
     h, w = attenuation.shape
-    middle = attenuation[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4]
-    primary = np.exp(np.median(middle) - attenuation)
+    return float(np.median(attenuation[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4]))
+
+
+def expose(attenuation: Array, params: DetectorParams, level: float) -> Array:
+    """Return (H, W) expected quanta: primary, veil of scatter, blur.
+
+    Where attenuation equals `level`, `params.photons` reach each pixel; a run keeps the level of
+    its first frame, as the exposure is locked once a run begins.
+    """
+    h, w = attenuation.shape
+    primary = np.exp(level - attenuation)
     veil = cv2.GaussianBlur(cv2.resize(primary, (w // 8, h // 8), interpolation=cv2.INTER_AREA), (0, 0), 7.0)
     total = primary + params.scatter * cv2.resize(veil, (w, h), interpolation=cv2.INTER_LINEAR)
     if params.blur_px > 0:

@@ -96,7 +96,11 @@ def make_deposit(tumour: TumourBody, params: DepositParams, rng: np.random.Gener
     axis = (np.arange(n) - (n - 1) / 2) * _GRID_MM
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     offset = np.stack([x, y, z], axis=-1)
-    distance = np.sqrt((np.einsum("ij,zyxj->zyxi", tumour.solid.shape[0], offset) ** 2).sum(axis=-1))
+    distance = np.full(z.shape, np.inf)
+    for centre, shape in zip(tumour.solid.centre - tumour.centre_mm, tumour.solid.shape, strict=True):
+        away = np.sqrt((np.einsum("ij,zyxj->zyxi", shape, offset - centre) ** 2).sum(axis=-1))
+        # As a distance from the surface, in units of the tumour's radius.
+        distance = np.minimum(distance, 1 + (away - 1) / np.cbrt(np.linalg.det(shape)) / tumour.radius_mm)
     edge = np.clip(0.5 - (distance - 1) * tumour.radius_mm / (2 * _GRID_MM), 0, 1)
     lumps = gaussian_filter(rng.standard_normal(distance.shape), 0.16 * tumour.radius_mm / _GRID_MM)
     pattern = np.exp(params.unevenness * lumps / lumps.std())
@@ -120,7 +124,7 @@ def remaining(deposit: Deposit, days: float) -> float:
 def concentration(deposit: Deposit, days: float) -> Array:
     """Return (Z, Y, X) mg I/ml of tumour and rim at `days`."""
     rim = deposit.rim_mg_ml * 2.0 ** (-days / deposit.rim_half_life_days)
-    return deposit.tumour_mg_ml * remaining(deposit, days) + rim
+    return np.asarray(deposit.tumour_mg_ml * remaining(deposit, days) + rim)
 
 
 def scan(
@@ -134,7 +138,7 @@ def scan(
 ) -> CtScan:
     """Return one CT scan `days` after treatment, over `extent_mm` (feet, head) of LPS z."""
     dz, dy, dx = params.slice_mm, params.field_mm / params.matrix, params.field_mm / params.matrix
-    slices = int(round((extent_mm[1] - extent_mm[0]) / dz)) + 1
+    slices = round((extent_mm[1] - extent_mm[0]) / dz) + 1
     shift = rng.normal(0, params.shift_mm, 3)
     turn = np.deg2rad(rng.normal(0, params.turn_deg))
     half = 0.5 * params.field_mm - 0.5 * dx
@@ -144,7 +148,8 @@ def scan(
     points = _to_patient(np.meshgrid(z, y, x, indexing="ij"), shift, turn)
     hu = paint(body, points, min(dx, dz))
     for tumour in tumours:
-        _paint_ellipsoid(hu, points, tumour.solid, 46.0, 0.0, 1.2)
+        for one in tumour.solid.each():
+            _paint_ellipsoid(hu, points, one, 46.0, 0.0, 1.2)
     voxel = (dz, dy, dx)
     iodine = {f"L{i + 1}": _resample(d, concentration(d, days), points, voxel) for i, d in enumerate(deposits)}
     slope = HU_PER_MG_ML[min(HU_PER_MG_ML, key=lambda k: abs(k - params.kvp))]
@@ -188,8 +193,10 @@ def _resample(deposit: Deposit, values: Array, points: npt.NDArray[np.float32], 
 
 
 def _inside(solid: Ellipsoids, points: npt.NDArray[np.float32]) -> BoolArray:
-    offset = points - solid.centre[0].astype(np.float32)
-    return np.asarray(((offset @ solid.shape[0].T.astype(np.float32)) ** 2).sum(axis=-1) <= 1)
+    share = np.zeros(points.shape[:-1])
+    for one in solid.each():
+        _paint_ellipsoid(share, points, one, 1.0, 0.0, 1e-3)
+    return np.asarray(share > 0.5)
 
 
 def _blur(hu: Array, voxel: tuple[float, float, float], params: CtParams) -> Array:
@@ -214,8 +221,7 @@ def paint(body: Body, points: npt.NDArray[np.float32], soft_mm: float) -> Array:
             start, end, radius = part.solids.start, part.solids.end, part.solids.radius
             _paint_tubes(hu, points, start, end, radius, part.hu, soft_mm)
             continue
-        for k in range(len(part.solids.centre)):
-            one = Ellipsoids(part.solids.centre[k : k + 1], part.solids.shape[k : k + 1])
+        for one in part.solids.each():
             _paint_ellipsoid(hu, points, one, part.hu, part.organic, soft_mm)
     return hu
 
@@ -224,18 +230,21 @@ def _paint_ellipsoid(
     hu: Array, points: npt.NDArray[np.float32], solid: Ellipsoids, value: float, organic_mm: float, soft_mm: float
 ) -> None:
     radius = float(1 / np.cbrt(np.linalg.det(solid.shape[0])))
-    _blend_ellipsoid(hu, points, solid.centre[0], solid.shape[0], radius, value, organic_mm, soft_mm)
+    reach = float(solid.radii_mm()[0]) + 1.8 * organic_mm + soft_mm
+    _blend_ellipsoid(hu, points, solid.centre[0], solid.shape[0], radius, reach, value, organic_mm, soft_mm)
 
 
 def _blend_ellipsoid(
-    hu: Array, points: npt.NDArray[np.float32], centre: Array, shape: Array, radius: float, value: float,
-    organic: float, soft: float,
+    hu: Array, points: npt.NDArray[np.float32], centre: Array, shape: Array, radius: float, reach: float,
+    value: float, organic: float, soft: float,
 ) -> None:  # fmt: skip
     # A gentle wave makes the outline organic; the distance to it is exact enough near the surface.
     for k in range(hu.shape[0]):
         for j in range(hu.shape[1]):
             for i in range(hu.shape[2]):
-                x, y, z = points[k, j, i]
+                x, y, z = points[k, j, i, 0], points[k, j, i, 1], points[k, j, i, 2]
+                if abs(x - centre[0]) > reach or abs(y - centre[1]) > reach or abs(z - centre[2]) > reach:
+                    continue
                 ux = x - centre[0] + organic * np.sin(z / 23.0 + y / 31.0)
                 uy = y - centre[1] + organic * np.sin(x / 27.0 + z / 19.0)
                 uz = z - centre[2] + organic * np.sin(x / 21.0 + y / 29.0)

@@ -18,7 +18,7 @@ from angio_pipeline.simulate.anatomy import Anatomy, build_anatomy
 from angio_pipeline.simulate.background import project_background
 from angio_pipeline.simulate.body import Body, Layer, build_body
 from angio_pipeline.simulate.courses import Courses, lay_courses
-from angio_pipeline.simulate.detector import DetectorParams, expose, store
+from angio_pipeline.simulate.detector import DetectorParams, expose, exposure_level, store
 from angio_pipeline.simulate.dicom import Case, write_ct, write_segmentation, write_xa
 from angio_pipeline.simulate.followup import CtScan, Deposit, concentration, make_deposit, remaining, scan
 from angio_pipeline.simulate.motion import draw_breathing
@@ -279,7 +279,7 @@ def _write_film(folder: Path, patient: _Patient, days: float, order: int) -> dic
 def _expose_film(total: Array, detector: DetectorParams, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     # A film is taken with several times the dose of one frame of a run.
     film = detector.model_copy(update={"photons": 4 * detector.photons})
-    expected = expose(total, film)
+    expected = expose(total, film, exposure_level(total))
     return store(expected, film, float(np.percentile(expected, 99.7)) * 1.05, rng)
 
 

@@ -62,7 +62,7 @@ class CArm:
 
     def view(self, points_mm: Array) -> Array:
         """Return points (N, 3) in the C-arm's own axes (right, down, depth from the source), mm."""
-        return np.einsum("nk,jk->nj", points_mm - self.source_mm, np.stack(self.axes()))
+        return np.asarray(np.einsum("nk,jk->nj", points_mm - self.source_mm, np.stack(self.axes())))
 
     def project(self, points_mm: Array) -> Array:
         """Return the (N, 2) (row, col) pixels at which points (N, 3) LPS mm are seen."""
@@ -92,6 +92,10 @@ class Ellipsoids:
         """Return ellipsoids whose axes are x, y and z, from (K, 3) centres and radii in mm."""
         centre, radii = np.atleast_2d(np.asarray(centre, float)), np.atleast_2d(np.asarray(radii, float))
         return cls(centre, np.stack([np.diag(1 / r) for r in radii]))
+
+    def each(self) -> list[Ellipsoids]:
+        """Return the ellipsoids one by one."""
+        return [Ellipsoids(c[None], s[None]) for c, s in zip(self.centre, self.shape, strict=True)]
 
     def radii_mm(self) -> Array:
         """Return the (K,) greatest half axis of each."""
@@ -150,7 +154,9 @@ def _render_tubes(
         r1 = min(rows - 1, int(np.ceil(max(a[1] * fa, b[1] * fb) + reach + (rows - 1) / 2)))
         c0 = max(0, int(np.floor(min(a[0] * fa, b[0] * fb) - reach + (columns - 1) / 2)))
         c1 = min(columns - 1, int(np.ceil(max(a[0] * fa, b[0] * fb) + reach + (columns - 1) / 2)))
-        n = 4 if r * fa < 1.5 else (3 if r * fa < 4.0 else 2)
+        # Finer rays for finer vessels: a vessel may be a fraction of a pixel wide.
+        width = r * fa
+        n = 8 if width < 0.5 else (4 if width < 1.5 else (3 if width < 4.0 else 2))
         for row in range(r0, r1 + 1):
             for col in range(c0, c1 + 1):
                 total = 0.0

@@ -14,7 +14,7 @@ from angio_pipeline.simulate.blush import Bed, beds
 from angio_pipeline.simulate.body import Layer
 from angio_pipeline.simulate.contrast import BolusTable, ContrastParams, make_bolus, transit_delays
 from angio_pipeline.simulate.courses import Courses
-from angio_pipeline.simulate.detector import DetectorParams, expose, store
+from angio_pipeline.simulate.detector import DetectorParams, expose, exposure_level, store
 from angio_pipeline.simulate.motion import Breathing, flow_field, warp_layer
 from angio_pipeline.simulate.projection import CArm, Tubes, project_tubes
 from angio_pipeline.simulate.tree import Territory
@@ -126,10 +126,12 @@ def stage_run(
 
 def acquire(scene: RunScene, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     """Return (T, H, W) stored values."""
-    first = expose(scene.background_attenuation(0), scene.detector)
+    background = scene.background_attenuation(0)
+    level = exposure_level(background)
+    first = expose(background, scene.detector, level)
     white = float(np.percentile(first, 99.7)) * 1.05
     frames = []
     for k in range(len(scene.plan.times_s)):
         total = scene.background_attenuation(k) + scene.vessel_attenuation(k) + scene.tissue_attenuation(k)
-        frames.append(store(expose(total, scene.detector), scene.detector, white, rng))
+        frames.append(store(expose(total, scene.detector, level), scene.detector, white, rng))
     return np.stack(frames)

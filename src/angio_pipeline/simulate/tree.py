@@ -27,10 +27,11 @@ class Territory(IntEnum):
     """What a branch supplies."""
 
     TRUNK = 0
-    LIVER = 1
-    OTHER = 2
-    FEEDER = 3
-    TUMOUR = 4
+    RIGHT_LIVER = 1
+    LEFT_LIVER = 2
+    OTHER = 3
+    FEEDER = 4
+    TUMOUR = 5
 
 
 class Tree:
@@ -44,6 +45,8 @@ class Tree:
         Through the edge, in shares of the root's (terminals bring their own).
     territory, tumour : list of int
         What the edge supplies; index of the tumour or -1.
+    group : list of int
+        Edges that may be joined together when growing (each feeder's own vessels).
     """
 
     def __init__(self, root: npt.ArrayLike) -> None:
@@ -52,17 +55,19 @@ class Tree:
         self.flow: list[float] = [0.0]
         self.territory: list[int] = [int(Territory.TRUNK)]
         self.tumour: list[int] = [-1]
+        self.group: list[int] = [0]
 
     def __len__(self) -> int:
         return len(self.parent)
 
-    def add(self, parent: int, position: npt.ArrayLike, territory: Territory, tumour: int = -1) -> int:
+    def add(self, parent: int, position: npt.ArrayLike, territory: Territory, tumour: int = -1, group: int = 0) -> int:
         """Return the index of a new node joined to `parent`; it carries no flow until `supply`."""
         self.position.append(np.asarray(position, float))
         self.parent.append(parent)
         self.flow.append(0.0)
         self.territory.append(int(territory))
         self.tumour.append(tumour)
+        self.group.append(group)
         return len(self) - 1
 
     def path(self, parent: int, positions: npt.ArrayLike, territory: Territory, tumour: int = -1) -> int:
@@ -73,7 +78,8 @@ class Tree:
 
     def split(self, edge: int, position: npt.ArrayLike) -> int:
         """Return a new node that divides `edge`; it carries the edge's flow."""
-        node = self.add(self.parent[edge], position, Territory(self.territory[edge]), self.tumour[edge])
+        territory = Territory(self.territory[edge])
+        node = self.add(self.parent[edge], position, territory, self.tumour[edge], self.group[edge])
         self.flow[node] = self.flow[edge]
         self.parent[edge] = node
         return node
@@ -96,7 +102,7 @@ class Tree:
     def radii_mm(self, root_radius_mm: float) -> Array:
         """Return (N,) radii by Murray's law, the root's edge having `root_radius_mm`."""
         flow = np.asarray(self.flow)
-        return root_radius_mm * np.cbrt(flow / flow[0])
+        return np.asarray(root_radius_mm * np.cbrt(flow / flow[0]))
 
     def grow(
         self,
@@ -105,24 +111,25 @@ class Tree:
         territory: Territory,
         *,
         tumour: int = -1,
+        group: int = 0,
         penalty: Callable[[Array, Array], Array] | None = None,
     ) -> list[int]:
         """Return the terminals added, one for each of `points` (K, 3), each drawing `flow`.
 
-        Only edges of the same territory and tumour are joined. `penalty(start, end)` gives the
+        Only edges of the same territory, tumour and group are joined. `penalty(start, end)` gives the
         factor by which candidate segments (M, 3) are dearer, for instance through a tumour.
         """
-        return [self._join(point, flow, territory, tumour, penalty) for point in points]
+        return [self._join(point, flow, territory, (tumour, group), penalty) for point in points]
 
     def _join(
         self,
         point: Array,
         flow: float,
         territory: Territory,
-        tumour: int,
+        owner: tuple[int, int],
         penalty: Callable[[Array, Array], Array] | None,
     ) -> int:
-        edges = self._nearest(point, territory, tumour)
+        edges = self._nearest(point, territory, owner)
         start = np.repeat([self.position[self.parent[e]] for e in edges], len(_ALONG), axis=0)
         end = np.repeat([self.position[e] for e in edges], len(_ALONG), axis=0)
         carried = np.repeat([self.flow[e] for e in edges], len(_ALONG))
@@ -133,13 +140,14 @@ class Tree:
             cost = cost * penalty(fork, np.broadcast_to(point, fork.shape))
         best = int(np.argmin(cost))
         node = self.split(edges[best // len(_ALONG)], fork[best])
-        terminal = self.add(node, point, territory, tumour)
+        terminal = self.add(node, point, territory, *owner)
         self.supply(terminal, flow)
         return terminal
 
-    def _nearest(self, point: Array, territory: Territory, tumour: int, count: int = 12) -> list[int]:
+    def _nearest(self, point: Array, territory: Territory, owner: tuple[int, int], count: int = 12) -> list[int]:
         parent = np.asarray(self.parent)
-        same = (np.asarray(self.territory) == int(territory)) & (np.asarray(self.tumour) == tumour) & (parent >= 0)
+        same = (np.asarray(self.territory) == int(territory)) & (parent >= 0)
+        same &= (np.asarray(self.tumour) == owner[0]) & (np.asarray(self.group) == owner[1])
         edges = np.flatnonzero(same)
         position = np.asarray(self.position)
         start, end = position[parent[edges]], position[edges]
@@ -161,4 +169,4 @@ def _added_volume(start: Array, end: Array, fork: Array, point: Array, carried: 
     cost = length(start, fork) * upstream + length(fork, end) * before + new * flow ** (2 / 3)
     cost = cost - length(start, end) * before
     cosine = ((point - fork) * (end - start)).sum(axis=1) / np.maximum(new * length(start, end), 1e-9)
-    return np.maximum(cost, 1e-6) * np.where(cosine < -0.2, 3.0, 1.0)
+    return np.asarray(np.maximum(cost, 1e-6) * np.where(cosine < -0.2, 3.0, 1.0))

@@ -19,9 +19,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.simulate.detector import expose, log_noise
+from angio_pipeline.simulate.detector import expose, exposure_level, log_noise
 from angio_pipeline.simulate.motion import Breathing
-from angio_pipeline.simulate.projection import CArm, Tubes, project_ellipsoids
+from angio_pipeline.simulate.projection import CArm, Ellipsoids, Tubes, project_ellipsoids
 from angio_pipeline.simulate.runs import RunScene
 from angio_pipeline.simulate.tree import Territory
 
@@ -101,10 +101,10 @@ def tell_truth(scene: RunScene) -> RunTruth:
         "arrival_s": "arrival.npy",
         "motion_px": _rounded(_motion(scene, seen)),
         "tumours": [_tumour(scene, i, frame, seen) for i in range(len(shown)) if f"T{i + 1}" in visible],
-        "tumours_not_visible": [name for name in shown if name not in visible],
+        "tumours_not_visible": [{"id": n, "mask": f"tumour-{n}.png"} for n in shown if n not in visible],
         "shunts": [],
     }
-    return RunTruth(artery, faint, visible, arrival.astype(np.float32), document)
+    return RunTruth(artery, faint, shown, arrival.astype(np.float32), document)
 
 
 def reference_frame(scene: RunScene) -> int:
@@ -138,19 +138,15 @@ def _peak_over_noise(scene: RunScene) -> Array:
     spread = np.hypot(scene.detector.blur_px, 0.29) * size
     chord = blurred_chord(courses.tubes.radius, spread)
     background = scene.background_attenuation(0)
-    expected = expose(background, scene.detector)
-    direct = np.exp(np.median(_middle(background)) - background) * scene.detector.photons
+    level = exposure_level(background)
+    expected = expose(background, scene.detector, level)
+    direct = np.exp(level - background) * scene.detector.photons
     primary = direct / (1 + scene.detector.scatter) / expected
     masks = max(scene.plan.mask_frames, 1)
     noise = log_noise(expected) * np.sqrt(1 + 1 / masks)
     at = np.clip(np.rint(carm.project(middle)).astype(int), 0, np.array([carm.rows, carm.columns]) - 1)
     factor = cv2.blur(primary / noise, (5, 5))[at[:, 0], at[:, 1]]
     return np.asarray(1e-3 * scene.contrast.mass_attenuation_mm2_mg * conc * chord * factor)
-
-
-def _middle(image: Array) -> Array:
-    h, w = image.shape
-    return image[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4]
 
 
 def blurred_chord(radius: Array, spread: Array) -> Array:
@@ -166,7 +162,7 @@ def blurred_chord(radius: Array, spread: Array) -> Array:
 def _tumour_mask(scene: RunScene, index: int, frame: int) -> BoolArray:
     solid = scene.anatomy.tumours[index].solid
     moved = scene.breathing.displacement(solid.centre, frame)
-    body = type(solid)(solid.centre + moved, solid.shape)
+    body = Ellipsoids(solid.centre + moved, solid.shape)
     return np.asarray(project_ellipsoids(scene.plan.carm, body, 1.0) > 0)
 
 
@@ -198,7 +194,7 @@ def _motion(scene: RunScene, seen: BoolArray) -> Array:
     middle = 0.5 * (scene.courses.tubes.start + scene.courses.tubes.end)[seen]
     weight = scene.courses.length_mm()[seen]
     path = mean_positions(scene.plan.carm, middle, weight, scene.breathing, len(scene.plan.times_s))
-    return path - path[: max(scene.plan.mask_frames, 1)].mean(axis=0)
+    return np.asarray(path - path[: max(scene.plan.mask_frames, 1)].mean(axis=0))
 
 
 def mean_positions(carm: CArm, points: Array, weight: Array, breathing: Breathing, frames: int) -> Array:
