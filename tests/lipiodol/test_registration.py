@@ -62,5 +62,5 @@ def test_another_thing_altogether_is_flagged(reference):
     rng = np.random.default_rng(5)
     noise = rng.normal(0, 300, reference.hu.shape).astype(np.float32)
     nothing = np.zeros(noise.shape, dtype=bool)
-    other = Tissue(noise, reference.affine, nothing, nothing, nothing, float("nan"))
+    other = Tissue(noise, reference.affine, nothing, nothing, nothing, nothing, float("nan"))
     assert align(reference, other, params=PARAMS).quality == Quality.REGISTRATION_POOR

@@ -27,13 +27,14 @@ from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, 
 from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions
 from angio_pipeline.lipiodol.films import FilmParams, add_films
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
-from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_roi
+from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
 from angio_pipeline.lipiodol.mass import (
     OIL_IODINE_MG_PER_ML,
     Background,
     MassEstimate,
     MassParams,
+    Offset,
     SharedDraws,
     estimate_offset,
     measure_mass,
@@ -41,7 +42,7 @@ from angio_pipeline.lipiodol.mass import (
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
 from angio_pipeline.lipiodol.scans import Scan, first_moment, place_scans
-from angio_pipeline.lipiodol.tissue import TissueParams
+from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
 from angio_pipeline.numerics import volumes as space
 
@@ -137,8 +138,17 @@ def _choose_lesions(
     for k in (reference, *(k for k in range(len(scans)) if k != reference and not scans[k].baseline)):
         found = find_lesions(scans[k].tissue, scans[k].alignment.motion, params=params.deposit)
         if found:
-            return list(found), quality
+            return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
+
+
+def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: LipiodolParams) -> Lesion:
+    """Return a found lesion outlined on the voxels of the scan it was found in, not on the coarse grid."""
+    sight = _look(lesion, [other for other in found if other is not lesion], scan, params)
+    if sight.patch is None or sight.deposit is None:
+        return lesion
+    motion = scan.alignment.motion
+    return lesion_from_deposit(lesion, sight.patch, sight.deposit.mask, motion, closing_mm=params.deposit.group_mm / 2)
 
 
 def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
@@ -185,17 +195,24 @@ def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolPara
     )
     if patch is None:
         return _Sight(scan)
+    liver = _liver_on(patch, lesion, scan)
     tissue = scan.tissue
-    liver = space.resample_mask(tissue.liver, tissue.affine, patch.hu.shape, patch.affine)
     ready = prepare(patch, liver, tissue.liver_hu, mass=params.mass, deposit=params.deposit)
     return _Sight(scan, patch) if ready is None else _Sight(scan, patch, *ready)
 
 
+def _liver_on(patch: Patch, lesion: Lesion, scan: Scan) -> npt.NDArray[np.bool_]:
+    """Return the liver on a patch, with what the lesion had parted from it."""
+    tissue = scan.tissue
+    own = lesion.mask_on(tissue.hu.shape, tissue.affine, scan.alignment.motion)
+    if not own.any():
+        return space.resample_mask(tissue.liver, tissue.affine, patch.hu.shape, patch.affine)
+    liver, box = liver_around(tissue, own)
+    return space.resample_mask(liver, space.crop_affine(tissue.affine, box), patch.hu.shape, patch.affine)
+
+
 def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
-    seen = [(s, s.patch, s.background) for s in sights if s.patch is not None and s.background is not None]
-    plain = [(p, b) for s, p, b in seen if not s.scan.baseline and not s.scan.volume.contrast]
-    before = [(p, b) for s, p, b in seen if s.scan.baseline and not s.scan.volume.contrast]
-    offset = estimate_offset(plain, before, params=params)
+    offset = _lesion_offset(sights, params)
     rng = np.random.default_rng(params.seed)
     shared_offset = rng.normal(0, 1, params.draws)
     # One slope error a tube voltage: scans at the same voltage share it.
@@ -219,6 +236,22 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
         )
         out.append(replace(sight, mass=mass))
     return out
+
+
+def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
+    # A scan before treatment tells how dark the lesion is by itself; so does one in which no oil is
+    # left to be outlined, though oil too faint for that may hide there.
+    before: list[tuple[Patch, Background]] = []
+    clear: list[tuple[Patch, Background]] = []
+    oiled: list[tuple[Patch, Background]] = []
+    for sight in sights:
+        if sight.patch is None or sight.background is None or sight.deposit is None or sight.scan.volume.contrast:
+            continue
+        group = before if sight.scan.baseline else oiled if sight.deposit.mask.any() else clear
+        group.append((sight.patch, sight.background))
+    offset = estimate_offset(oiled, before or clear, params=params)
+    faint = 0.0 if before or not clear else 0.5 * params.offset_sd_hu
+    return Offset(offset.hu, float(np.hypot(offset.sd_hu, faint)))
 
 
 def _own_errors(sights: list[_Sight], params: MassParams) -> list[float]:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.lesions import Lesion, Patch
-from angio_pipeline.lipiodol.tissue import Tissue
+from angio_pipeline.lipiodol.tissue import Tissue, liver_around
 from angio_pipeline.numerics import volumes as space
 
 __all__ = ["Deposit", "DepositParams", "find_lesions", "segment_deposit"]
@@ -37,6 +37,7 @@ class DepositParams(Params):
 
     peak_hu: float = Field(120.0, ge=30.0)
     enclosed: float = Field(0.6, ge=0.0, le=1.0)
+    touching: float = Field(0.4, ge=0.0, le=1.0)
     least_ml: float = Field(0.3, ge=0.0)
     greatest_ml: float = Field(1500.0, gt=0.0)
     group_mm: float = Field(6.0, ge=0.0, le=30.0)
@@ -106,11 +107,23 @@ def _is_oil(tissue: Tissue, group: BoolArray, params: DepositParams) -> bool:
         return False
     if float(np.percentile(tissue.hu[group], 90)) < tissue.liver_hu + params.peak_hu:
         return False
+    plain, restored = _enclosed(tissue, group)
+    return plain >= params.touching and restored >= params.enclosed
+
+
+def _enclosed(tissue: Tissue, group: BoolArray) -> tuple[float, float]:
+    """Return the share of a bright piece's surroundings that is liver, before and after its rim is restored.
+
+    Muscle may be as dense as liver and bone lies in it: such a piece is enclosed only by what was
+    restored, hardly by the liver as first seen.
+    """
+    liver, box = liver_around(tissue, group)
     step = float(space.spacing_mm(tissue.affine)[0])
-    box = space.bounding_box(group, tissue.affine, margin_mm=5 * step)
     distance = space.distance_mm(group[box], tissue.affine)
-    shell = (distance > 1.5 * step) & (distance <= 3.5 * step) & ~tissue.bright[box]
-    return bool(shell.any()) and float(tissue.liver[box][shell].mean()) >= params.enclosed
+    shell = (distance > 2 * step) & (distance <= 4.5 * step) & ~tissue.bright[box]
+    if not shell.any():
+        return 0.0, 0.0
+    return float(tissue.liver[box][shell].mean()), float(liver[shell].mean())
 
 
 def _as_lesion(

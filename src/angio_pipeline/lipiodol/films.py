@@ -14,7 +14,6 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from pydantic import Field
 from scipy import ndimage
 
@@ -23,9 +22,9 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Quantity
 from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol.film_alignment import FilmAlignmentParams, align_film
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
 from angio_pipeline.lipiodol.scans import order_sources
-from angio_pipeline.numerics import rigid
 
 __all__ = ["FilmParams", "add_films", "film_attenuation"]
 
@@ -40,15 +39,20 @@ class FilmParams(Params):
 
     `ring` is the ring's width over the region's radius; `alike` the correlation of aligned
     films under which the anatomy is no reference; `pose_deg` how far angulations may differ.
+    `scatter` is the assumed scatter over primary behind the grid, spread over `veil` of the
+    picture's width: anything from none to twice as much enters the interval, because scatter
+    hides oil where little else gets through. `model_sd` is what each film adds, of the reference's
+    amount, that nothing here models.
     """
 
     ring: float = Field(1.0, ge=0.2, le=5.0)
-    gap: float = Field(0.15, ge=0.0, le=1.0)
+    gap: float = Field(0.3, ge=0.0, le=1.0)
     alike: float = Field(0.5, ge=0.0, le=1.0)
     pose_deg: float = Field(5.0, ge=0.0)
-    working_px: int = Field(256, ge=64, le=1024)
-    iterations: int = Field(150, ge=1)
-    threads: int = Field(1, ge=1)
+    alignment: FilmAlignmentParams = Field(default_factory=FilmAlignmentParams)
+    scatter: float = Field(0.4, ge=0.0, le=2.0)
+    veil: float = Field(0.1, gt=0.0, le=1.0)
+    model_sd: float = Field(0.03, ge=0.0, le=0.5)
     draws: int = Field(2000, ge=100)
     seed: int = Field(20_001, ge=0)
     view_px: int = Field(160, ge=16)
@@ -56,13 +60,16 @@ class FilmParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Film:
-    """One film in its place in the course, as attenuation."""
+    """One film in its place in the course."""
 
     film: Radiograph
     days: float
     baseline: bool
-    attenuation: Image
     roi: FilmRoi | None
+
+    def layers(self, params: FilmParams) -> list[Image]:
+        """Return its attenuation with the assumed scatter, with none, and with twice as much."""
+        return [film_attenuation(self.film, k * params.scatter, veil=params.veil) for k in (1.0, 0.0, 2.0)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,14 +80,18 @@ class _Amount:
     quality: Quality
 
 
-def film_attenuation(film: Radiograph) -> Image:
+def film_attenuation(film: Radiograph, scatter: float = 0.0, *, veil: float = 0.1) -> Image:
     """Return what rises with attenuation, (H, W): -ln of transmission where the film allows it.
 
-    LOG_INTENSITY and STORED keep an unknown scale: relative values only.
+    With `scatter` (over primary), a veil as wide as `veil` of the picture is taken off before
+    the logarithm. LOG_INTENSITY and STORED keep an unknown scale: relative values only.
     """
     image = film.image.astype(np.float64)
     if film.quantity is Quantity.INTENSITY:
         white = film.white_level or float(image.max())
+        if scatter > 0:
+            blurred = ndimage.gaussian_filter(image, veil * max(image.shape), mode="nearest", truncate=2.5)
+            image = np.maximum(image - scatter / (1 + scatter) * blurred, 0.05 * image)
         return np.asarray(-np.log(np.maximum(image, 1.0) / max(white, 1.0)))
     return image if film.quantity is Quantity.ATTENUATION else -image
 
@@ -132,7 +143,7 @@ def _place(
         film = films[i]
         roi = by_uid.get(film.source.sop_instance_uid)
         fits = roi is not None and roi.mask.shape == film.image.shape
-        out.append(_Film(film, days, baseline, film_attenuation(film), roi if fits else None))
+        out.append(_Film(film, days, baseline, roi if fits else None))
     return out
 
 
@@ -179,17 +190,19 @@ def _measure(placed: Sequence[_Film], params: FilmParams) -> tuple[list[Lipiodol
     reference = next((item for item in outlined if not item.baseline), outlined[0])
     assert reference.roi is not None
     rng = np.random.default_rng(params.seed)
-    base = _amount_on_reference(reference, reference.roi.mask, params, rng)
+    scatter = rng.uniform(-1, 1, params.draws)
+    layers = reference.layers(params)
+    base = _amount_on_reference(reference, reference.roi.mask, layers, scatter, params, rng)
     points: list[LipiodolTimepoint] = []
     sds: list[float | None] = []
     for item in placed:
-        amount = base if item is reference else _amount_on_other(item, reference, base, params, rng)
+        amount = base if item is reference else _amount_on_other(item, reference, layers, base, scatter, params, rng)
         if isinstance(amount, Quality):
             points.append(_without_amount(item, amount))
             sds.append(None)
             continue
         points.append(_film_point(item, reference, amount, base, params))
-        sds.append(float(np.std(amount.draws)))
+        sds.append(float(np.std(amount.draws / base.draws)) * base.value)
     return points, sds
 
 
@@ -203,7 +216,7 @@ def _film_point(item: _Film, reference: _Film, amount: _Amount, base: _Amount, p
             retention, interval = amount.value / base.value, (float(low), float(high))
     if float(np.percentile(amount.draws, 2.5)) <= 0:
         quality |= Quality.NO_LIPIODOL
-    view = _view(amount.image, reference, params)
+    view = _view(amount.image, base.image, reference, params)
     return LipiodolTimepoint(
         item.film.source, item.days, retention, interval, relative_amount=amount.value, views=view, quality=quality
     )
@@ -223,78 +236,115 @@ def _ring(mask: BoolImage, valid: BoolImage, params: FilmParams) -> BoolImage:
     return np.asarray((distance > near) & (distance <= near + far) & valid)
 
 
-def _terms(rows: Image, cols: Image, order: int) -> Image:
-    columns = [rows**i * cols**j for i in range(order + 1) for j in range(order + 1 - i)]
-    return np.stack(columns, axis=-1)
+def _terms(rows: Image, cols: Image) -> Image:
+    return np.stack([np.ones_like(rows), rows, cols, rows**2, rows * cols, cols**2], axis=-1)
 
 
-def _smooth_background(
-    image: Image, mask: BoolImage, ring: BoolImage, order: int, carrier: Image | None = None
-) -> tuple[Image, Image, float]:
-    """Return the fitted background in the mask, the coefficients, and the sd of its level.
+def _shapes(mask: BoolImage) -> Image:
+    """Return how thick a round and a flat deposit of the mask's outline would look, (H, W, 2)."""
+    depth = ndimage.distance_transform_edt(mask)
+    share = depth / max(float(depth.max()), 1.0)
+    return np.stack([np.sqrt(1 - (1 - share) ** 2), mask.astype(np.float64)], axis=-1)
 
-    A polynomial in place, robustly fitted in the ring; with a `carrier`, its multiple as well
-    (the first coefficient).
+
+def _smooth_background(image: Image, mask: BoolImage, ring: BoolImage) -> tuple[Image, float]:
+    """Return a smooth background in the mask, and the standard deviation of its level.
+
+    A quadratic through the ring alone would extrapolate its slope across the mask. It is fitted
+    to mask and ring together, with the deposit's own thickness (round and flat) beside it, so
+    that the mask's edge parts oil from background. Ribs cross the mask as they cross the ring
+    and belong to the level; only what stands far out (a catheter, a clip) loses weight.
     """
     centre = np.argwhere(mask).mean(axis=0)
     scale = max(float(np.sqrt(np.count_nonzero(mask))), 1.0)
 
     def design(where: BoolImage) -> Image:
         rows, cols = ((np.argwhere(where) - centre) / scale).T
-        terms = _terms(rows, cols, order)
-        return terms if carrier is None else np.column_stack([carrier[where], terms])
+        return _terms(rows, cols)
 
-    inside, y = design(ring), image[ring]
+    both = mask | ring
+    columns, y = np.hstack([design(both), _shapes(mask)[both]]), image[both]
     weight = np.ones(len(y))
-    coefficients: Image = np.zeros(inside.shape[1])
     for _ in range(8):
-        solved = np.linalg.lstsq(inside * weight[:, None], y * weight, rcond=None)[0]
-        coefficients = np.asarray(solved, dtype=np.float64)
-        residual = y - inside @ coefficients
-        spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-9)
-        weight = np.sqrt(np.minimum(1.0, 1.345 * spread / np.maximum(np.abs(residual), 1e-12)))
+        coefficients = np.linalg.lstsq(columns * weight[:, None], y * weight, rcond=None)[0]
+        residual = y - columns @ coefficients
+        spread = max(float(np.sqrt(np.mean(weight**2 * residual**2))), 1e-9)
+        weight = np.sqrt(np.minimum(1.0, 4.0 * spread / np.maximum(np.abs(residual), 1e-12)))
+    outside = residual[ring[both]]
     angle = np.arctan2(*((np.argwhere(ring) - centre).T))
     sector = np.floor((angle + np.pi) / (2 * np.pi) * 8).astype(int) % 8
-    levels = np.array([float(np.median(residual[sector == k])) for k in range(8) if np.any(sector == k)])
-    return design(mask) @ coefficients, coefficients, float(levels.std()) if len(levels) > 1 else spread
+    levels = np.array([float(outside[sector == k].mean()) for k in range(8) if np.any(sector == k)])
+    return design(mask) @ coefficients[:6], float(levels.std()) if len(levels) > 1 else spread
 
 
-def _amount_on_reference(item: _Film, mask: BoolImage, params: FilmParams, rng: np.random.Generator) -> _Amount:
+def _gain(film: Radiograph, reference: Radiograph, aligned: Image, fixed: Image, ring: BoolImage) -> float:
+    """Return the film's greys over the reference's, from the anatomy in the ring.
+
+    -ln of transmission needs none: exposure is an offset. Logarithms and display values of
+    unknown scale do; the ratio of spreads is taken, which noise alike in both films leaves alone.
+    """
+    linear = {Quantity.INTENSITY, Quantity.ATTENUATION}
+    if film.quantity in linear and reference.quantity in linear:
+        return 1.0
+    return float(np.clip(aligned[ring].std() / max(float(fixed[ring].std()), 1e-9), 0.2, 5.0))
+
+
+def _amount_on_reference(
+    item: _Film,
+    mask: BoolImage,
+    layers: Sequence[Image],
+    scatter: Image,
+    params: FilmParams,
+    rng: np.random.Generator,
+) -> _Amount:
     area = _pixel_area(item.film)
     inside = mask & item.film.valid
-    background, _, level_sd = _smooth_background(item.attenuation, inside, _ring(mask, item.film.valid, params), 2)
-    value = float((item.attenuation[inside] - background).sum()) * area
-    sd = level_sd * float(np.count_nonzero(inside)) * area
-    return _Amount(value, value + rng.normal(0, sd, params.draws), item.attenuation, Quality.NONE)
+    ring = _ring(mask, item.film.valid, params)
+    fits = [_smooth_background(layer, inside, ring) for layer in layers]
+    values = [float((layer[inside] - fit[0]).sum()) * area for layer, fit in zip(layers, fits, strict=True)]
+    sd = fits[0][1] * float(np.count_nonzero(inside)) * area
+    draws = _with_scatter(values, scatter) + rng.normal(0, sd, params.draws)
+    return _Amount(values[0], draws, layers[0], Quality.NONE)
+
+
+def _with_scatter(values: Sequence[float], scatter: Image) -> Image:
+    """Return values for scatter between none (-1) and twice the assumed (1), by a parabola through three."""
+    middle, none, twice = values
+    return middle + 0.5 * (twice - none) * scatter + (0.5 * (twice + none) - middle) * scatter**2
 
 
 def _amount_on_other(
-    item: _Film, reference: _Film, base: _Amount, params: FilmParams, rng: np.random.Generator
+    item: _Film,
+    reference: _Film,
+    layers: Sequence[Image],
+    base: _Amount,
+    scatter: Image,
+    params: FilmParams,
+    rng: np.random.Generator,
 ) -> _Amount | Quality:
     """Return the amount on another film in the reference's greys, or the flag that says why there is none."""
     assert reference.roi is not None
     if _turned(item.film, reference.film, params):
         return Quality.REGISTRATION_POOR
-    mask = reference.roi.mask
-    aligned, seen = _align(item, reference, mask, params)
+    mask, area = reference.roi.mask, _pixel_area(reference.film)
+    own = item.layers(params)
+    aligned, seen = align_film(item.film, own, reference.film, layers[0], mask, params=params.alignment)
     inside = mask & reference.film.valid
     ring = _ring(mask, reference.film.valid & seen, params)
     if np.count_nonzero(ring) < 50 or not seen[inside].all():
         return Quality.REGISTRATION_POOR
-    alike = float(np.corrcoef(aligned[ring], reference.attenuation[ring])[0, 1])
-    if alike < params.alike:
+    if float(np.corrcoef(aligned[0][ring], layers[0][ring])[0, 1]) < params.alike:
         # Without common anatomy there is no reference between the films: the film stands on its own.
-        own = _smooth_background(aligned, inside, ring, 2)
-        change = (aligned[inside] - own[0]).sum() * _pixel_area(reference.film) - base.value
-        level_sd, quality = own[2], Quality.REFERENCE_MISSING | Quality.REGISTRATION_POOR
-    else:
-        background, coefficients, level_sd = _smooth_background(aligned, inside, ring, 1, reference.attenuation)
-        gain = float(np.clip(coefficients[0], 0.2, 5.0))
-        change = float((aligned[inside] - background).sum()) / gain * _pixel_area(reference.film)
-        level_sd, quality = level_sd / gain, Quality.NONE
-    sd = level_sd * float(np.count_nonzero(inside)) * _pixel_area(reference.film)
-    value = base.value + float(change)
-    return _Amount(value, base.draws + float(change) + rng.normal(0, sd, params.draws), aligned, quality)
+        alone = _amount_on_reference(replace(item, film=reference.film), mask, aligned, scatter, params, rng)
+        return replace(alone, quality=Quality.REFERENCE_MISSING | Quality.REGISTRATION_POOR)
+    gain = _gain(item.film, reference.film, aligned[0], layers[0], ring)
+    changes = [layer / gain - fixed for layer, fixed in zip(aligned, layers, strict=True)]
+    fits = [_smooth_background(change, inside, ring) for change in changes]
+    values = [float((change[inside] - fit[0]).sum()) * area for change, fit in zip(changes, fits, strict=True)]
+    sd = fits[0][1] * float(np.count_nonzero(inside)) * area
+    sd = float(np.hypot(sd, params.model_sd * base.value))
+    draws = base.draws + _with_scatter(values, scatter) + rng.normal(0, sd, params.draws)
+    return _Amount(base.value + values[0], draws, aligned[0], Quality.NONE)
 
 
 def _turned(a: Radiograph, b: Radiograph, params: FilmParams) -> bool:
@@ -304,84 +354,7 @@ def _turned(a: Radiograph, b: Radiograph, params: FilmParams) -> bool:
     return max(turn, abs(a.pose.secondary_deg - b.pose.secondary_deg)) > params.pose_deg
 
 
-def _align(item: _Film, reference: _Film, mask: BoolImage, params: FilmParams) -> tuple[Image, BoolImage]:
-    """Return the film on the reference's pixels, and where it has data."""
-    fixed = _normalised(reference.attenuation, reference.film.valid)
-    moving = _normalised(item.attenuation, item.film.valid)
-    spacing = [_spacing(film, item.film, reference.film) for film in (reference.film, item.film)]
-    fixed_image, moving_image = _picture(fixed, spacing[0]), _picture(moving, spacing[1])
-    near = ndimage.binary_dilation(mask, iterations=3)
-    usable = _picture((reference.film.valid & ~near).astype(np.uint8), spacing[0])
-    start = _first_shift(fixed, moving, spacing, params)
-    transform = _refine(fixed_image, moving_image, usable, start, params)
-    out = sitk.Resample(_picture(item.attenuation, spacing[1]), fixed_image, transform, sitk.sitkLinear, 0.0)
-    seen = sitk.Resample(
-        _picture(item.film.valid.astype(np.float64), spacing[1]), fixed_image, transform, sitk.sitkLinear, 0.0
-    )
-    return np.asarray(sitk.GetArrayFromImage(out), dtype=np.float64), sitk.GetArrayFromImage(seen) > 0.999
-
-
-def _spacing(film: Radiograph, a: Radiograph, b: Radiograph) -> tuple[float, float]:
-    # Millimetres only when both films have them in the same plane; otherwise pixels on both.
-    if a.spacing is None or b.spacing is None or a.spacing.plane is not b.spacing.plane or film.spacing is None:
-        return 1.0, 1.0
-    return film.spacing.row_mm, film.spacing.col_mm
-
-
-def _normalised(image: Image, valid: BoolImage) -> Image:
-    values = image[valid] if valid.any() else image
-    low, middle, high = np.percentile(values, [5, 50, 95])
-    out = np.clip((image - middle) / max(high - low, 1e-9), -1.0, 1.0)
-    return np.where(valid, out, 0.0)
-
-
-def _picture(image: npt.NDArray[np.float64] | npt.NDArray[np.uint8], spacing: tuple[float, float]) -> sitk.Image:
-    picture = sitk.GetImageFromArray(image if image.dtype == np.uint8 else image.astype(np.float32))
-    picture.SetSpacing((spacing[1], spacing[0]))
-    return picture
-
-
-def _first_shift(
-    fixed: Image, moving: Image, spacing: list[tuple[float, float]], params: FilmParams
-) -> tuple[float, float]:
-    """Return the (x, y) translation in the images' units that agrees best, on a coarse grid."""
-    step = max(fixed.shape[0] * spacing[0][0], fixed.shape[1] * spacing[0][1]) / params.working_px * 4
-    coarse = [
-        np.asarray(ndimage.zoom(image, (s[0] / step, s[1] / step), order=1), dtype=np.float32)
-        for image, s in zip((fixed, moving), spacing, strict=True)
-    ]
-    row, col = rigid.search_shift(coarse[0], coarse[1], least_overlap=0.5).tolist()
-    return col * step, row * step
-
-
-def _refine(
-    fixed: sitk.Image, moving: sitk.Image, usable: sitk.Image, start: tuple[float, float], params: FilmParams
-) -> sitk.Transform:
-    similarity = sitk.Similarity2DTransform()
-    size, spacing = fixed.GetSize(), fixed.GetSpacing()
-    similarity.SetCenter([0.5 * n * s for n, s in zip(size, spacing, strict=True)])
-    similarity.SetTranslation(start)
-    shrink = max(1, round(max(size) / params.working_px))
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(params.threads)
-    method.SetMetricAsCorrelation()
-    method.SetMetricFixedMask(usable)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, params.iterations)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2 * shrink, shrink])
-    method.SetSmoothingSigmasPerLevel([2.0 * shrink, 0.5 * shrink])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
-    method.SetInitialTransform(similarity, inPlace=True)
-    first = sitk.Similarity2DTransform(similarity)
-    try:
-        method.Execute(fixed, moving)
-    except RuntimeError:
-        return first  # all overlap was lost on the way: the coarse shift is the best that is known
-    return similarity
-
-
-def _view(image: Image, reference: _Film, params: FilmParams) -> AlignedView:
+def _view(image: Image, fixed: Image, reference: _Film, params: FilmParams) -> AlignedView:
     """Return the film around the region, on the reference's pixels, brighter where it attenuates more."""
     assert reference.roi is not None
     mask = reference.roi.mask
@@ -389,7 +362,7 @@ def _view(image: Image, reference: _Film, params: FilmParams) -> AlignedView:
     half = max(params.view_px // 2, int(0.8 * max(np.ptp(rows), np.ptp(cols))) + 1)
     middle = (int(rows.mean()), int(cols.mean()))
     box = tuple(slice(max(0, m - half), min(n, m + half)) for m, n in zip(middle, mask.shape, strict=True))
-    low, high = np.percentile(reference.attenuation[box], [1, 99.5])
+    low, high = np.percentile(fixed[box], [1, 99.5])
     empty = np.zeros(mask[box].shape, dtype=np.bool_)
     window = (float(low), float(max(high, low + 1e-6)))
     return AlignedView(image[box].astype(np.float32), empty, mask[box], window, unit="attenuation")

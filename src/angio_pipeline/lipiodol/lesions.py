@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Lesion", "Patch", "cut_patch", "lesion_from_roi"]
+__all__ = ["Lesion", "Patch", "cut_patch", "lesion_from_deposit", "lesion_from_roi"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -106,6 +107,24 @@ def lesion_from_roi(roi: VolumeRoi, from_reference: FloatArray) -> Lesion:
     affine = space.crop_affine(roi.affine, box)
     affine[:3, 3] = space.to_world(affine, [-1, -1, -1])
     return Lesion(roi.id, padded, affine, from_reference, LesionOrigin.ROI)
+
+
+def lesion_from_deposit(
+    lesion: Lesion, patch: Patch, oil: BoolArray, motion: FloatArray, *, closing_mm: float
+) -> Lesion:
+    """Return a found lesion with the outline of its oil on the scan's own voxels, gaps closed.
+
+    Parameters
+    ----------
+    oil : ndarray, the patch's grid, bool
+    motion : ndarray, (4, 4)
+        From the reference to the scan of the patch.
+    """
+    if not oil.any():
+        return lesion
+    closed = space.dilate(space.dilate(oil, patch.affine, closing_mm), patch.affine, -closing_mm)
+    hull = np.asarray(ndimage.binary_fill_holes(closed | oil))
+    return Lesion(lesion.id, hull, patch.affine, motion, lesion.origin)
 
 
 def cut_patch(

@@ -50,9 +50,11 @@ class MassParams(Params):
     """Settings of the iodine mass.
 
     `slopes` maps kVp to HU per (mg iodine per ml). `padding_mm` must exceed the blur (slice
-    thickness included: at least one slice is always added). `offset_sd_hu` is what a tumour
-    without oil may differ from liver where nothing tells; `slope_sd` is the slope's relative
-    uncertainty between scanners.
+    thickness included: at least one slice is always added). `offset_hu` and `offset_sd_hu` say
+    how a tumour without oil differs from liver where the patient's own scans do not tell: on
+    unenhanced CT most are somewhat darker. `slope_sd` is the slope's relative uncertainty
+    between scanners, `model_sd` what each scan adds that nothing here models (oil in the liver beside
+    the lesion, outlines).
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -62,9 +64,11 @@ class MassParams(Params):
     tissue_band_hu: float = Field(40.0, ge=10.0)
     gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
     level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_sd_hu: float = Field(5.0, ge=0.0)
-    offset_range_hu: tuple[float, float] = (-25.0, 10.0)
+    offset_hu: float = Field(-8.0, ge=-40.0, le=40.0)
+    offset_sd_hu: float = Field(6.0, ge=0.0)
+    offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
+    model_sd: float = Field(0.01, ge=0.0, le=0.3)
     correlation_mm: float = Field(5.0, ge=0.0)
     neat_oil_hu: float = Field(12_000.0, gt=0.0)
     draws: int = Field(2000, ge=100)
@@ -205,19 +209,22 @@ def _fit_background(patch: Patch, shell: BoolArray, oil: BoolArray, params: Mass
 
 
 def estimate_offset(
-    patches: list[tuple[Patch, Background]], baselines: list[tuple[Patch, Background]], *, params: MassParams
+    patches: list[tuple[Patch, Background]], known: list[tuple[Patch, Background]], *, params: MassParams
 ) -> Offset:
     """Return the lesion's own attenuation without oil against the liver around it.
 
-    From the scans before treatment where there are some; otherwise the darkest part of the
-    lesion over all scans bounds it from above: oil only adds. Without either it is 0 with the
-    uncertainty of the settings.
+    Parameters
+    ----------
+    patches : list
+        The lesion in scans that hold oil: oil only adds, so that the darkest part of the lesion
+        bounds the offset from above; below that bound it is distributed as the settings say.
+    known : list
+        The lesion in scans without oil (before treatment, or when none is left to be seen):
+        where there are some, they alone tell.
     """
-    low, high = params.offset_range_hu
-    means = [_inside(patch, background) for patch, background in baselines]
-    known = [float(np.median(v)) for v in means if v.size >= 20]
-    if known:
-        return Offset(float(np.clip(np.mean(known), low, high)), max(1.0, float(np.std(known))))
+    medians = [float(np.median(values)) for values in (_inside(p, b) for p, b in known) if values.size >= 20]
+    if medians:
+        return Offset(float(np.clip(np.mean(medians), *params.offset_range_hu)), max(1.0, float(np.std(medians))))
     bounds = [_upper_bound(patch, background) for patch, background in patches]
     return _bounded_offset(min((b for b in bounds if b is not None), default=np.inf), params)
 
@@ -235,11 +242,11 @@ def _bounded_offset(bound: float, params: MassParams) -> Offset:
     """Return mean and spread of the settings' normal distribution below a bound."""
     sd = params.offset_sd_hu
     if sd == 0 or not np.isfinite(bound):
-        return Offset(0.0, sd)
-    b = float(np.clip(bound / sd, -6.0, 6.0))
+        return Offset(params.offset_hu, sd)
+    b = float(np.clip((bound - params.offset_hu) / sd, -6.0, 6.0))
     ratio = float(np.exp(stats.norm.logpdf(b) - stats.norm.logcdf(b)))
-    mean, variance = -sd * ratio, sd**2 * max(1 - b * ratio - ratio**2, 0.0)
-    return Offset(float(max(mean, params.offset_range_hu[0])), float(np.hypot(np.sqrt(variance), 0.5)))
+    mean, variance = params.offset_hu - sd * ratio, sd**2 * max(1 - b * ratio - ratio**2, 0.0)
+    return Offset(float(max(mean, params.offset_range_hu[0])), float(np.hypot(np.sqrt(variance), 1.0)))
 
 
 def _inside(patch: Patch, background: Background) -> FloatArray:
@@ -292,6 +299,7 @@ def measure_mass(
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
+    error += rng.normal(0, params.model_sd, draws) * mg
     samples = (mg + error) * np.exp(params.slope_sd * shared.slope)
     quality |= Quality.CLIPPED_HU if clipped_voxels else Quality.NONE
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE

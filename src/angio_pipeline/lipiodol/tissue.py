@@ -17,7 +17,7 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Tissue", "TissueParams", "survey"]
+__all__ = ["Tissue", "TissueParams", "liver_around", "survey"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -47,9 +47,9 @@ class Tissue:
     hu : ndarray, (Z, Y, X) float32
         Air outside the scan.
     affine : ndarray, (4, 4) float64
-    body, liver, bright : ndarray, (Z, Y, X) bool
-        The patient; the largest piece of liver-like tissue with its holes filled (it may reach
-        into neighbouring organs); voxels well above it.
+    body, like, liver, bright : ndarray, (Z, Y, X) bool
+        The patient; tissue as dense as liver; its largest smooth piece with holes filled (it may
+        reach into neighbouring organs); voxels well above it.
     liver_hu : float
         The liver's most frequent attenuation, NaN when no tissue was found.
     """
@@ -57,9 +57,11 @@ class Tissue:
     hu: npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
     body: BoolArray
+    like: BoolArray
     liver: BoolArray
     bright: BoolArray
     liver_hu: float
+    opening_mm: float = 7.5
 
 
 def survey(volume: CtVolume, *, params: TissueParams) -> Tissue:
@@ -68,10 +70,38 @@ def survey(volume: CtVolume, *, params: TissueParams) -> Tissue:
     blurred = _anti_alias(volume, params.grid_mm)
     hu = space.resample(blurred, volume.affine, shape, grid, fill=-1000.0)
     body = _find_body(hu, params.body_hu)
+    if body.any():
+        box = space.bounding_box(body, grid, margin_mm=4 * params.grid_mm)
+        hu, body, grid = hu[box], body[box], space.crop_affine(grid, box)
     smoothed = space.smooth(hu, grid, params.smoothing_mm)
-    liver, liver_hu = _find_liver(smoothed, body, grid, params)
+    like, liver, liver_hu = _find_liver(smoothed, body, grid, params)
     bright = body & (hu > (liver_hu if np.isfinite(liver_hu) else 60.0) + params.bright_hu)
-    return Tissue(hu, grid, body, liver, bright, liver_hu)
+    return Tissue(hu, grid, body, like, liver, bright, liver_hu, params.opening_mm)
+
+
+def liver_around(tissue: Tissue, lesion: BoolArray) -> tuple[BoolArray, space.Box]:
+    """Return the liver about a lesion with the thin rim that the lesion had parted from it, and its box.
+
+    Oil is no gap in the liver: with the lesion (and its blurred edge) counted as liver, the ball
+    that has to fit reaches the tissue beyond it.
+
+    Parameters
+    ----------
+    lesion : ndarray, the tissue's grid, bool
+        Not empty.
+    """
+    reach = 3 * tissue.opening_mm
+    box = space.bounding_box(lesion, tissue.affine, margin_mm=2 * reach)
+    step = float(space.spacing_mm(tissue.affine)[0])
+    own = space.dilate(lesion[box], tissue.affine, 2 * step)
+    opened = space.open_by_ball((tissue.like[box] & tissue.body[box]) | own, tissue.affine, tissue.opening_mm)
+    near = space.dilate(lesion[box], tissue.affine, reach)
+    labels, count = ndimage.label((opened & near) | tissue.liver[box])
+    kept = np.zeros(count + 1, dtype=np.bool_)
+    kept[np.unique(labels[tissue.liver[box]])] = True
+    kept[0] = False
+    # What was lent to the ball is given back where it is neither the lesion nor liver-like.
+    return np.asarray(kept[labels] & (tissue.like[box] | tissue.liver[box] | lesion[box])), box
 
 
 def _anti_alias(volume: CtVolume, step_mm: float) -> npt.NDArray[np.float32]:
@@ -89,7 +119,7 @@ def _find_body(hu: npt.NDArray[np.float32], threshold_hu: float) -> BoolArray:
 
 def _find_liver(
     smoothed: npt.NDArray[np.float32], body: BoolArray, grid: npt.NDArray[np.float64], params: TissueParams
-) -> tuple[BoolArray, float]:
+) -> tuple[BoolArray, BoolArray, float]:
     # The liver is the largest smooth organ on the patient's right (LPS x below the body's middle).
     # Its attenuation is the mode there; a ball then has to fit, which leaves muscle and bowel out.
     low, high = params.liver_range_hu
@@ -100,14 +130,15 @@ def _find_liver(
     candidates = space.open_by_ball(inner & (smoothed > low) & (smoothed < high), grid, params.opening_mm)
     mode = space.mode_of(smoothed[candidates], low, high, width=4.0)
     if not np.isfinite(mode):
-        return np.zeros(body.shape, dtype=np.bool_), float("nan")
+        nothing = np.zeros(body.shape, dtype=np.bool_)
+        return nothing, nothing, float("nan")
     near = body & (np.abs(smoothed - mode) < params.tissue_band_hu)
     labels, count = ndimage.label(space.open_by_ball(near, grid, params.opening_mm))
     sizes = np.bincount(labels[right].ravel(), minlength=count + 1)
     sizes[0] = 0
     if sizes.max() == 0:
-        return np.zeros(body.shape, dtype=np.bool_), mode
-    return _fill(labels == int(sizes.argmax())), mode
+        return near, np.zeros(body.shape, dtype=np.bool_), mode
+    return near, _fill(labels == int(sizes.argmax())), mode
 
 
 def _fill(mask: BoolArray) -> BoolArray:
