@@ -158,17 +158,17 @@ def _oil(patient: _Patient, carm: CArm, days: float, block: int = 4) -> Array:
 
 
 def _write_follow_up(folder: Path, patient: _Patient) -> None:
-    scans = []
-    for order, days in enumerate(patient.params.ct.days):
-        scans.append(_write_scan(folder, patient, days, order))
-    films = [_write_film(folder, patient, days, k) for k, days in enumerate(patient.params.treatment.film_days)]
+    params = patient.params
+    scans = [_write_scan(folder, patient, days, k) for k, days in enumerate(params.ct.days)]
+    films = [_write_film(folder, patient, days, k) for k, days in enumerate(params.treatment.film_days)]
     lesions = []
-    first = patient.params.ct.days[0]
     for i, deposit in enumerate(patient.deposits):
         name = f"L{i + 1}"
         points = [point[name] for point in scans] + [point[name] for point in films]
         for point in points:
-            point["retention"] = round(remaining(deposit, point["days"]) / remaining(deposit, first), 6)
+            # Scans and films are each compared with the first of their own kind.
+            days = params.ct.days if point["modality"] == "CT" else params.treatment.film_days
+            point["retention"] = round(remaining(deposit, point["days"]) / remaining(deposit, min(days)), 6)
         lesions.append(
             {
                 "id": name,
