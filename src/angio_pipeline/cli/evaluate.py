@@ -29,8 +29,6 @@ def evaluate(
 
     from angio_pipeline.evaluate import evaluate as measure
 
-    from angio_pipeline.evaluate import evaluate as measure
-
     found = measure(truth, results)
     if json:
         typer.echo(json_text.dumps(found.to_document(), indent=1))
