@@ -47,7 +47,9 @@ def followed(early, late) -> FollowUpResult:
 def test_mass_and_retention_are_right_across_motion(followed):
     first, second = followed.lesions[0].timepoints
     assert first.iodine_mg == pytest.approx(150, rel=0.04)
-    assert second.iodine_mg == pytest.approx(60, rel=0.05)
+    # How dark this tumour would be without oil is not known from these scans: within that, and its interval.
+    assert second.iodine_mg == pytest.approx(60, rel=0.08)
+    assert second.iodine_mg_interval[0] <= 60 <= second.iodine_mg_interval[1]
     assert second.retention == pytest.approx(0.4, rel=0.05)
     assert second.retention_interval[0] <= 0.4 <= second.retention_interval[1]
     assert first.oil_ml == pytest.approx(first.iodine_mg / 480)
@@ -95,11 +97,13 @@ def test_identical_scans_give_a_retention_of_one(early):
     assert Quality.HALF_LIFE_UNBOUNDED in course.quality
 
 
+@pytest.mark.slow
 def test_retention_does_not_depend_on_the_grid(early):
     fine = ct(ph.ball(60, 14), date="20240201", seed=3, shape=(60, 120, 140), spacing=(2.0, 2.0, 2.05))
     assert follow([early, fine], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)
 
 
+@pytest.mark.slow
 def test_retention_does_not_depend_on_the_voltage(early):
     soft = ct(ph.ball(60, 14), date="20240201", seed=4, kvp=100, slope=31.5)
     assert follow([early, soft], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)

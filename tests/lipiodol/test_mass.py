@@ -187,8 +187,9 @@ def test_a_tumour_seen_darker_than_liver_bounds_its_offset():
         return -12.0 * (np.linalg.norm(p - ph.CENTRE, axis=-1) < 12)
 
     patch, background, _ = sight(piece(extra=dark, seed=18))
-    assert estimate_offset([(patch, background)], [], params=MASS).hu == pytest.approx(-12, abs=3)
-    assert estimate_offset([], [], params=MASS) == Offset(0.0, MASS.offset_sd_hu)
+    # Oil only adds: what is seen is a bound from above, and oil may hide below it.
+    assert -18 < estimate_offset([(patch, background)], [], params=MASS).hu < -11
+    assert estimate_offset([], [], params=MASS) == Offset(MASS.offset_hu, MASS.offset_sd_hu)
 
 
 def test_without_liver_around_there_is_no_background():

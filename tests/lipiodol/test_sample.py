@@ -51,13 +51,13 @@ def points(case, modality):
 
 def test_mass_is_right_and_within_its_interval(case):
     for point, want in points(case, "CT"):
-        assert point.iodine_mg == pytest.approx(want["iodine_mg"], rel=0.05)
+        assert point.iodine_mg == pytest.approx(want["iodine_mg"], rel=0.08)
         assert point.iodine_mg_interval[0] <= want["iodine_mg"] <= point.iodine_mg_interval[1]
 
 
 def test_retention_is_right_and_within_its_interval(case):
     for point, want in points(case, "CT"):
-        assert point.retention == pytest.approx(want["retention"], rel=0.04)
+        assert point.retention == pytest.approx(want["retention"], rel=0.06)
         assert point.retention_interval[0] <= want["retention"] <= point.retention_interval[1]
 
 

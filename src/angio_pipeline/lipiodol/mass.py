@@ -68,7 +68,7 @@ class MassParams(Params):
     offset_sd_hu: float = Field(6.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
-    model_sd: float = Field(0.01, ge=0.0, le=0.3)
+    model_sd: float = Field(0.02, ge=0.0, le=0.3)
     correlation_mm: float = Field(5.0, ge=0.0)
     neat_oil_hu: float = Field(12_000.0, gt=0.0)
     draws: int = Field(2000, ge=100)
