@@ -47,7 +47,8 @@ def project_background(
             layers[part.layer] += project_ellipsoids(carm, part.solids, weight)
     layers[Layer.VISCERA] += _liver_in_lung(carm, body)
     layers[Layer.STATIC] += _devices(carm, catheter_mm, params.wires, rng)
-    for layer, share in ((Layer.STATIC, 0.5), (Layer.VISCERA, 1.0), (Layer.BOWEL, 0.5)):
+    # Most of the soft mottle over the liver is viscera that breathe; the wall behind them does not.
+    for layer, share in ((Layer.STATIC, 0.35), (Layer.VISCERA, 1.0)):
         layers[layer] += share * params.texture * _mottle(carm.rows, carm.columns, rng)
     layers[Layer.STATIC] += params.wedge * _wedge(sum(layers.values(), np.zeros((carm.rows, carm.columns))))
     return layers

@@ -56,12 +56,17 @@ class Case:
         """Return the moment `days` after treatment."""
         return self.treated + timedelta(days=days)
 
+    def opened(self, when: datetime) -> datetime:
+        """Return when the study of an acquisition began: the day's first hour of work, one for all its series."""
+        return when.replace(hour=9, minute=30, second=0)
+
 
 def _common(case: Case, study: str, series: str, when: datetime, number: int) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.InstanceCreationDate, ds.InstanceCreationTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
-    for part in ("Study", "Series", "Acquisition", "Content"):
+    ds.StudyDate, ds.StudyTime = f"{case.opened(when):%Y%m%d}", f"{case.opened(when):%H%M%S}"
+    for part in ("Series", "Acquisition", "Content"):
         setattr(ds, f"{part}Date", f"{when:%Y%m%d}")
         setattr(ds, f"{part}Time", f"{when:%H%M%S}")
     ds.AccessionNumber = ""
@@ -197,7 +202,8 @@ def write_segmentation(
     path: Path, case: Case, *, study: str, when: datetime, scan: CtScan, slices: Sequence[Dataset]
 ) -> UID:
     """Write the lesions of one scan as a binary DICOM SEG; return its SOP Instance UID."""
-    ds = _common(case, study, "seg", when, 190)
+    ds = _common(case, study, "seg", when, 290)
+    ds.StudyID = slices[0].StudyID
     uid = case.uid("seg", study)
     _identify(ds, SegmentationStorage, uid)
     ds.Modality = "SEG"
