@@ -45,6 +45,11 @@ def test_the_pointer_chooses_between_constant_and_vector() -> None:
     assert frame_times(header(FrameIncrementPointer=VECTOR, **both), 3).times_s[-1] == pytest.approx(1.0)
 
 
+def test_a_pointer_may_name_several_elements() -> None:
+    ds = header(FrameIncrementPointer=[FRAME_TIME, 0x00540010], FrameTime=100, FrameTimeVector=[0, 500, 500])
+    assert frame_times(ds, 3).times_s[-1] == pytest.approx(0.2)
+
+
 def test_a_vector_that_the_pointer_does_not_name_is_not_believed() -> None:
     ds = header(FrameIncrementPointer=FRAME_TIME, FrameTime=100, FrameTimeVector=[0, -1, 0])
     assert frame_times(ds, 5).times_s[-1] == pytest.approx(0.4)

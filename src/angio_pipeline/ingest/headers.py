@@ -23,6 +23,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from angio_pipeline.core.errors import InputRefused
@@ -30,12 +31,16 @@ from angio_pipeline.core.errors import InputRefused
 __all__ = [
     "Header",
     "PixelElement",
+    "as_numbers",
+    "element_value",
     "find",
+    "find_in_groups",
     "integer",
     "is_dicom",
     "items",
     "number",
     "numbers",
+    "numbers_of_frame",
     "open_dicom",
     "quiet_pydicom",
     "read_header",
@@ -44,6 +49,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+_PYDICOM = logging.getLogger("pydicom")
 _MAX_INFLATED = 1 << 30
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 _PIXEL_TAGS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
@@ -83,10 +89,18 @@ class Header:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Return a context in which pydicom neither warns nor validates; the number of warnings is logged."""
+    """Return a context in which pydicom neither warns, logs nor validates; the number of warnings is logged.
+
+    Warnings are the process's: threads that read files at once may silence each other's.
+    """
+    level = _PYDICOM.level
     with disable_value_validation(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield
+        _PYDICOM.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            _PYDICOM.setLevel(level)
     if caught:
         _LOG.debug("pydicom gave %d warnings about one file", len(caught))
 
@@ -205,7 +219,7 @@ def find(dataset: Dataset, keyword: str) -> Any:
     Multi-frame functional groups are looked through when the top level has none: the shared
     groups, then those of the first frame.
     """
-    value = _value(dataset, keyword)
+    value = element_value(dataset, keyword)
     if value is not None:
         return value
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -218,21 +232,23 @@ def find(dataset: Dataset, keyword: str) -> Any:
 
 def find_in_groups(frame: Dataset, keyword: str) -> Any:
     """Return the value of `keyword` within one frame's functional groups, else None."""
-    value = _value(frame, keyword)
+    value = element_value(frame, keyword)
     if value is not None:
         return value
-    for element in frame:
-        if element.VR == "SQ" and element.value and not element.tag.is_private:
-            value = _value(element.value[0], keyword)
+    for tag in list(frame.keys()):
+        group = None if tag.is_private else element_value(frame, tag)
+        if isinstance(group, pydicom.Sequence) and len(group):
+            value = element_value(group[0], keyword)
             if value is not None:
                 return value
     return None
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
+def element_value(dataset: Dataset, name: str | BaseTag) -> Any:
+    """Return one element's value at this level, None where it is absent, empty or broken."""
     try:
         with quiet_pydicom():
-            value = dataset.get(keyword)
+            value = dataset.get(name) if isinstance(name, str) else dataset[name].value
     except Exception:  # one broken element must not cost the others
         return None
     if value is None or (isinstance(value, str) and not value.strip("\0 ")):
@@ -242,7 +258,7 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Return the items of a sequence; empty where it is absent or broken."""
-    value = _value(dataset, keyword)
+    value = element_value(dataset, keyword)
     return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
@@ -271,11 +287,21 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """Return all values as finite floats; empty when any of them is not one."""
+    return as_numbers(find(dataset, keyword))
+
+
+def numbers_of_frame(frame: Dataset, dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return all values of one frame's functional groups, else those that hold for the whole object."""
+    return as_numbers(find_in_groups(frame, keyword)) or numbers(dataset, keyword)
+
+
+def as_numbers(value: Any) -> tuple[float, ...]:
+    """Return one or many values as finite floats; empty when any of them is not one."""
     try:
-        values = tuple(float(part) for part in _parts(find(dataset, keyword)))
+        values = tuple(float(part) for part in _parts(value))
     except (TypeError, ValueError):
         return ()
-    return values if all(abs(value) < float("inf") for value in values) else ()
+    return values if all(abs(part) < float("inf") for part in values) else ()
 
 
 def _parts(value: Any) -> Iterable[Any]:

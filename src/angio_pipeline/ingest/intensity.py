@@ -15,10 +15,11 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Quantity
-from angio_pipeline.ingest.headers import find, integer, items, number, text
+from angio_pipeline.ingest.headers import find, integer, items, number, numbers, text
 from angio_pipeline.ingest.pixels import PixelFormat
 
 __all__ = ["IntensityMap", "Showing", "intensity_map"]
@@ -105,8 +106,9 @@ def _linear_table(dataset: Dataset, relationship: str) -> tuple[npt.NDArray[np.f
     Intensity Relationship LUT with the function TO_LINEAR (PS3.17 FFF.2.3.1.3).
     """
     candidates = items(dataset, "ModalityLUTSequence") if relationship == "LOG" else []
-    enhanced = find(dataset, "PixelIntensityRelationshipLUTSequence") or []
-    candidates += [item for item in enhanced if text(item, "LUTFunction") == "TO_LINEAR"]
+    enhanced = find(dataset, "PixelIntensityRelationshipLUTSequence")
+    if isinstance(enhanced, Sequence):
+        candidates += [item for item in enhanced if text(item, "LUTFunction") == "TO_LINEAR"]
     for item in candidates:
         table = _table(item)
         if table is not None:
@@ -115,14 +117,14 @@ def _linear_table(dataset: Dataset, relationship: str) -> tuple[npt.NDArray[np.f
 
 
 def _table(item: Dataset) -> tuple[npt.NDArray[np.float32], int] | None:
-    descriptor, data = find(item, "LUTDescriptor"), find(item, "LUTData")
-    if data is None or descriptor is None or len(descriptor) != 3:
+    descriptor, data = numbers(item, "LUTDescriptor"), find(item, "LUTData")
+    if data is None or len(descriptor) != 3:
         return None
     entries = int(descriptor[0]) or 65536
     if isinstance(data, bytes):
         values = np.frombuffer(data, dtype="<u2" if len(data) >= 2 * entries else "u1")
     else:
-        values = np.atleast_1d(np.asarray(data))
+        values = np.asarray(numbers(item, "LUTData"))
     if len(values) < entries or entries < 2:
         return None
     table, first = values[:entries].astype(np.float32), int(descriptor[1])

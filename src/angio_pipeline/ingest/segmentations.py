@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from angio_pipeline.core.errors import CodecError, InputRefused
-from angio_pipeline.ingest.headers import Header, find, find_in_groups, integer, items, number, open_dicom, text
+from angio_pipeline.ingest.headers import Header, integer, items, number, numbers_of_frame, open_dicom, text
 from angio_pipeline.ingest.pixels import PixelLimits, check_native_size, pixel_format, read_frames
 
 __all__ = ["SegmentFrame", "read_segment_frames"]
@@ -53,9 +52,9 @@ def read_segment_frames(header: Header) -> list[SegmentFrame]:
             segments = [int(value) for value in np.unique(values) if value > 0]
             found += [_frame(ds, group, segment, values == segment) for segment in segments]
         else:
-            segment = _in_frame(ds, group, "ReferencedSegmentNumber")
+            segment = (*numbers_of_frame(group, ds, "ReferencedSegmentNumber"), 1)[0]
             half = 0.5 * (number(ds, "MaximumFractionalValue") or 1.0)
-            found.append(_frame(ds, group, int(segment or 1), np.greater_equal(values, half)))
+            found.append(_frame(ds, group, int(segment), np.greater_equal(values, half)))
     return found
 
 
@@ -84,7 +83,7 @@ def _values(header: Header) -> Iterator[npt.NDArray[np.generic]]:
 
 def _frame(ds: Dataset, group: Dataset, segment: int, mask: npt.NDArray[np.bool_]) -> SegmentFrame:
     position, orientation = (
-        _numbers_in_frame(ds, group, name) for name in ("ImagePositionPatient", "ImageOrientationPatient")
+        numbers_of_frame(group, ds, name) for name in ("ImagePositionPatient", "ImageOrientationPatient")
     )
     placed = len(position) == 3 and len(orientation) == 6
     return SegmentFrame(
@@ -92,22 +91,9 @@ def _frame(ds: Dataset, group: Dataset, segment: int, mask: npt.NDArray[np.bool_
         mask,
         position if placed else None,
         orientation if placed else None,
-        _numbers_in_frame(ds, group, "PixelSpacing"),
+        numbers_of_frame(group, ds, "PixelSpacing"),
         _drawn_on(ds, group),
     )
-
-
-def _in_frame(ds: Dataset, group: Dataset, keyword: str) -> Any:
-    value = find_in_groups(group, keyword)
-    return find(ds, keyword) if value is None else value
-
-
-def _numbers_in_frame(ds: Dataset, group: Dataset, keyword: str) -> tuple[float, ...]:
-    value = _in_frame(ds, group, keyword)
-    try:
-        return tuple(float(part) for part in value) if value is not None else ()
-    except (TypeError, ValueError):
-        return ()
 
 
 def _drawn_on(ds: Dataset, group: Dataset) -> str:

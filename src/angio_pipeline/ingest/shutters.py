@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.ingest.headers import integer, number, numbers, text, texts
+from angio_pipeline.ingest.headers import as_numbers, element_value, integer, number, numbers, text, texts
 from angio_pipeline.ingest.pixels import PixelFormat
 
 __all__ = [
@@ -164,11 +165,10 @@ def spoilt_pixels(dataset: Dataset, stored: npt.NDArray[np.float32], found: Pixe
             spoilt |= (frame >= low) & (frame <= high)
     least = found.high_bit - found.stored + 1
     for group in range(0x6000, 0x6020, 2):
-        position = dataset.get((group, 0x0102))
-        embedded = position is not None and (group, 0x3000) not in dataset and int(position.value or 0) > 0
-        if embedded and position is not None and least <= int(position.value) <= found.high_bit:
+        bit = as_numbers(element_value(dataset, Tag(group, 0x0102)))
+        if (group, 0x3000) not in dataset and bit and bit[0] > 0 and least <= bit[0] <= found.high_bit:
             for frame in stored:
-                spoilt |= (frame.astype(np.int64) >> (int(position.value) - least)) & 1 == 1
+                spoilt |= (frame.astype(np.int64) >> (int(bit[0]) - least)) & 1 == 1
     return spoilt
 
 

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.ingest.dates import parse_datetime
-from angio_pipeline.ingest.headers import find, find_in_groups, integer, items, number, numbers
+from angio_pipeline.ingest.headers import find_in_groups, integer, items, number, numbers
 
 __all__ = ["FrameTimes", "frame_times"]
 
@@ -44,8 +44,7 @@ def frame_times(dataset: Dataset, frames: int) -> FrameTimes:
     per_frame = _from_functional_groups(dataset, frames)
     if per_frame is not None:
         return per_frame
-    pointed = find(dataset, "FrameIncrementPointer")
-    tags = {int(tag) for tag in (pointed if isinstance(pointed, list | tuple) else [pointed]) if tag is not None}
+    tags = {int(tag) for tag in numbers(dataset, "FrameIncrementPointer")}
     readers = [_from_vector, _from_constant]
     if _FRAME_TIME in tags and _FRAME_TIME_VECTOR not in tags:
         readers.reverse()

@@ -20,12 +20,12 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.provenance import Provenance
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.ingest.headers import (
-    find,
     find_in_groups,
     integer,
     items,
     number,
     numbers,
+    numbers_of_frame,
     read_header,
     text,
     texts,
@@ -134,35 +134,24 @@ def _read_multiframe(item: VolumeItem) -> _Stack:
         slope, intercept = _rescale(group, ds, found)
         _to_hu(frame, slope, intercept, ds)
         clips.append(slope * found.value_range[1] + intercept)
-    positions = [_frame_numbers(group, ds, "ImagePositionPatient") for group in groups]
-    orientation = _frame_numbers(groups[0], ds, "ImageOrientationPatient")
-    spacing = _frame_numbers(groups[0], ds, "PixelSpacing")
+    positions = [numbers_of_frame(group, ds, "ImagePositionPatient") for group in groups]
+    orientation = numbers_of_frame(groups[0], ds, "ImageOrientationPatient")
+    spacing = numbers_of_frame(groups[0], ds, "PixelSpacing")
     return _stacked(hu, positions, orientation, spacing, ds, min(clips), intercept)
-
-
-def _frame_numbers(group: Dataset, ds: Dataset, keyword: str) -> tuple[float, ...]:
-    value = find_in_groups(group, keyword)
-    return numbers(ds, keyword) if value is None else tuple(float(part) for part in value)
 
 
 def _rescale(group: Dataset, ds: Dataset, found: PixelFormat) -> tuple[float, float]:
     """Return slope and intercept to Hounsfield units."""
-    values = [find_in_groups(group, name) for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")]
-    slope, intercept, unit = (
-        find(ds, name) if value is None else value
-        for value, name in zip(values, ("RescaleSlope", "RescaleIntercept", "RescaleType"), strict=True)
-    )
+    slope = (*numbers_of_frame(group, ds, "RescaleSlope"), None)[0]
+    intercept = (*numbers_of_frame(group, ds, "RescaleIntercept"), None)[0]
+    unit = str(find_in_groups(group, "RescaleType") or text(ds, "RescaleType") or "HU").strip("\0 ").upper()
     missing = slope is None and intercept is None and not found.signed
-    if (
-        missing
-        or str(unit or "HU").strip().upper() not in ("HU", "HU_MOD")
-        or (slope is not None and float(slope) <= 0)
-    ):
+    if missing or unit not in ("HU", "HU_MOD") or (slope is not None and slope <= 0):
         raise InputRefused(
             "Expected CT in Hounsfield units, found values without a scale to them; export the original series.",
             reason="not_hounsfield",
         )
-    return float(1 if slope is None else slope), float(intercept or 0)
+    return (1.0 if slope is None else slope), (intercept or 0.0)
 
 
 def _to_hu(frame: Volume, slope: float, intercept: float, ds: Dataset) -> None:

@@ -1,0 +1,43 @@
+"""Nothing of the patient leaves ingest: not in logs, warnings, messages or items."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.config import disable_value_validation
+
+from angio_pipeline import ingest
+from angio_pipeline.ingest.pseudonym import read_key
+
+
+@pytest.mark.parametrize("broken", ["PatientName", "PatientID", "StudyDate", "FrameTime", "SeriesInstanceUID"])
+def test_broken_values_are_quoted_nowhere(
+    dicom: Any, look: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], broken: str
+) -> None:
+    path = dicom.run()
+    with disable_value_validation():
+        ds = pydicom.dcmread(path)
+        del ds[broken]
+        ds.add_new(pydicom.datadict.tag_for_keyword(broken), "LO", "SECRET " * 20)
+        ds.save_as(path)
+    with caplog.at_level(logging.DEBUG):
+        found = look(path)
+        for item in found.runs:
+            run = ingest.read_run(item)
+            assert "SECRET" not in repr((run.source, run.provenance))
+    assert "SECRET" not in repr(found)
+    assert "SECRET" not in caplog.text
+    output = capfd.readouterr()
+    assert "SECRET" not in output.out + output.err
+
+
+def test_the_key_is_in_no_item_and_no_log(dicom: Any, look: Any, caplog: pytest.LogCaptureFixture) -> None:
+    dicom.run()
+    with caplog.at_level(logging.DEBUG):
+        found = look(dicom.folder)
+    key = read_key().hex()
+    assert key not in caplog.text
+    assert key not in repr(found)
