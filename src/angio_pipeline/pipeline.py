@@ -48,9 +48,9 @@ def process_run(
     sub = dsa.subtract(linear, choice, params=config.subtract)
     maps = perfusion.measure(sub, params=config.perfusion)
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict)
-    graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
-    fed, feeder_quality = _feeders(found, graph, sub, maps, config)
+    graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
+    fed, feeder_quality = _feeders(found, graph, sub, config)
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
     return RunResult(
         run=run,
@@ -105,13 +105,20 @@ def _tumours(
     return found, quality | blush_quality
 
 
+def _union(tumours: Sequence[Tumour], sub: SubtractedRun) -> npt.NDArray[np.bool_]:
+    region = np.zeros(sub.valid.shape, dtype=np.bool_)
+    for one in tumours:
+        region |= one.mask
+    return region
+
+
 def _feeders(
-    found: Sequence[Tumour], graph: VesselGraph, sub: SubtractedRun, maps: PerfusionMaps, config: PipelineConfig
+    found: Sequence[Tumour], graph: VesselGraph, sub: SubtractedRun, config: PipelineConfig
 ) -> tuple[tuple[Tumour, ...], Quality]:
     quality = Quality.NONE
     fed = []
     for one in found:
-        with_feeders, flags = tumour.find_feeders(one, graph, sub, maps, params=config.feeders)
+        with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders)
         fed.append(with_feeders)
         quality |= flags
     return tuple(fed), quality

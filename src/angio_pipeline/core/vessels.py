@@ -63,6 +63,8 @@ class Branch:
         Along the centreline; arrival NaN where it was not measured.
     overlap_ambiguous : bool
         The branch passes a crossing that could not be told from a bifurcation.
+    contrast : ndarray, (K,) float64, or None when it was not measured
+        Attenuation of the centre above the tissue beside it.
     """
 
     id: int
@@ -72,6 +74,7 @@ class Branch:
     radius_px: npt.NDArray[np.float64]
     arrival_s: npt.NDArray[np.float64]
     overlap_ambiguous: bool = False
+    contrast: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         line = frozen_array(self.centreline, "centreline", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
@@ -79,6 +82,9 @@ class Branch:
         for name in ("radius_px", "arrival_s"):
             value = frozen_array(getattr(self, name), name, ndim=1, dtype=np.float64, shape=(len(line),))
             object.__setattr__(self, name, value)
+        if self.contrast is not None:
+            value = frozen_array(self.contrast, "contrast", ndim=1, dtype=np.float64, shape=(len(line),))
+            object.__setattr__(self, "contrast", value)
 
     @property
     def length_px(self) -> float:

@@ -77,7 +77,12 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
     if _beyond_correction(aligned, params):
         # A beating heart, say: what the frames share is less than what moved.
         flags = Quality.MOTION_LARGE | Quality.MOTION_UNCORRECTED | Quality.SPATIAL_BACKGROUND
-        choice = replace(choice, background=Background.SPATIAL, frames=(), quality=(choice.quality & ~Quality.TEMPORAL_BACKGROUND) | flags)
+        choice = replace(
+            choice,
+            background=Background.SPATIAL,
+            frames=(),
+            quality=(choice.quality & ~Quality.TEMPORAL_BACKGROUND) | flags,
+        )
         aligned = replace(
             _align(run, choice, reference, params),
             residual_before=aligned.residual_before,

@@ -2,7 +2,7 @@
 
 Strategy: the parenchymal phase is averaged, vessels are taken out and filled from beside; what
 rises above a large-scale background by more than its own grain is a candidate, its outline is
-half of its height. Contrast to liver, compactness and timing give a probability.
+share of its height. Contrast to liver and compactness give a probability.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class BlushParams(Params):
     background_percentile: float = Field(40.0, gt=0, lt=100)
     seed_in_grain: float = Field(4.0, gt=0, description="height that starts a candidate, in SDs of the picture's grain")
     least_of_artery: float = Field(0.01, ge=0, description="grain counts as at least this share of arterial contrast")
-    outline_fraction: float = Field(0.5, gt=0, lt=1)
+    outline_fraction: float = Field(0.42, gt=0, lt=1)
     min_area_px: float = Field(250.0, gt=0)
     max_area_fraction: float = Field(0.35, gt=0, le=1, description="of the valid frame; larger is 'everywhere'")
-    min_probability: float = Field(0.3, ge=0, le=1)
+    min_probability: float = Field(0.4, ge=0, le=1)
     max_count: int = Field(6, ge=1)
 
 
@@ -70,7 +70,7 @@ def find_blush(
     candidates = _candidates(height, grain, sub.valid, params, scale)
     if any(c.sum() > params.max_area_fraction * sub.valid.sum() for c in candidates):
         return (), Quality.NO_TUMOUR_BLUSH | Quality.BLUSH_EVERYWHERE
-    scored = [(_probability(c, tissue, height, grain, maps, vessels), c) for c in candidates]
+    scored = [(_probability(c, tissue, height, sub.valid), c) for c in candidates]
     likely = sorted((s for s in scored if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
     tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
     return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
@@ -122,25 +122,16 @@ def _candidates(
     return out
 
 
-def _probability(
-    mask: BoolArray,
-    tissue: FloatArray,
-    height: FloatArray,
-    grain: float,
-    maps: PerfusionMaps,
-    vessels: VesselSegmentation,
-) -> float:
-    """Return a hand-set logistic of how a blush should look; not calibrated on patients.
+def _probability(mask: BoolArray, tissue: FloatArray, height: FloatArray, valid: BoolArray) -> float:
+    """Return a hand-set logistic of how a blush looks; not calibrated on patients.
 
-    Height over grain, height over the liver beside it, solidity, and how little of it is vessel.
+    A hypervascular tumour rises above the liver beside it by more than the liver itself
+    enhances, and it is compact; parenchyma that only fills unevenly does not.
     """
     shape = regionprops(mask.astype(np.uint8))[0]
-    inside = float(height[mask].mean())
-    liver = max(float(np.median(tissue[mask])) - inside, grain)
-    vessel_share = float(vessels.artery[mask].mean())
-    touches_edge = 0.0 in shape.bbox[:2] or shape.bbox[2] == mask.shape[0] or shape.bbox[3] == mask.shape[1]
-    score = 0.35 * min(inside / grain, 12) + 0.8 * min(inside / liver, 3) + 4.0 * (float(shape.solidity) - 0.8)
-    score -= (
-        3.0 * max(0.0, vessel_share - 0.3) + 1.0 * touches_edge + 2.0 * max(0.0, float(shape.eccentricity) - 0.9) * 10
-    )
-    return float(1 / (1 + np.exp(-(score - 2.5))))
+    liver = max(float(np.percentile(tissue[valid], 75)), 1e-6)
+    over_liver = float(np.percentile(height[mask], 75)) / liver
+    touches_edge = 0 in shape.bbox[:2] or shape.bbox[2] == mask.shape[0] or shape.bbox[3] == mask.shape[1]
+    score = 4.0 * (min(over_liver, 3.0) - 1.7) + 3.0 * (float(shape.solidity) - 0.85)
+    score -= 20.0 * max(0.0, float(shape.eccentricity) - 0.9) + 1.0 * touches_edge
+    return float(1 / (1 + np.exp(-score)))

@@ -1,10 +1,11 @@
 """Branches that supply a tumour, from the directed tree and the blush.
 
-Strategy: a leaf of the tree that ends in or near the blush drains into it. Going upstream from
-there, a branch is the tumour's own as long as nearly all of the flow beyond it ends in the
-tumour; where that stops is the branch's start, the last place that also feeds something else.
-Flow follows calibre (Murray's law: flow ~ radius^3). Each feeder carries the evidence that its
-probability comes from; the weights are set by hand and not calibrated on patients.
+Strategy: every place where a branch runs into the blush, with the flow, is a candidate. Going
+upstream from there, a branch is the tumour's own as long as nearly all of the flow beyond it
+ends in the tumour; where that stops is the branch's start, the last place that also feeds
+something else. Candidates that share a start are one feeder. Flow follows calibre (Murray's
+law: flow ~ radius^3). Each feeder carries the evidence that its probability comes from; no
+patient has calibrated it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from scipy import ndimage
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import SubtractedRun
 from angio_pipeline.core.tumours import Feeder, Tumour
-from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.tumour.targets import TargetParams, choose_targets, place_target
 
@@ -35,8 +36,9 @@ class FeederParams(Params):
     reach_mm: float = Field(5.0, gt=0, description="a leaf this near the blush ends in it; used when calibrated")
     reach_px: float = Field(15.0, gt=0, description="the same without calibration")
     own_share: float = Field(0.7, gt=0, le=1, description="share of a branch's flow that makes it the tumour's own")
-    min_probability: float = Field(0.05, ge=0, le=1)
-    max_count: int = Field(8, ge=1)
+    min_probability: float = Field(0.15, ge=0, le=1, description="less likely branches are not listed")
+    target_probability: float = Field(0.4, ge=0, le=1, description="feeders as likely as this are given targets")
+    max_count: int = Field(5, ge=1)
     targets: TargetParams = TargetParams()
 
 
@@ -62,23 +64,29 @@ class TreeFlow:
 
 
 def find_feeders(
-    tumour: Tumour, graph: VesselGraph, sub: SubtractedRun, maps: PerfusionMaps, *, params: FeederParams
+    tumour: Tumour, graph: VesselGraph, sub: SubtractedRun, *, params: FeederParams
 ) -> tuple[Tumour, Quality]:
     """Return the tumour with its feeders ranked by probability and its targets, and flags."""
     if not graph.branches:
         return tumour, Quality.NO_FEEDER
     distance = ndimage.distance_transform_edt(~tumour.mask)
-    flow = _flow(graph, distance, _reach_px(sub, params))
-    starts = _own_branches(graph, flow, params)
+    reach_px = _reach_px(sub, params)
+    flow = _flow(graph, distance, reach_px)
     blush_arrival = _blush_arrival(tumour, sub)
-    found = [_feeder(graph, flow, start, tumour, distance, blush_arrival, sub, params) for start in starts]
+    entries = _entries(graph, flow, distance, reach_px, params)
+    strongest = max((_contrast(graph.branches[way[-1]]) for _, way in entries), default=0.0)
+    found = [
+        _feeder(graph, flow, start, way, tumour, distance, blush_arrival, strongest, reach_px, params)
+        for start, way in entries
+    ]
     likely = [f for f in found if f.probability >= params.min_probability]
     ranked = sorted(likely, key=lambda f: -f.probability)[: params.max_count]
     if not ranked:
         return tumour, Quality.NO_FEEDER
     total = sum(f.contribution for f in ranked)
     feeders = tuple(_named(f, f"{tumour.id}-F{k + 1}", k + 1, f.contribution / total) for k, f in enumerate(ranked))
-    own = {f.id: int(f.evidence["branch"]) for f in feeders}
+    sure = [f for f in feeders if f.probability >= params.target_probability] or feeders[:1]
+    own = {f.id: int(f.evidence["branch"]) for f in sure}
     targets = choose_targets(graph, flow.flow, flow.into_tumour, own, params=params.targets)
     quality = Quality.OVERLAP_AMBIGUOUS if any(f.overlap_ambiguous for f in feeders) else Quality.NONE
     return replace(tumour, feeders=feeders, targets=targets), quality
@@ -124,28 +132,41 @@ def _leaves_first(graph: VesselGraph, children: tuple[tuple[int, ...], ...]) -> 
     return order[::-1]
 
 
-def _own_branches(graph: VesselGraph, flow: TreeFlow, params: FeederParams) -> list[int]:
-    """Return the branches that are the tumour's own while the one before them is not."""
+def _entries(
+    graph: VesselGraph, flow: TreeFlow, distance: npt.NDArray[np.float64], reach_px: float, params: FeederParams
+) -> list[tuple[int, list[int]]]:
+    """Return for each feeder the branch where the tumour's own vessel begins, and the way from there into the blush.
+
+    A branch enters when it starts outside and comes into the blush, or ends within reach of it.
+    """
     parents = graph.parents()
     own = (flow.share >= params.own_share) & (flow.into_tumour > 0)
-    starts = []
-    for k, mine in enumerate(own):
-        parent = parents[k]
-        if mine and (parent is None or not own[parent]):
-            starts.append(k)
-    return starts
+    best: dict[int, list[int]] = {}
+    for k, branch in enumerate(graph.branches):
+        along = ndimage.map_coordinates(distance, branch.centreline.T, order=1, mode="nearest")
+        comes_in = along[0] >= 1 and (along[1:] < 1).any()
+        ends_near = along[0] > along[-1] and along[-1] <= reach_px and flow.into_tumour[k] == flow.flow[k]
+        if not (comes_in or (ends_near and flow.flow[k] > 0 and _is_leaf(graph, k))):
+            continue
+        way = [k]
+        while (parent := parents[way[0]]) is not None and own[parent] and parent not in way:
+            way.insert(0, parent)
+        if way[0] not in best or _calibre(graph, k) > _calibre(graph, best[way[0]][-1]):
+            best[way[0]] = way
+    return sorted(best.items())
 
 
-def _main_leaf(graph: VesselGraph, flow: TreeFlow, start: int) -> list[int]:
-    """Return the branches from `start` down the greatest flow into the tumour."""
-    children = graph.children()
-    path = [start]
-    while children[path[-1]]:
-        following = max(children[path[-1]], key=lambda c: flow.into_tumour[c])
-        if flow.into_tumour[following] <= 0:
-            break
-        path.append(following)
-    return path
+def _is_leaf(graph: VesselGraph, index: int) -> bool:
+    end = graph.branches[index].end
+    return all(branch.start != end for branch in graph.branches)
+
+
+def _contrast(branch: Branch) -> float:
+    return float(np.median(branch.contrast)) if branch.contrast is not None and len(branch.contrast) else 0.0
+
+
+def _calibre(graph: VesselGraph, index: int) -> float:
+    return float(np.median(graph.branches[index].radius_px))
 
 
 def _line_of(graph: VesselGraph, indices: list[int]) -> Line:
@@ -158,35 +179,33 @@ def _feeder(
     graph: VesselGraph,
     flow: TreeFlow,
     start: int,
+    way: list[int],
     tumour: Tumour,
     distance: npt.NDArray[np.float64],
     blush_arrival_s: float,
-    sub: SubtractedRun,
+    strongest: float,
+    reach_px: float,
     params: FeederParams,
 ) -> Feeder:
     upstream = graph.path_to(start)[:-1]
-    down = _main_leaf(graph, flow, start)
-    own_line = _line_of(graph, down)
-    at_tumour = _entry(own_line, distance)
-    line = own_line[: at_tumour + 1]
+    own_line = _line_of(graph, way)
+    line = own_line[: _entry(own_line, distance) + 1]
     whole = np.vstack([_line_of(graph, upstream), line[1:]]) if upstream else line
     branch = graph.branches[start]
-    evidence = _evidence(graph, flow, start, down, distance, blush_arrival_s, _reach_px(sub, params), upstream)
-    ambiguous = any(graph.branches[k].overlap_ambiguous for k in [*upstream[-1:], *down])
-    target = place_target(
-        graph, [*upstream, *down], len(upstream), line, float(flow.share[start]), params=params.targets
-    )
+    evidence = _evidence(graph, flow, way, own_line, tumour, distance, blush_arrival_s, strongest, reach_px)
+    ambiguous = any(graph.branches[k].overlap_ambiguous for k in way)
+    share = float(flow.share[start])
     return Feeder(
         id="candidate",
         rank=0,
-        probability=_probability(evidence, ambiguous),
+        probability=_probability(evidence),
         contribution=min(1.0, float(flow.into_tumour[start] / max(flow.into_tumour.max(), 1e-9))),
         centreline=whole,
-        branch_start=(float(branch.centreline[0, 0]), float(branch.centreline[0, 1])),
+        branch_start=(float(line[0, 0]), float(line[0, 1])),
         diameter_px=branch.diameter_px,
         arrival_s=_mean_or_nan(branch.arrival_s),
         overlap_ambiguous=ambiguous,
-        target=target,
+        target=place_target(graph, [*upstream, *way], len(upstream), line, share, params=params.targets),
         evidence={**evidence, "branch": float(start)},
     )
 
@@ -205,47 +224,50 @@ def _entry(line: Line, distance: npt.NDArray[np.float64]) -> int:
 def _evidence(
     graph: VesselGraph,
     flow: TreeFlow,
-    start: int,
-    down: list[int],
+    way: list[int],
+    own_line: Line,
+    tumour: Tumour,
     distance: npt.NDArray[np.float64],
     blush_arrival_s: float,
+    strongest: float,
     reach_px: float,
-    upstream: list[int],
 ) -> dict[str, float]:
     """Return the named measurements behind a feeder's probability."""
-    line = _line_of(graph, down)
-    along = ndimage.map_coordinates(distance, line.T, order=1, mode="nearest")
-    branch = graph.branches[start]
-    arrival = _mean_or_nan(branch.arrival_s)
-    parent_diameter = graph.branches[upstream[-1]].diameter_px if upstream else branch.diameter_px
+    at = _entry(own_line, distance)
+    last = graph.branches[way[-1]]
+    heading = own_line[at] - own_line[max(0, at - 10)]
+    to_centre = np.array(tumour.centroid) - own_line[at]
+    sizes = float(np.linalg.norm(heading) * np.linalg.norm(to_centre))
+    beyond = [k for k in range(len(graph.branches)) if way[-1] in graph.path_to(k)]
+    into = np.vstack([graph.branches[k].centreline for k in beyond])
+    depth = ndimage.map_coordinates(distance, into.T, order=1, mode="nearest")
+    radius = float(np.sqrt(tumour.area_px / np.pi))
+    entry_arrival = _mean_or_nan(last.arrival_s)
     return {
-        "gap_over_reach": float(along.min() / reach_px),
-        "length_in_reach": float((along <= reach_px).sum() / max(reach_px, 1.0)),
-        "own_share": float(flow.share[start]),
-        "own_length_over_reach": float(len(line) / max(reach_px, 1.0)),
-        "blush_delay_s": blush_arrival_s - arrival,
-        "calibre_over_parent": float(branch.diameter_px / max(parent_diameter, 0.5)),
-        "rooted": float(graph.root is not None and graph.branches[graph.path_to(start)[0]].start == graph.root),
+        "gap_over_reach": float(distance[tuple(np.round(own_line[at]).astype(int))] / reach_px),
+        "heading": float(heading @ to_centre / sizes) if sizes > 0 else 0.0,
+        "length_inside_over_radius": float((depth < 1).sum() / max(radius, 1.0)),
+        "inside_share": float((depth < 1).sum() / max(len(depth), 1)),
+        "own_share": float(flow.share[way[-1]]),
+        "calibre_over_widest": _calibre(graph, way[-1])
+        / max(float(max(np.median(b.radius_px) for b in graph.branches)), 0.5),
+        "blush_delay_s": blush_arrival_s - entry_arrival,
+        "contrast_over_strongest": _contrast(last) / max(strongest, 1e-6),
+        "rooted": float(graph.root is not None and graph.branches[graph.path_to(way[0])[0]].start == graph.root),
     }
 
 
-def _probability(evidence: dict[str, float], ambiguous: bool) -> float:
-    """Return a hand-set logistic of the evidence.
+def _probability(evidence: dict[str, float]) -> float:
+    """Return a logistic of the evidence, its weights rounded from a fit on simulated patients.
 
-    Contrast must pass the branch before it shows in the blush; a feeder reaches the blush, is
-    long enough to be a vessel rather than a spur, hangs on the tree, and is thinner than what
-    it leaves.
+    A feeder heads for the tumour's middle, goes on inside it, gives its flow to it, and is the
+    strongest of the vessels that come in. `scripts/fit_feeder_weights.py` makes the fit.
     """
-    score = 0.6
-    score -= 1.5 * evidence["gap_over_reach"]
-    score += 0.8 * min(evidence["length_in_reach"], 2.0)
-    score += 0.9 * min(evidence["own_length_over_reach"], 2.0) - 0.9
-    score += 1.0 * evidence["rooted"] - 0.5
-    score -= 0.8 * max(0.0, evidence["calibre_over_parent"] - 1.2)
-    delay = evidence["blush_delay_s"]
-    if np.isfinite(delay):
-        score += 0.6 if delay >= -0.2 else -1.0
-    score -= 1.0 * ambiguous
+    score = -9.6
+    score += 3.8 * evidence["heading"]
+    score += 0.55 * min(evidence["length_inside_over_radius"], 3.0)
+    score += 2.6 * evidence["own_share"]
+    score += 2.8 * evidence["contrast_over_strongest"]
     return float(1 / (1 + np.exp(-score)))
 
 

@@ -29,7 +29,7 @@ class TargetParams(Params):
         0.02, ge=0, description="price of one more position, as a share of the whole tree's flow"
     )
     along: float = Field(
-        0.35, ge=0, le=1, description="how far into the branch, as a share of its length to the tumour"
+        0.85, ge=0, le=1, description="how far into the branch, as a share of its length to the tumour"
     )
 
 

@@ -23,7 +23,7 @@ from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.numerics.skeletons import trace_skeleton
 
-__all__ = ["Edge", "Network", "NetworkParams", "build_network"]
+__all__ = ["Edge", "Network", "NetworkParams", "build_network", "reversed_edge"]
 
 Line = npt.NDArray[np.float64]
 
@@ -41,13 +41,18 @@ class NetworkParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edge:
-    """An undirected piece of vessel between nodes `a` and `b`, path from a to b."""
+    """An undirected piece of vessel between nodes `a` and `b`, path from a to b.
+
+    `contrast` is the attenuation of the centre above the tissue beside it. It follows the
+    thickness of iodine, and so tells the calibre of vessels too thin for a radius in pixels.
+    """
 
     a: int
     b: int
     path: Line
     radius_px: npt.NDArray[np.float64]
     arrival_s: npt.NDArray[np.float64]
+    contrast: npt.NDArray[np.float64]
     bridged: bool = False
 
     @property
@@ -73,9 +78,21 @@ class Network:
 
 
 def build_network(
-    artery: npt.NDArray[np.bool_], sub: SubtractedRun, maps: PerfusionMaps, *, params: NetworkParams
+    artery: npt.NDArray[np.bool_],
+    contrast: npt.NDArray[np.float32],
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    *,
+    params: NetworkParams,
 ) -> Network:
-    """Return the network of an artery mask, (H, W) bool, with radius and arrival along each edge."""
+    """Return the network of an artery mask with radius, contrast and arrival along each edge.
+
+    Parameters
+    ----------
+    artery : ndarray, (H, W) bool
+    contrast : ndarray, (H, W) float32
+        Attenuation above the tissue beside each pixel (`vessel_contrast`).
+    """
     scale = max(artery.shape) / 512
     inside = ndimage.distance_transform_edt(artery)
     # A hole of a few pixels inside a vessel is noise; left open it would become a loop.
@@ -88,12 +105,13 @@ def build_network(
     network = _bridge_gaps(network, params, scale)
     network = _prune(_join_chains(network), params.spur_px * scale)
     network = _join_chains(network)
-    return _with_arrival(_with_radius(_smooth(network, params.smoothing_px), inside), sub, maps, params, scale)
+    network = _with_contrast(_with_radius(_smooth(network, params.smoothing_px), inside), contrast)
+    return _with_arrival(network, sub, maps, params, scale)
 
 
 def _bare(a: int, b: int, path: Line, *, bridged: bool = False) -> Edge:
     blank = np.full(len(path), np.nan)
-    return Edge(a, b, path, blank, blank, bridged)
+    return Edge(a, b, path, blank, blank, blank, bridged)
 
 
 def _with_radius(network: Network, inside: npt.NDArray[np.float64]) -> Network:
@@ -102,6 +120,14 @@ def _with_radius(network: Network, inside: npt.NDArray[np.float64]) -> Network:
         # The distance transform counts to the first pixel outside: half a pixel too far.
         radius = ndimage.map_coordinates(inside, edge.path.T, order=1, mode="nearest") - 0.5
         edges.append(replace(edge, radius_px=np.maximum(radius, 0.5)))
+    return Network(network.nodes, tuple(edges))
+
+
+def _with_contrast(network: Network, contrast: npt.NDArray[np.float32]) -> Network:
+    edges = []
+    for edge in network.edges:
+        values = ndimage.map_coordinates(contrast, edge.path.T, order=1, mode="nearest").astype(np.float64)
+        edges.append(replace(edge, contrast=np.maximum(values, 0)))
     return Network(network.nodes, tuple(edges))
 
 
@@ -173,18 +199,25 @@ def _join_chains(network: Network) -> Network:
     return Network(network.nodes, tuple(e for e in edges if e is not None))
 
 
-def _reverse(edge: Edge) -> Edge:
+def reversed_edge(edge: Edge) -> Edge:
+    """Return the same edge run from the other end."""
     return replace(
-        edge, a=edge.b, b=edge.a, path=edge.path[::-1], radius_px=edge.radius_px[::-1], arrival_s=edge.arrival_s[::-1]
+        edge,
+        a=edge.b,
+        b=edge.a,
+        path=edge.path[::-1],
+        radius_px=edge.radius_px[::-1],
+        arrival_s=edge.arrival_s[::-1],
+        contrast=edge.contrast[::-1],
     )
 
 
 def _ending_at(edge: Edge, node: int) -> Edge:
-    return edge if edge.b == node else _reverse(edge)
+    return edge if edge.b == node else reversed_edge(edge)
 
 
 def _starting_at(edge: Edge, node: int) -> Edge:
-    return edge if edge.a == node else _reverse(edge)
+    return edge if edge.a == node else reversed_edge(edge)
 
 
 def _concatenate(first: Edge, second: Edge) -> Edge:
@@ -194,6 +227,7 @@ def _concatenate(first: Edge, second: Edge) -> Edge:
         np.vstack([first.path, second.path[1:]]),
         np.concatenate([first.radius_px, second.radius_px[1:]]),
         np.concatenate([first.arrival_s, second.arrival_s[1:]]),
+        np.concatenate([first.contrast, second.contrast[1:]]),
         first.bridged and second.bridged,
     )
 
@@ -280,7 +314,9 @@ def _with_splits(network: Network, splits: dict[int, list[tuple[int, int]]]) -> 
 
 def _part(edge: Edge, first: int, last: int, a: int, b: int) -> Edge:
     piece = slice(first, last + 1)
-    return Edge(a, b, edge.path[piece], edge.radius_px[piece], edge.arrival_s[piece], edge.bridged)
+    return Edge(
+        a, b, edge.path[piece], edge.radius_px[piece], edge.arrival_s[piece], edge.contrast[piece], edge.bridged
+    )
 
 
 def _smooth(network: Network, sigma: float) -> Network:

@@ -26,7 +26,7 @@ from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.numerics.filters import gaussian, masked_gaussian, robust_sd
 from angio_pipeline.numerics.ridges import RidgeResponse, bright_ridges, ridge_noise_sd
 
-__all__ = ["Predict", "SegmentParams", "VesselFeatures", "arterial_image", "segment"]
+__all__ = ["Predict", "SegmentParams", "VesselFeatures", "arterial_image", "segment", "vessel_contrast"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def segment(
         Takes `VesselFeatures`, gives the probability of artery, (H, W) float32 in 0..1; the
         classical filter when None.
     """
-    image = arterial_image(sub, maps, params)
+    image = arterial_image(sub, maps, smoothing_px=params.smoothing_px * _scale(sub))
     if predict is not None:
         features = VesselFeatures(
             image, maps.peak, maps.auc, maps.arrival_s, maps.time_to_peak_s, sub.valid, sub.noise_sd
@@ -87,7 +87,7 @@ def segment(
     return _result(np.where(sub.valid, probability, 0).astype(np.float32), mask)
 
 
-def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, params: SegmentParams) -> FloatArray:
+def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, *, smoothing_px: float) -> FloatArray:
     """Return the greatest (lightly smoothed) contrast of each pixel in the arterial phase, (H, W) float32.
 
     The mean, where the run does not show contrast coming.
@@ -98,10 +98,10 @@ def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, params: SegmentParam
     if sub.timing_measurable:
         out = np.full(sub.frames.shape[1:], -np.inf, dtype=np.float32)
         for t in chosen:
-            np.maximum(out, gaussian(sub.frames[t], params.smoothing_px * scale), out=out)
+            np.maximum(out, gaussian(sub.frames[t], smoothing_px), out=out)
     else:
         # Nothing comes or goes: the mean says the same with less noise.
-        out = gaussian(sub.frames[chosen].mean(axis=0, dtype=np.float32), params.smoothing_px * scale)
+        out = gaussian(sub.frames[chosen].mean(axis=0, dtype=np.float32), smoothing_px)
     # Contrast only adds: what is brighter than the background (a halo, a rim) is no valley between vessels.
     np.maximum(out, np.float32(-sub.noise_sd), out=out)
     # The step at the edge of the valid area is no vessel: go on with what lies beside it.
@@ -147,7 +147,7 @@ def _mask_from_ridges(image: FloatArray, ridges: RidgeResponse, valid: BoolArray
     centre = remove_small_objects(centre, max_size=int(params.min_length_px * scale), connectivity=2)
     if not centre.any():
         return np.zeros(image.shape, dtype=np.bool_)
-    contrast = _local_contrast(image, params.widest_px * scale)
+    contrast = vessel_contrast(image, params.widest_px * scale)
     distance, nearest = ndimage.distance_transform_edt(~centre, return_indices=True)
     at = tuple(nearest)
     wide = contrast >= params.width_fraction * contrast[at]
@@ -157,8 +157,8 @@ def _mask_from_ridges(image: FloatArray, ridges: RidgeResponse, valid: BoolArray
     return np.asarray((smooth | centre) & valid, dtype=np.bool_)
 
 
-def _local_contrast(image: FloatArray, width_px: float) -> FloatArray:
-    """Return the picture above whatever is wider than a vessel: a top-hat on a smoothed base."""
+def vessel_contrast(image: FloatArray, width_px: float) -> FloatArray:
+    """Return the picture above whatever is wider than `width_px`: a top-hat on a smoothed base."""
     size = int(width_px) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     base = cv2.morphologyEx(gaussian(image, 1.5), cv2.MORPH_OPEN, disc)

@@ -33,7 +33,9 @@ class TipParams(Params):
     catheter_sigma_px: float = Field(1.5, gt=0)
     catheter_in_noise: float = Field(6.0, gt=0, description="ridge response in the mask frames that counts as full")
     reach_px: tuple[float, float] = Field((8.0, 24.0), description="where the catheter is looked for")
-    min_probability: float = Field(0.3, ge=0, le=1, description="below, the tip is called not found")
+    even_score: float = Field(2.7, description="score at which the tip is as likely right as wrong")
+    certainty: float = Field(2.5, gt=0, description="how fast the odds change with the score")
+    min_probability: float = Field(0.4, ge=0, le=1, description="below, the tip is called not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,12 @@ def find_root(
     ridge = _catheter_ridges(sub, params, scale)
     candidates = _candidates(network, artery, ridge, params, scale)
     best = max(candidates, key=lambda c: c.score)
-    rival = max((c.score for c in candidates if _apart(network, c.node, best.node, 25 * scale)), default=best.score - 4)
-    margin = best.score - rival
-    probability = float(1 / (1 + np.exp(-(1.5 * margin + 2.0 * best.catheter - 1.5))))
+    # An open end of full calibre that fills first and has a catheter behind it scores about 3.5.
+    probability = float(1 / (1 + np.exp(-params.certainty * (best.score - params.even_score))))
     if probability < params.min_probability or not sub.timing_measurable:
         return best.node, None
     row, col = network.nodes[best.node]
     return best.node, CatheterTip(float(row), float(col), probability)
-
-
-def _apart(network: Network, one: int, other: int, distance_px: float) -> bool:
-    return float(np.linalg.norm(network.nodes[one] - network.nodes[other])) > distance_px
 
 
 def _catheter_ridges(sub: SubtractedRun, params: TipParams, scale: float) -> npt.NDArray[np.float32] | None:

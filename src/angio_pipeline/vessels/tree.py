@@ -4,8 +4,10 @@ Strategy: each edge can be entered from either end. Going on from one edge to an
 node costs more the sharper the turn, the earlier the arrival beyond it and the more the calibre
 grows; at a place where four arms meet, anything but straight on costs extra, because it looks
 like a crossing. The cheapest way from the root (Dijkstra over directed edges) gives every edge
-its direction and its parent. Two edges at one node with different parents pass over each
-other, and the node is split. Where the second-best parent is nearly as cheap, the branch is
+its direction; then each edge takes as its parent the one of all edges that flow into its start
+that goes on into it most naturally, whatever it cost to get there. Two edges at one node with
+different parents pass over each other, and the node is split. Where the second-best parent is
+nearly as cheap, the branch is
 marked ambiguous rather than guessed.
 """
 
@@ -22,7 +24,7 @@ from pydantic import Field
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.vessels import Branch, VesselGraph
-from angio_pipeline.vessels.network import Edge, Network
+from angio_pipeline.vessels.network import Edge, Network, reversed_edge
 
 __all__ = ["TreeParams", "root_tree"]
 
@@ -35,9 +37,10 @@ class TreeParams(Params):
 
     turn: float = Field(1.0, ge=0, description="times 1 - cos(turn)")
     arrival_per_s: float = Field(0.8, ge=0, description="per second that arrival falls beyond a node")
-    widening: float = Field(0.8, ge=0, description="per doubling of calibre beyond 1.2")
+    widening: float = Field(0.8, ge=0, description="per doubling of calibre, as contrast tells it, beyond 1.1")
     crossing: float = Field(0.7, ge=0, description="for not going straight on where four arms meet")
     length_per_px: float = Field(0.002, ge=0, description="for a 512-pixel frame")
+    out_of_tumour: float = Field(10.0, ge=0, description="for leaving a tumour: its vessels are end arteries")
     ambiguous_margin: float = Field(0.35, ge=0, description="a second-best parent within this is ambiguous")
 
 
@@ -49,7 +52,14 @@ class _Search:
     parent: dict[State, State | None] = field(default_factory=dict)
 
 
-def root_tree(network: Network, root: int | None, *, scale: float, params: TreeParams) -> VesselGraph:
+def root_tree(
+    network: Network,
+    root: int | None,
+    *,
+    scale: float,
+    params: TreeParams,
+    end_region: npt.NDArray[np.bool_] | None = None,
+) -> VesselGraph:
     """Return the directed tree grown from `root`, and every other piece from its own best end.
 
     Parameters
@@ -59,15 +69,44 @@ def root_tree(network: Network, root: int | None, *, scale: float, params: TreeP
         A node of the network.
     scale : float
         Frame size over 512.
+    end_region : ndarray, (H, W) bool, optional
+        Tumours: a way that leads out of one is taken only where there is no other.
     """
     if not network.edges or root is None:
         return VesselGraph(np.empty((0, 2)), (), None, quality=Quality.NO_VESSELS)
     at = network.incident()
     search = _Search()
     directed: dict[int, State] = {}
+    inside = _nodes_inside(network, end_region)
     for start in [root, *_island_roots(network, at, root)]:
-        _grow(network, at, start, search, directed, scale, params)
+        _grow(network, at, start, search, directed, inside, scale, params)
+    _choose_parents(network, at, search, directed, params)
     return _assemble(network, at, search, directed, root, params)
+
+
+def _choose_parents(
+    network: Network, at: dict[int, list[int]], search: _Search, directed: dict[int, State], params: TreeParams
+) -> None:
+    """Let each edge choose its parent anew by the transition alone, as long as no circle closes."""
+    for number, state in directed.items():
+        parent = search.parent[state]
+        if parent is None:
+            continue
+        entry = parent[1]
+        rivals = [directed[k] for k in at[entry] if k != number and directed.get(k, (k, -1))[1] == entry]
+        for rival in sorted(rivals, key=lambda r: _transition(network, at, r, number, params)):
+            if not _descends(search, rival, state):
+                search.parent[state] = rival
+                break
+
+
+def _descends(search: _Search, state: State | None, ancestor: State) -> bool:
+    """Return whether a directed edge hangs below another."""
+    while state is not None:
+        if state == ancestor:
+            return True
+        state = search.parent[state]
+    return False
 
 
 def _grow(
@@ -76,6 +115,7 @@ def _grow(
     root: int,
     search: _Search,
     directed: dict[int, State],
+    inside: npt.NDArray[np.bool_],
     scale: float,
     params: TreeParams,
 ) -> None:
@@ -99,7 +139,16 @@ def _grow(
             onward = (following, _other(edge, leave))
             step = _transition(network, at, state, following, params)
             total = cost + step + params.length_per_px * edge.length_px / scale
+            total += params.out_of_tumour * bool(inside[leave] and not inside[onward[1]])
             heapq.heappush(queue, (total, following, onward, state))
+
+
+def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    """Return which nodes lie in the region, (N,) bool."""
+    if region is None:
+        return np.zeros(len(network.nodes), dtype=np.bool_)
+    rows, cols = np.round(network.nodes).astype(int).T
+    return np.asarray(region[np.clip(rows, 0, region.shape[0] - 1), np.clip(cols, 0, region.shape[1] - 1)])
 
 
 def _other(edge: Edge, node: int) -> int:
@@ -113,8 +162,9 @@ def _transition(network: Network, at: dict[int, list[int]], state: State, follow
     turn = 1 - float(_direction_in(before, node) @ -_direction_in(after, node))
     cost = params.turn * turn
     cost += params.arrival_per_s * max(0.0, _end_value(before, node, "arrival_s") - _far_arrival(after, node) - 0.1)
-    ratio = _end_value(after, node, "radius_px") / max(_end_value(before, node, "radius_px"), 0.5)
-    cost += params.widening * max(0.0, float(np.log2(ratio / 1.2)))
+    wide, narrow = _end_value(after, node, "contrast"), _end_value(before, node, "contrast")
+    if wide > 0:
+        cost += params.widening * min(3.0, max(0.0, float(np.log2(wide / max(narrow, 1e-6) / 1.1))))
     if len(at[node]) >= 4 and turn > 0.3:
         cost += params.crossing
     return cost
@@ -189,7 +239,7 @@ def _assemble(
     branches = []
     for number in sorted(directed):
         edge, state = network.edges[number], directed[number]
-        flows = edge if state[1] == edge.b else _flip(edge)
+        flows = edge if state[1] == edge.b else reversed_edge(edge)
         entry = _other(edge, state[1])
         branches.append(
             Branch(
@@ -200,15 +250,12 @@ def _assemble(
                 radius_px=flows.radius_px,
                 arrival_s=flows.arrival_s,
                 overlap_ambiguous=_is_ambiguous(network, at, search, directed, number, params),
+                contrast=flows.contrast,
             )
         )
     crossings = _crossings(copy_of, directed, search, network)
     quality = Quality.CROSSINGS_UNRESOLVED if any(b.overlap_ambiguous for b in branches) else Quality.NONE
     return VesselGraph(np.array(nodes), tuple(branches), start_copy, crossings, quality)
-
-
-def _flip(edge: Edge) -> Edge:
-    return Edge(edge.b, edge.a, edge.path[::-1], edge.radius_px[::-1], edge.arrival_s[::-1], edge.bridged)
 
 
 def _is_ambiguous(
