@@ -19,6 +19,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, SubtractedRun
 from angio_pipeline.dsa.masking import MaskChoice
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
+from angio_pipeline.dsa.vessel_layer import VesselLayerParams, follow_vessels
 from angio_pipeline.numerics.fields import compose_at, expand_field, invert_field, sampling_grid, warp
 from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, resize, robust_sd, shrink
 
@@ -32,6 +33,7 @@ class SubtractParams(Params):
     """Settings of `subtract`."""
 
     motion: MotionParams = MotionParams()
+    vessel_layer: VesselLayerParams = VesselLayerParams()
     spatial_background_px: float = Field(31.0, gt=3, description="scale of the surroundings, for a 512-pixel frame")
     temporal_quantile: float = Field(0.1, ge=0, lt=0.5, description="quantile over time that stands for no contrast")
     unusable_residual: float = Field(8.0, gt=1, description="residual over noise that ends in the spatial background")
@@ -254,15 +256,37 @@ def _minus_mask(
     vessel_free = _vessel_free(frames, valid)
     after = np.array([_residual(frame, vessel_free) for frame in frames])
     before = np.array([_residual(frame - mask, vessel_free) for frame in run.frames])
+    motion_px = _mean_motion(fields, frames, valid)
+    if params.motion.enabled and params.vessel_layer.enabled:
+        motion_px, valid = _align_vessels(frames, valid, motion_px, choice, reference, params)
     return _Aligned(
-        frames,
-        valid,
-        _mean_motion(fields, frames, valid),
-        _rms(before, choice),
-        _rms(after, choice),
-        after,
-        run.frames[reference] - mask,
+        frames, valid, motion_px, _rms(before, choice), _rms(after, choice), after, run.frames[reference] - mask
     )
+
+
+def _align_vessels(
+    frames: FloatArray,
+    valid: BoolArray,
+    background_px: npt.NDArray[np.float64],
+    choice: MaskChoice,
+    reference: int,
+    params: SubtractParams,
+) -> tuple[npt.NDArray[np.float64], BoolArray]:
+    """Lay the vessels of all frames upon each other, in place; return their motion and what stays valid."""
+    noise = max(_noise(frames, valid), 1e-6)
+    layer = follow_vessels(
+        frames, valid, background_px, np.array(choice.filling), reference, noise, params=params.vessel_layer
+    )
+    shape = (frames.shape[1], frames.shape[2])
+    grid = sampling_grid(shape)
+    kept = valid
+    for t, frame in enumerate(frames):
+        if t in choice.frames or not layer.fields[t].any():
+            continue
+        at = grid + expand_field(layer.fields[t], shape)
+        frames[t] = warp(frame, at)
+        kept = kept & _seen(at, valid)
+    return layer.motion_px, kept
 
 
 def _seen(at: FloatArray, valid: BoolArray) -> BoolArray:
