@@ -73,13 +73,16 @@ def find_feeders(
     reach_px = _reach_px(sub, params)
     flow = _flow(graph, distance, reach_px)
     blush_arrival = _blush_arrival(tumour, sub)
-    entries = _entries(graph, flow, distance, reach_px, params)
-    strongest = max((_contrast(graph.branches[way[-1]]) for _, way in entries), default=0.0)
-    found = [
-        _feeder(graph, flow, start, way, tumour, distance, blush_arrival, strongest, reach_px, params)
-        for start, way in entries
-    ]
-    likely = [f for f in found if f.probability >= params.min_probability]
+    ways = _entries(graph, flow, distance, reach_px, params)
+    strongest = max((_contrast(graph.branches[way[-1]]) for way in ways), default=0.0)
+    found: dict[float, Feeder] = {}
+    for way in ways:
+        feeder = _feeder(graph, flow, way, tumour, distance, blush_arrival, strongest, reach_px, params)
+        start = feeder.evidence["branch"]
+        # Ways with the same beginning are one feeder; the likeliest way in stands for it.
+        if start not in found or feeder.probability > found[start].probability:
+            found[start] = feeder
+    likely = [f for f in found.values() if f.probability >= params.min_probability]
     ranked = sorted(likely, key=lambda f: -f.probability)[: params.max_count]
     if not ranked:
         return tumour, Quality.NO_FEEDER
@@ -134,26 +137,26 @@ def _leaves_first(graph: VesselGraph, children: tuple[tuple[int, ...], ...]) -> 
 
 def _entries(
     graph: VesselGraph, flow: TreeFlow, distance: npt.NDArray[np.float64], reach_px: float, params: FeederParams
-) -> list[tuple[int, list[int]]]:
-    """Return for each feeder the branch where the tumour's own vessel begins, and the way from there into the blush.
+) -> list[list[int]]:
+    """Return the ways into the blush, each the branches from where the tumour's own vessel begins.
 
-    A branch enters when it starts outside and comes into the blush, or ends within reach of it.
+    A branch enters when it starts outside the blush and ends inside, or is open-ended within
+    reach of it; one that goes in and comes out again without a branch only lies over it.
     """
     parents = graph.parents()
     own = (flow.share >= params.own_share) & (flow.into_tumour > 0)
-    best: dict[int, list[int]] = {}
+    ways = []
     for k, branch in enumerate(graph.branches):
         along = ndimage.map_coordinates(distance, branch.centreline.T, order=1, mode="nearest")
-        comes_in = along[0] >= 1 and (along[1:] < 1).any()
+        comes_in = along[0] >= 1 and along[-1] < 1
         ends_near = along[0] > along[-1] and along[-1] <= reach_px and flow.into_tumour[k] == flow.flow[k]
         if not (comes_in or (ends_near and flow.flow[k] > 0 and _is_leaf(graph, k))):
             continue
         way = [k]
         while (parent := parents[way[0]]) is not None and own[parent] and parent not in way:
             way.insert(0, parent)
-        if way[0] not in best or _calibre(graph, k) > _calibre(graph, best[way[0]][-1]):
-            best[way[0]] = way
-    return sorted(best.items())
+        ways.append(way)
+    return ways
 
 
 def _is_leaf(graph: VesselGraph, index: int) -> bool:
@@ -178,7 +181,6 @@ def _line_of(graph: VesselGraph, indices: list[int]) -> Line:
 def _feeder(
     graph: VesselGraph,
     flow: TreeFlow,
-    start: int,
     way: list[int],
     tumour: Tumour,
     distance: npt.NDArray[np.float64],
@@ -187,12 +189,15 @@ def _feeder(
     reach_px: float,
     params: FeederParams,
 ) -> Feeder:
+    start = way[0]
     upstream = graph.path_to(start)[:-1]
     own_line = _line_of(graph, way)
-    line = own_line[: _entry(own_line, distance) + 1]
+    last = graph.branches[way[-1]].centreline
+    at = len(own_line) - len(last) + _entry(last, distance)
+    line = own_line[: at + 1]
     whole = np.vstack([_line_of(graph, upstream), line[1:]]) if upstream else line
     branch = graph.branches[start]
-    evidence = _evidence(graph, flow, way, own_line, tumour, distance, blush_arrival_s, strongest, reach_px)
+    evidence = _evidence(graph, flow, way, line, tumour, distance, blush_arrival_s, strongest, reach_px)
     ambiguous = any(graph.branches[k].overlap_ambiguous for k in way)
     share = float(flow.share[start])
     return Feeder(
@@ -225,7 +230,7 @@ def _evidence(
     graph: VesselGraph,
     flow: TreeFlow,
     way: list[int],
-    own_line: Line,
+    line: Line,
     tumour: Tumour,
     distance: npt.NDArray[np.float64],
     blush_arrival_s: float,
@@ -233,10 +238,9 @@ def _evidence(
     reach_px: float,
 ) -> dict[str, float]:
     """Return the named measurements behind a feeder's probability."""
-    at = _entry(own_line, distance)
     last = graph.branches[way[-1]]
-    heading = own_line[at] - own_line[max(0, at - 10)]
-    to_centre = np.array(tumour.centroid) - own_line[at]
+    heading = line[-1] - line[max(0, len(line) - 11)]
+    to_centre = np.array(tumour.centroid) - line[-1]
     sizes = float(np.linalg.norm(heading) * np.linalg.norm(to_centre))
     beyond = [k for k in range(len(graph.branches)) if way[-1] in graph.path_to(k)]
     into = np.vstack([graph.branches[k].centreline for k in beyond])
@@ -244,7 +248,7 @@ def _evidence(
     radius = float(np.sqrt(tumour.area_px / np.pi))
     entry_arrival = _mean_or_nan(last.arrival_s)
     return {
-        "gap_over_reach": float(distance[tuple(np.round(own_line[at]).astype(int))] / reach_px),
+        "gap_over_reach": float(distance[tuple(np.round(line[-1]).astype(int))] / reach_px),
         "heading": float(heading @ to_centre / sizes) if sizes > 0 else 0.0,
         "length_inside_over_radius": float((depth < 1).sum() / max(radius, 1.0)),
         "inside_share": float((depth < 1).sum() / max(len(depth), 1)),
@@ -258,10 +262,10 @@ def _evidence(
 
 
 def _probability(evidence: dict[str, float]) -> float:
-    """Return a logistic of the evidence, its weights rounded from a fit on simulated patients.
+    """Return a logistic of the evidence; its weights were chosen on simulated patients, not on real ones.
 
     A feeder heads for the tumour's middle, goes on inside it, gives its flow to it, and is the
-    strongest of the vessels that come in. `scripts/fit_feeder_weights.py` makes the fit.
+    strongest of the vessels that come in.
     """
     score = -9.6
     score += 3.8 * evidence["heading"]
