@@ -44,7 +44,7 @@ def _version(name: str) -> str:
 def _decoders() -> dict[str, tuple[str, ...]]:
     """Return the plugins at hand for each compressed transfer syntax."""
     from pydicom import uid
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntaxes = (
         uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless,

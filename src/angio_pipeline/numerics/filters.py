@@ -25,14 +25,15 @@ def gaussian(image: FloatArray, sigma_px: float) -> FloatArray:
     """Return the image blurred by a Gaussian; edges are mirrored; 0 returns the image."""
     if sigma_px <= 0:
         return image
-    return cv2.GaussianBlur(
-        np.ascontiguousarray(image, dtype=np.float32), (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101
-    )
+    plain = np.ascontiguousarray(image, dtype=np.float32)
+    blurred = cv2.GaussianBlur(plain, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(blurred, dtype=np.float32)
 
 
 def box_blur(image: FloatArray, size_px: int) -> FloatArray:
     """Return the mean over a square of `size_px`; edges are mirrored."""
-    return cv2.blur(np.ascontiguousarray(image, dtype=np.float32), (size_px, size_px))
+    blurred = cv2.blur(np.ascontiguousarray(image, dtype=np.float32), (size_px, size_px))
+    return np.asarray(blurred, dtype=np.float32)
 
 
 def masked_gaussian(image: FloatArray, mask: BoolArray, sigma_px: float) -> FloatArray:
@@ -50,7 +51,7 @@ def block_mean(image: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.
     """Return means over whole blocks of size_px x size_px; a ragged edge is left out."""
     h, w = (n // size_px * size_px for n in image.shape)
     blocks = image[:h, :w].reshape(h // size_px, size_px, w // size_px, size_px)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
 def resize(image: npt.NDArray[np.floating], shape: tuple[int, ...]) -> FloatArray:
@@ -80,6 +81,6 @@ def difference_noise_sd(image: FloatArray, mask: BoolArray | None = None) -> flo
     edges do not count.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    response = cv2.filter2D(np.ascontiguousarray(image, dtype=np.float32), -1, kernel)
+    response = np.asarray(cv2.filter2D(np.ascontiguousarray(image, dtype=np.float32), -1, kernel), dtype=np.float32)
     inside = response[mask] if mask is not None else response.ravel()
     return robust_sd(inside) / 6.0

@@ -81,7 +81,7 @@ def _one_scale(image: FloatArray, sigma: float) -> FloatArray:
     first = np.array([-0.5, 0, 0.5], dtype=np.float32)
     rr = cv2.sepFilter2D(smooth, cv2.CV_32F, plain, second)
     cc = cv2.sepFilter2D(smooth, cv2.CV_32F, second, plain)
-    rc = cv2.sepFilter2D(smooth, cv2.CV_32F, first, first)
+    rc = np.asarray(cv2.sepFilter2D(smooth, cv2.CV_32F, first, first), dtype=np.float32)
     mean = 0.5 * (rr + cc)
     spread = np.sqrt(np.square(0.5 * (rr - cc)) + np.square(rc))
     across, along = mean - spread, mean + spread

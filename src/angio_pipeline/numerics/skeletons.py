@@ -57,7 +57,7 @@ def trace_skeleton(skeleton: npt.NDArray[np.bool_]) -> SkeletonNetwork:
 def _label_nodes(skeleton: npt.NDArray[np.bool_], count: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Return the node number of each pixel (0: not a node): clusters of junctions, and end points."""
     junctions, n = ndimage.label(skeleton & (count >= 3), structure=_SQUARE)
-    labels = junctions.astype(np.int32)
+    labels = np.asarray(junctions, dtype=np.int32)
     ends = np.argwhere(skeleton & (count == 1))
     for k, (row, col) in enumerate(ends):
         labels[row, col] = n + 1 + k
