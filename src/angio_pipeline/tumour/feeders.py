@@ -36,8 +36,8 @@ class FeederParams(Params):
     reach_mm: float = Field(5.0, gt=0, description="a leaf this near the blush ends in it; used when calibrated")
     reach_px: float = Field(15.0, gt=0, description="the same without calibration")
     own_share: float = Field(0.7, gt=0, le=1, description="share of a branch's flow that makes it the tumour's own")
-    min_probability: float = Field(0.15, ge=0, le=1, description="less likely branches are not listed")
-    target_probability: float = Field(0.4, ge=0, le=1, description="feeders as likely as this are given targets")
+    min_probability: float = Field(0.1, ge=0, le=1, description="less likely branches are not listed")
+    target_probability: float = Field(0.3, ge=0, le=1, description="feeders as likely as this are given targets")
     max_count: int = Field(5, ge=1)
     targets: TargetParams = TargetParams()
 
@@ -90,7 +90,8 @@ def find_feeders(
     feeders = tuple(_named(f, f"{tumour.id}-F{k + 1}", k + 1, f.contribution / total) for k, f in enumerate(ranked))
     sure = [f for f in feeders if f.probability >= params.target_probability] or feeders[:1]
     own = {f.id: int(f.evidence["branch"]) for f in sure}
-    targets = choose_targets(graph, flow.flow, flow.into_tumour, own, params=params.targets)
+    alone = {f.id: f.target for f in sure}
+    targets = choose_targets(graph, flow.flow, flow.into_tumour, own, params=params.targets, own_targets=alone)
     quality = Quality.OVERLAP_AMBIGUOUS if any(f.overlap_ambiguous for f in feeders) else Quality.NONE
     return replace(tumour, feeders=feeders, targets=targets), quality
 

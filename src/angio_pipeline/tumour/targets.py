@@ -25,9 +25,7 @@ Line = npt.NDArray[np.float64]
 class TargetParams(Params):
     """Settings of `choose_targets` and `place_target`."""
 
-    per_position: float = Field(
-        0.02, ge=0, description="price of one more position, as a share of the whole tree's flow"
-    )
+    per_position: float = Field(0.002, ge=0, description="price of one more position, share of the whole tree's flow")
     along: float = Field(
         0.85, ge=0, le=1, description="how far into the branch, as a share of its length to the tumour"
     )
@@ -75,6 +73,7 @@ def choose_targets(
     own: Mapping[str, int],
     *,
     params: TargetParams,
+    own_targets: Mapping[str, CannulationTarget] | None = None,
 ) -> tuple[CannulationTarget, ...]:
     """Return the smallest set of positions that covers all feeders with the least other flow beyond them.
 
@@ -84,13 +83,17 @@ def choose_targets(
         Flow beyond each branch, and the part that ends in the tumour.
     own : mapping of str to int
         Feeder id to the branch where the tumour's own vessel begins.
+    own_targets : mapping of str to CannulationTarget, optional
+        The position in each feeder itself, used where a position serves that feeder alone.
     """
     total = max(float(flow[[k for k, p in enumerate(graph.parents()) if p is None]].sum()), 1e-9)
     chosen: list[int] = []
     roots = {graph.path_to(k)[0] for k in own.values()}
     for root in sorted(roots):
         chosen += _cover(graph, root, set(own.values()), (flow - into_tumour) / total, params.per_position)[1]
-    return tuple(_at_branch(graph, k, flow, into_tumour, own, params) for k in chosen)
+    positions = [_at_branch(graph, k, flow, into_tumour, own, params) for k in chosen]
+    alone = own_targets or {}
+    return tuple(alone.get(p.covers[0], p) if len(p.covers) == 1 else p for p in positions)
 
 
 def _cover(

@@ -41,6 +41,7 @@ class SegmentParams(Params):
     follow_in_noise: float = Field(4.5, gt=0, description="ridge response that continues it")
     anatomy_factor: float = Field(1.5, ge=1, description="times both, where anatomy was not subtracted in time")
     min_length_px: float = Field(20.0, ge=0, description="shorter pieces are dropped")
+    late_s: float = Field(1.0, gt=0, description="a piece that fills this much after the last artery is none")
     width_fraction: float = Field(0.5, gt=0, lt=1, description="share of the centre's contrast at the vessel's edge")
     widest_px: float = Field(25.0, gt=1, description="what is wider is blush or background, not vessel")
 
@@ -80,7 +81,7 @@ def segment(
         probability = np.clip(np.nan_to_num(predict(features)), 0, 1).astype(np.float32)
         return _result(probability, (probability >= 0.5) & sub.valid)
     ridges = _ridges(image, sub, params)
-    mask = _mask_from_ridges(image, ridges, sub.valid, params)
+    mask = _without_late_pieces(_mask_from_ridges(image, ridges, sub.valid, params), maps.arrival_s, params)
     # A logistic of the response in noise units: 0.5 where a vessel is followed, 0.95 where one starts.
     slope = (params.seed_in_noise - params.follow_in_noise) / 2.94
     probability = 1 / (1 + np.exp(-(ridges.in_noise - params.follow_in_noise) / slope))
@@ -155,6 +156,19 @@ def _mask_from_ridges(image: FloatArray, ridges: RidgeResponse, valid: BoolArray
     # A vote of the neighbours smooths the edge; the centre itself is never voted out.
     smooth = ndimage.uniform_filter(mask.astype(np.float32), 3) > 0.5
     return np.asarray((smooth | centre) & valid, dtype=np.bool_)
+
+
+def _without_late_pieces(mask: BoolArray, arrival_s: FloatArray, params: SegmentParams) -> BoolArray:
+    """Return the mask without pieces that fill after the arteries: what motion leaves at edges, mostly."""
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if count < 2 or not np.isfinite(arrival_s[mask]).any():
+        return mask
+    sizes = ndimage.sum_labels(mask, pieces, index=np.arange(1, count + 1))
+    largest = arrival_s[pieces == 1 + int(np.argmax(sizes))]
+    last = np.nanpercentile(largest, 95) + params.late_s if np.isfinite(largest).any() else np.inf
+    times = np.where(np.isfinite(arrival_s), arrival_s, -np.inf)
+    median = ndimage.median(times, pieces, index=np.arange(count + 1))
+    return np.asarray(mask & ~(median > last)[pieces], dtype=np.bool_)
 
 
 def vessel_contrast(image: FloatArray, width_px: float) -> FloatArray:
