@@ -20,6 +20,7 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.numerics.filters import difference_noise_sd
 
 __all__ = ["BenchmarkCase", "BenchmarkResult", "measure_case"]
 
@@ -72,13 +73,13 @@ def write_resampled(source: Path, target: Path, case: BenchmarkCase) -> None:
     """Write the run at `source` again with another size and number of frames, uncompressed."""
     dataset = pydicom.dcmread(source)
     pixels = dataset.pixel_array
-    at = np.linspace(0, len(pixels) - 1, case.frames)
+    rng = np.random.default_rng(0)
     out = np.empty((case.frames, case.size_px, case.size_px), dtype=np.uint16)
-    for t, position in enumerate(at):
-        first = int(position)
-        share = position - first
-        blend = (1 - share) * pixels[first] + share * pixels[min(first + 1, len(pixels) - 1)]
-        out[t] = np.round(cv2.resize(blend.astype(np.float32), (case.size_px, case.size_px)))
+    for t, nearest in enumerate(np.linspace(0, len(pixels) - 1, case.frames).round().astype(int)):
+        frame = pixels[nearest].astype(np.float32)
+        # Resampling smooths the noise away that a real frame of this size would have.
+        noise = rng.normal(0, difference_noise_sd(frame), (case.size_px, case.size_px))
+        out[t] = np.clip(np.round(cv2.resize(frame, (case.size_px, case.size_px)) + noise), 0, 65535)
     dataset.Rows = dataset.Columns = case.size_px
     dataset.NumberOfFrames = case.frames
     dataset.FrameTimeVector = [0.0, *([300.0] * (case.frames - 1))]

@@ -8,6 +8,7 @@ its unfinished tasks are tried once more one by one, and the one that kills agai
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from angio_pipeline import outputs
 from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask
-from angio_pipeline.batch.tasks import Outcome, Settings, one_thread, refuse, run_task
+from angio_pipeline.batch.tasks import Outcome, Settings, hold_threads, refuse, run_task
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 
@@ -114,7 +115,10 @@ def _round(
 def _pool(workers: int, scheduler: str | None) -> Iterator[Executor]:
     if scheduler is None:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=one_thread) as pool:
+        threads = max(1, (os.cpu_count() or 1) // max(1, workers))
+        with ProcessPoolExecutor(
+            max(1, workers), mp_context=context, initializer=hold_threads, initargs=(threads,)
+        ) as pool:
             yield pool
         return
     try:

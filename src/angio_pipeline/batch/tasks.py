@@ -20,7 +20,7 @@ from angio_pipeline.core.results import Refusal
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
 
-__all__ = ["Outcome", "Settings", "code_version", "one_thread", "refuse", "run_task", "task_digest"]
+__all__ = ["Outcome", "Settings", "code_version", "hold_threads", "refuse", "run_task", "task_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
         return Outcome(task.subject, analysed=False, refusals=refuse(task, "internal_error", sentence))
 
 
-def one_thread() -> None:
-    """Hold image libraries to one thread in this process: a batch's processes share the cores."""
+def hold_threads(count: int) -> None:
+    """Hold image libraries to `count` threads in this process: a batch's processes share the cores."""
     import cv2
 
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(count)
 
 
 def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:

@@ -149,6 +149,18 @@ class VesselGraph:
             here = parents[here]
         return path[::-1]
 
+    def beyond(self, index: int) -> list[int]:
+        """Return branch `index` and all branches that it flows into, directly or further on."""
+        children = self.children()
+        out, stack, seen = [], [index], {index}
+        while stack:
+            here = stack.pop()
+            out.append(here)
+            new = [k for k in children[here] if k not in seen]
+            seen.update(new)
+            stack.extend(new)
+        return out
+
     @property
     def length_px(self) -> float:
         """Summed length of all branches."""

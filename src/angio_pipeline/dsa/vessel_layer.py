@@ -17,7 +17,7 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
-from angio_pipeline.numerics.filters import gaussian, resize
+from angio_pipeline.numerics.filters import gaussian, resize, shrink
 
 __all__ = ["VesselLayer", "VesselLayerParams", "follow_vessels"]
 
@@ -72,10 +72,12 @@ def follow_vessels(
         Contrast in each frame.
     """
     followed = np.flatnonzero(filling >= params.least_filling * filling.max())
-    scale = max(frames.shape[1:]) / 512
-    target = _compressed(frames[reference], noise_sd, scale, params)
-    moving = np.stack([_compressed(frames[t], noise_sd, scale, params) for t in followed])
-    seen = estimate_motion(moving, target, valid, params=params.motion)
+    # At about 512 pixels: the lattice is far coarser than either.
+    factor = max(1, round(max(frames.shape[1:]) / 512))
+    target = _compressed(shrink(frames[reference], factor), noise_sd, params)
+    moving = np.stack([_compressed(shrink(frames[t], factor), noise_sd, params) for t in followed])
+    inside = shrink(valid.astype(np.float32), factor) == 1
+    seen = factor * estimate_motion(moving, target, inside, params=params.motion)
     weight = _where_vessels_are(frames, valid, (seen.shape[1], seen.shape[2]))
     extra = np.einsum("thwk,hw->tk", seen.astype(np.float64), weight)
     relative = background_px - background_px[reference]
@@ -89,9 +91,9 @@ def follow_vessels(
     return VesselLayer(fields, total)
 
 
-def _compressed(frame: FloatArray, noise_sd: float, scale: float, params: VesselLayerParams) -> FloatArray:
+def _compressed(frame: FloatArray, noise_sd: float, params: VesselLayerParams) -> FloatArray:
     """Return vessels with their contrast saturated, broad enhancement taken out."""
-    local = gaussian(frame, 1.0 * scale) - gaussian(frame, 12.0 * scale)
+    local = gaussian(frame, 1.0) - gaussian(frame, 12.0)
     return np.asarray(np.tanh(local / (params.compression_in_noise * noise_sd)), dtype=np.float32)
 
 

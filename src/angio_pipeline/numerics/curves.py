@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["first_crossing", "parabolic_peak", "steepest_rise", "trapezoid"]
+__all__ = ["first_crossing", "parabolic_peak", "peak_index", "steepest_rise", "trapezoid"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -26,9 +26,9 @@ def first_crossing(stack: FloatArray, times: npt.NDArray[np.float64], level: Flo
     ndarray, (...) float32
         NaN where the curve never reaches its level; the first time where it starts above it.
     """
-    peak_at = np.argmax(stack, axis=0)
+    peak_at = peak_index(stack)
     out = np.full(level.shape, np.nan, dtype=np.float32)
-    reached = np.max(stack, axis=0) >= level
+    reached = np.take_along_axis(stack, peak_at[None], axis=0)[0] >= level
     out[reached & (stack[0] >= level)] = times[0]
     for t in range(1, len(times)):
         rises = (stack[t - 1] < level) & (stack[t] >= level) & (t <= peak_at)
@@ -41,10 +41,21 @@ def first_crossing(stack: FloatArray, times: npt.NDArray[np.float64], level: Flo
     return np.where(reached, out, np.float32(np.nan))
 
 
+def peak_index(stack: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the index of each curve's first maximum; sample by sample, which is kind to memory."""
+    best = np.zeros(stack.shape[1:], dtype=np.intp)
+    top = np.array(stack[0], copy=True)
+    for t in range(1, len(stack)):
+        higher = stack[t] > top
+        best[higher] = t
+        np.maximum(top, stack[t], out=top)
+    return best
+
+
 def parabolic_peak(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatArray:
     """Return the time of each curve's maximum, by a parabola through its three top samples."""
     n = len(times)
-    at = np.argmax(stack, axis=0)
+    at = peak_index(stack)
     inner = np.clip(at, 1, max(n - 2, 1)) if n >= 3 else at
     if n < 3:
         return np.asarray(times[at], dtype=np.float32)

@@ -243,8 +243,7 @@ def _evidence(
     heading = line[-1] - line[max(0, len(line) - 11)]
     to_centre = np.array(tumour.centroid) - line[-1]
     sizes = float(np.linalg.norm(heading) * np.linalg.norm(to_centre))
-    beyond = [k for k in range(len(graph.branches)) if way[-1] in graph.path_to(k)]
-    into = np.vstack([graph.branches[k].centreline for k in beyond])
+    into = np.vstack([graph.branches[k].centreline for k in graph.beyond(way[-1])])
     depth = ndimage.map_coordinates(distance, into.T, order=1, mode="nearest")
     radius = float(np.sqrt(tumour.area_px / np.pi))
     entry_arrival = _mean_or_nan(last.arrival_s)

@@ -134,6 +134,7 @@ def _with_contrast(network: Network, contrast: npt.NDArray[np.float32]) -> Netwo
 def _prune(network: Network, spur_px: float) -> Network:
     """Drop open-ended edges shorter than `spur_px` plus the radius where they leave, shortest first."""
     edges = list(network.edges)
+    lengths = [edge.length_px for edge in edges]
     while True:
         degree = _degrees(edges)
         spurs = []
@@ -142,11 +143,13 @@ def _prune(network: Network, spur_px: float) -> Network:
             if free_a == free_b or edge.bridged:
                 continue
             base_radius = edge.radius_px[-1 if free_a else 0]
-            if edge.length_px < spur_px + base_radius:
-                spurs.append((edge.length_px, number))
+            if lengths[number] < spur_px + base_radius:
+                spurs.append((lengths[number], number))
         if not spurs:
             return Network(network.nodes, tuple(edges))
-        edges.pop(min(spurs)[1])
+        shortest = min(spurs)[1]
+        edges.pop(shortest)
+        lengths.pop(shortest)
 
 
 def _degrees(edges: list[Edge]) -> dict[int, int]:
