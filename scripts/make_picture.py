@@ -11,7 +11,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "data" / "sample" / "case-000" / "dicom" / "day000" / "celiac.dcm"
-PICTURE = ROOT / "docs" / "images" / "overlay.png"
+PICTURE = ROOT / "docs" / "images" / "overlay.webp"
 
 
 def main() -> int:
@@ -21,8 +21,8 @@ def main() -> int:
         subprocess.run(command, check=True)
         (overlay,) = Path(folder).glob("subjects/*/*/*/overlay.png")
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(overlay) as picture:  # fewer colours: it is fetched with every clone
-            picture.quantize(128).save(PICTURE, optimize=True)
+        with Image.open(overlay) as picture:  # small, because it is fetched with every clone
+            picture.save(PICTURE, quality=88, method=6)
     print(PICTURE)
     return 0
 
