@@ -35,7 +35,10 @@ class BenchmarkCase:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What a case cost; `peak_gb` sums the resident memory of all processes, NaN where it cannot be read."""
+    """What a case cost; `peak_gb` is the memory of all processes together, NaN where it cannot be read.
+
+    Pages that processes share count once (proportional set size).
+    """
 
     case: BenchmarkCase
     wall_s: float
@@ -102,10 +105,10 @@ def _first_run(sample: Path) -> Path:
 
 
 def _watch(process: subprocess.Popen[str]) -> float:
-    """Return the greatest summed resident memory of a process and its children, in GB, once it has ended."""
+    """Return the greatest memory of a process and its children together, in GB, once it has ended."""
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, sum(_resident_bytes(pid) for pid in _family(process.pid)) / 1e9)
+        peak = max(peak, sum(_proportional_bytes(pid) for pid in _family(process.pid)) / 1e9)
         time.sleep(0.05)
     return peak or float("nan")
 
@@ -118,9 +121,9 @@ def _family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in _family(int(child)))]
 
 
-def _resident_bytes(pid: int) -> int:
+def _proportional_bytes(pid: int) -> int:
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
         return 0
-    return pages * 4096
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -20,6 +20,7 @@ from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask
 from angio_pipeline.batch.tasks import Outcome, Settings, hold_threads, refuse, run_task
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.workers import start_method
 
 __all__ = ["BatchReport", "execute"]
 
@@ -114,7 +115,7 @@ def _round(
 @contextmanager
 def _pool(workers: int, scheduler: str | None) -> Iterator[Executor]:
     if scheduler is None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(start_method())
         threads = max(1, (os.cpu_count() or 1) // max(1, workers))
         with ProcessPoolExecutor(
             max(1, workers), mp_context=context, initializer=hold_threads, initargs=(threads,)

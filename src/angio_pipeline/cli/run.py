@@ -36,11 +36,15 @@ def run(
     Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
     could be analysed; 2: usage.
     """
+    from angio_pipeline.workers import warm_up
+
+    _check_paths([*source, *(roi or [])], out)
+    if not debug:
+        warm_up()
     from angio_pipeline import batch
     from angio_pipeline.config import load_config
 
     settings = batch.Settings(out, load_config(config), resume=resume, debug=debug)
-    _check_paths([*source, *(roi or [])], out)
     with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
         plan = _plan(source, roi or [], Path(workspace))
         report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))

@@ -21,6 +21,7 @@ from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Shunt, ShuntKind, Tumour
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
 from angio_pipeline.numerics.curves import first_crossing
+from angio_pipeline.numerics.filters import resize, shrink
 from angio_pipeline.numerics.ridges import bright_ridges
 
 __all__ = ["ShuntParams", "find_shunts"]
@@ -32,8 +33,8 @@ class ShuntParams(Params):
     """Settings of `find_shunts`; lengths are for a 512-pixel frame and grow with it."""
 
     sigmas_px: tuple[float, ...] = (4.0, 6.0, 8.0)
-    seed_in_noise: float = Field(20.0, gt=0)
-    follow_in_noise: float = Field(10.0, gt=0)
+    seed_in_noise: float = Field(90.0, gt=0)
+    follow_in_noise: float = Field(45.0, gt=0)
     min_length_px: float = Field(50.0, gt=0)
     lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
     min_probability: float = Field(0.3, ge=0, le=1)
@@ -93,18 +94,21 @@ def _wide_ridges(
     scale = max(sub.valid.shape) / 512
     last = min(maps.phases.arterial.last + 2, len(sub.frames) - 1)
     frames = [t for t in range(maps.phases.arterial.first, last + 1) if sub.usable[t]]
-    image = sub.frames[frames].mean(axis=0)
-    ridges = bright_ridges(image, [s * scale for s in params.sigmas_px], noise_sd=max(sub.noise_sd, 1e-6))
     free = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(1, round(3 * scale)))
     for tumour in tumours:
         free &= ~ndimage.binary_dilation(tumour.mask, iterations=max(1, round(4 * scale)))
-    strength = np.where(free, ridges.in_noise, 0)
+    # Wide ridges lose nothing at half the size.
+    factor = max(1, round(2 * scale))
+    image = shrink(sub.frames[frames].mean(axis=0), factor)
+    noise = max(sub.noise_sd, 1e-6) / factor / np.sqrt(len(frames))
+    ridges = bright_ridges(image, [s * scale / factor for s in params.sigmas_px], noise_sd=noise)
+    strength = np.where(shrink(free.astype(np.float32), factor) > 0.5, ridges.in_noise, 0)
     core = label(apply_hysteresis_threshold(strength, params.follow_in_noise, params.seed_in_noise))
     long_enough = []
     for found in regionprops(core):
         region = core == found.label
-        if np.count_nonzero(skeletonize(region)) >= params.min_length_px * scale:
-            long_enough.append(region)
+        if np.count_nonzero(skeletonize(region)) >= params.min_length_px * scale / factor:
+            long_enough.append(resize(region.astype(np.float32), sub.valid.shape) > 0.5)
     return long_enough
 
 
