@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,12 @@ def sample() -> Path:
     return ROOT / "data" / "sample"
 
 
-@pytest.fixture(autouse=True)
-def _own_pseudonym_key(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _own_pseudonym_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # Tests never read or make the user's own key.
-    monkeypatch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(tmp_path_factory.getbasetemp() / "pseudonym.key"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(tmp_path_factory.mktemp("key") / "pseudonym.key"))
+        yield
 
 
 @dataclass(frozen=True)

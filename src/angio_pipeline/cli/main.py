@@ -31,6 +31,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
 ) -> None:
     """Hold the options that come before a subcommand."""
 
@@ -54,6 +55,13 @@ def main() -> None:
         sys.exit(2)
     except AngioError as error:
         typer.echo(f"angio: {error.sentence}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        # The message of an unforeseen error may quote a header; its kind is safe to print.
+        kind = type(error).__name__
+        typer.echo(f"angio: stopped by an unforeseen {kind}; run again with --debug and report it.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)

@@ -301,8 +301,7 @@ def _motion(run: AngioRun, mask: FloatArray, choice: MaskChoice, params: Subtrac
     """Return the lattice fields, estimated twice: the second time the vessels found take no part."""
     if not params.motion.enabled:
         return np.zeros((run.shape[0], 1, 1, 2), dtype=np.float32)
-    rough = params.motion.model_copy(update={"levels": params.motion.levels[:-1] or params.motion.levels})
-    first = estimate_motion(run.frames, mask, run.valid, params=rough)
+    first = estimate_motion(run.frames, mask, run.valid, params=params.motion)
     # Half size is enough to see where vessels are, and four times cheaper.
     shape = (mask.shape[0] // 2, mask.shape[1] // 2)
     grid, small_mask = sampling_grid(shape), shrink(mask, 2)

@@ -1,0 +1,101 @@
+"""The main job on the sample patient, from files to pages, judged by the patient's own truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from angio_pipeline.evaluate import evaluate
+from angio_pipeline.outputs import json_schema
+
+REACH_MM = 3.0
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = Path(__file__).resolve().parents[2]
+    out = tmp_path_factory.mktemp("sample") / "out"
+    command = [sys.executable, "-m", "angio_pipeline", "run", str(root / "data" / "sample"), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return out
+
+
+@pytest.fixture(scope="module")
+def documents(results: Path) -> dict[str, dict]:
+    found = [json.loads(path.read_text()) for path in results.rglob("analysis.json")]
+    return {document["source"]["sop_instance_uid"]: document for document in found}
+
+
+def _truths(sample: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sample.rglob("truth.json")}
+
+
+def _branch(feeder: dict) -> np.ndarray:
+    line = np.array(feeder["centreline"])
+    start = np.linalg.norm(line - feeder["branch_start"], axis=1).argmin()
+    return line[start:]
+
+
+def test_every_input_is_analysed_and_every_document_follows_its_schema(results: Path, documents: dict) -> None:
+    assert len(documents) == 3
+    assert (results / "refused.csv").read_text().strip() == "path,reason,sentence"
+    for path in (*results.rglob("analysis.json"), *results.rglob("lipiodol.json")):
+        jsonschema.validate(json.loads(path.read_text()), json_schema())
+    (subject,) = (results / "subjects").iterdir()
+    assert (subject / "report.html").stat().st_size > 100_000
+    assert (results / "index.html").is_file()
+
+
+def test_every_true_feeder_is_listed_and_no_tumour_is_invented(results: Path, sample: Path) -> None:
+    found = evaluate(sample, results)
+    for run in found.per_run:
+        assert run["tumours_found"] == run["tumours_true"]
+        assert run["tumours_false"] == 0
+        assert run["feeders_listed_right"] == run["feeders_true"]
+    assert found.value("tumours", "dice") > 0.7
+
+
+def test_each_true_branch_holds_the_target_of_a_listed_feeder(documents: dict, sample: Path) -> None:
+    for uid, truth in _truths(sample).items():
+        document = documents[uid]
+        reach_px = REACH_MM / np.mean(document["image"]["spacing_mm"])
+        targets = [
+            (feeder["target"]["row"], feeder["target"]["col"])
+            for tumour in document["tumours"]
+            for feeder in tumour["feeders"]
+        ]
+        for tumour in truth["tumours"]:
+            for feeder in tumour["feeders"]:
+                distance = [np.linalg.norm(_branch(feeder) - target, axis=1).min() for target in targets]
+                assert min(distance) <= reach_px
+
+
+def test_the_catheter_tip_is_found_within_three_millimetres(documents: dict, sample: Path) -> None:
+    for uid, truth in _truths(sample).items():
+        tip = documents[uid]["catheter_tip"]
+        assert tip is not None
+        distance = np.hypot(tip["row"] - truth["catheter_tip"][0], tip["col"] - truth["catheter_tip"][1])
+        assert distance * np.mean(documents[uid]["image"]["spacing_mm"]) <= REACH_MM
+
+
+def test_mass_and_retention_are_right_within_15_percent(results: Path, sample: Path) -> None:
+    found = evaluate(sample, results)
+    assert found.value("lipiodol", "mass_error") < 0.15
+    assert found.value("lipiodol", "retention_error") < 0.15
+    assert found.value("lipiodol", "retention_in_interval") == 1.0
+
+
+def test_the_second_time_nothing_is_done_again(results: Path, sample: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("record.json")}
+    command = [sys.executable, "-m", "angio_pipeline", "run", str(sample), "--out", str(results), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    assert json.loads(done.stdout)["resumed"] == 4
+    assert before == {path: path.stat().st_mtime_ns for path in results.rglob("record.json")}
