@@ -315,7 +315,7 @@ def _timepoint(days: float, retention: float, seed: int, *, modality: str = "CT"
         oil_ml=None if film else 640 * retention / 480,
         relative_amount=retention if film else None,
         volume_mm3=None if film else 5200 * retention,
-        coverage=None if film else {"75": 0.97 * retention, "160": 0.83 * retention, "215": 0.66 * retention},
+        coverage=None if film else {"75": 97 * retention, "160": 83 * retention, "215": 66 * retention},
         pattern=None if film else Pattern.DEFECTIVE,
         completeness=None if film else Completeness.MODERATE,
         margin_grade=MarginGrade.B if days == 7 else None,

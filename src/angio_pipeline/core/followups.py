@@ -185,6 +185,7 @@ class LipiodolDeposit:
 class LipiodolTimepoint:
     """One lesion (or the liver) at one date; `None` is unknown, never 0.
 
+    `coverage` is in percent of the lesion, by threshold in HU; `retention` is a share.
     `views` holds small aligned pictures for the report: (H, W) float32 slices through the
     lesion with the deposit's outline mask, all dates in the reference geometry.
     """

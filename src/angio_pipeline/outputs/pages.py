@@ -82,8 +82,8 @@ def _length(mm: float | None, px: float | None) -> str:
 def _sweep(coverage: Mapping[str, float | None] | None) -> str:
     if coverage is None:
         return UNKNOWN
-    shares = [coverage.get(threshold) for threshold in ("75", "160", "215")]
-    return " / ".join(UNKNOWN if share is None else f"{100 * share:.0f}" for share in shares) + " %"
+    percents = [coverage.get(threshold) for threshold in ("75", "160", "215")]
+    return " / ".join(UNKNOWN if percent is None else f"{percent:.0f}" for percent in percents) + " %"
 
 
 def _spoken(name: str) -> str:

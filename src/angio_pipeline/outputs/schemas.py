@@ -285,7 +285,7 @@ class TimepointDocument(_Document):
     oil_ml: float | None
     relative_amount: float | None
     volume_mm3: float | None
-    coverage: dict[str, float | None] | None
+    coverage: dict[str, float | None] | None = Field(description="percent of the lesion, by threshold in HU")
     retention: float | None
     retention_interval: Interval | None
     pattern: Pattern | None
