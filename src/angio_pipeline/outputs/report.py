@@ -258,5 +258,7 @@ def _view(name: str, point: TimepointDocument, folder: Path) -> dict[str, str] |
 
 def _window_words(points: Sequence[TimepointDocument]) -> str:
     windows = {(p.view_unit, p.view_window) for p in points if p.view_window is not None}
-    said = [f"{low:.3g} to {high:.3g} {unit}" for unit, window in windows if window is not None for low, high in [window]]
+    said = [
+        f"{low:.3g} to {high:.3g} {unit}" for unit, window in windows if window is not None for low, high in [window]
+    ]
     return "One window: " + "; ".join(sorted(said)) + "." if said else ""
