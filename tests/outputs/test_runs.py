@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import Background
 from angio_pipeline.outputs import RunDocument, write_record, write_run
+from angio_pipeline.outputs.documents import run_document
+from angio_pipeline.outputs.methods import run_methods
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +79,22 @@ def test_importing_the_room_loads_no_drawing_or_volume_library():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"background": Background.SPATIAL}, {"residual_before": np.nan, "residual_after": np.nan}],
+    ids=["correction thrown away", "no correction"],
+)
+def test_no_motion_correction_is_claimed_where_none_was_kept(run_result, tmp_path, changes):
+    write_run(replace(run_result, subtracted=replace(run_result.subtracted, **changes)), tmp_path)
+    document = RunDocument.model_validate_json((tmp_path / "analysis.json").read_bytes())
+    words = " ".join(run_methods(document))
+    assert "Motion was not corrected." in words
+    assert "Motion correction took" not in words
+    assert not list(tmp_path.glob("before.png")) + list(tmp_path.glob("after.png"))
+
+
+def test_frames_that_served_no_mask_are_not_called_one(run_result):
+    spatial = replace(run_result, subtracted=replace(run_result.subtracted, background=Background.SPATIAL))
+    assert "made the mask" not in " ".join(run_methods(RunDocument.model_validate(run_document(spatial))))

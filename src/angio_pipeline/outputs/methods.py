@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from angio_pipeline.outputs.schemas import LesionDocument, LipiodolDocument, RunDocument
+from angio_pipeline.core.runs import Background
+from angio_pipeline.outputs.schemas import LesionDocument, LipiodolDocument, RunDocument, SubtractionDocument
 
-__all__ = ["follow_up_methods", "run_methods"]
+__all__ = ["follow_up_methods", "residuals", "run_methods"]
 
 _BACKGROUND = {
     "temporal": "No frame without contrast was found, so the least contrast seen at each pixel served as background.",
@@ -39,18 +40,28 @@ def _background(document: RunDocument) -> str:
     cut = document.subtraction
     if cut.already_subtracted:
         return _BACKGROUND["already_subtracted"]
-    if cut.mask_frames:
+    if cut.mask_frames and cut.background != Background.SPATIAL:
         frames = ", ".join(str(frame + 1) for frame in cut.mask_frames)
         plural = "Frames" if len(cut.mask_frames) > 1 else "Frame"
         return f"{plural} {frames}, without contrast, made the mask."
     return _BACKGROUND.get(cut.background, "")
 
 
+def residuals(cut: SubtractionDocument) -> tuple[float, float] | None:
+    """Return the difference outside vessels before and after motion correction; None when none was kept."""
+    if cut.residual_before is None or cut.residual_after is None:
+        return None
+    if cut.background not in (Background.MASK, Background.TEMPORAL):
+        return None
+    return cut.residual_before, cut.residual_after
+
+
 def _alignment(document: RunDocument) -> str:
     cut = document.subtraction
-    before, after = cut.residual_before, cut.residual_after
-    if before is None or after is None:
-        return ""
+    pair = residuals(cut)
+    if pair is None:
+        return "Motion was not corrected."
+    before, after = pair
     known = [(row, col) for row, col in cut.motion_px if row is not None and col is not None]
     largest = max(((row**2 + col**2) ** 0.5 for row, col in known), default=None)
     moved = f" Largest mean displacement {largest:.1f} px." if largest is not None else ""

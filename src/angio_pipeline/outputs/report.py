@@ -16,7 +16,7 @@ from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
 from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subject
-from angio_pipeline.outputs.methods import follow_up_methods, run_methods
+from angio_pipeline.outputs.methods import follow_up_methods, residuals, run_methods
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
 from angio_pipeline.outputs.schemas import (
@@ -119,10 +119,10 @@ def _overlay_words(document: RunDocument) -> str:
 
 
 def _motion_words(document: RunDocument) -> str:
-    before, after = document.subtraction.residual_before, document.subtraction.residual_after
-    if before is None or after is None:
+    pair = residuals(document.subtraction)
+    if pair is None:
         return ""
-    return f"Difference outside vessels (root mean square): {before:.3g} before, {after:.3g} after."
+    return f"Difference outside vessels (root mean square): {pair[0]:.3g} before, {pair[1]:.3g} after."
 
 
 def _area(tumour: TumourDocument) -> str:

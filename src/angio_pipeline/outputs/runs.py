@@ -8,6 +8,7 @@ import numpy as np
 
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
+from angio_pipeline.core.runs import Background, SubtractedRun
 from angio_pipeline.outputs.documents import (
     curves_document,
     graph_document,
@@ -30,7 +31,7 @@ def write_run(result: RunResult, directory: Path) -> None:
 
     Files: `analysis.json`, `graph.json`, `curves.json`, `artery.png`, `vein.png` when veins were told
     from arteries, `tumour-<id>.png`, `maps.npz`, `overlay.png`, `thumbnail.png`, and `before.png` and
-    `after.png` when motion correction had something to compare.
+    `after.png` when a motion correction was kept.
 
     Raises
     ------
@@ -81,7 +82,12 @@ def _write_pictures(result: RunResult, directory: Path) -> None:
     window = vessel_window(live, subtracted.valid)
     after = grey_vessels(live, subtracted.valid, window)
     write_png(directory / "thumbnail.png", resized(after, _THUMBNAIL_PX))
-    if np.isfinite(subtracted.residual_before):
+    if _motion_corrected(subtracted):
         before = grey_vessels(subtracted.uncorrected, subtracted.valid, window)
         write_png(directory / "before.png", resized(before, _FLICKER_PX))
         write_png(directory / "after.png", resized(after, _FLICKER_PX))
+
+
+def _motion_corrected(subtracted: SubtractedRun) -> bool:
+    known = np.isfinite([subtracted.residual_before, subtracted.residual_after]).all()
+    return bool(known) and subtracted.background in (Background.MASK, Background.TEMPORAL)
