@@ -136,6 +136,15 @@ def test_two_films_give_a_half_life_with_an_interval():
     assert kinetics.half_life_interval[0] <= 30 <= kinetics.half_life_interval[1]
 
 
+def test_two_films_of_one_moment_have_amounts_and_no_half_life():
+    first, second = film(0.5, seed=15), film(0.5, seed=16)
+    course = follow([first, second], [region(first)]).lesions[0]
+    assert [point.days for point in course.timepoints] == [0, 0]
+    assert course.timepoints[1].retention == pytest.approx(1, abs=0.06)
+    assert course.kinetics is None
+    assert Quality.FEW_TIMEPOINTS in course.quality
+
+
 def test_attenuation_takes_off_the_veil():
     primary = 10_000 * np.exp(-anatomy(ROWS, COLS))
     veiled = primary + 0.4 * ndimage.gaussian_filter(primary, 25.6)

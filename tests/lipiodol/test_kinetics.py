@@ -53,6 +53,27 @@ def test_one_date_or_no_oil_at_first_has_no_half_life():
         two_point_half_life(10, 5, 0)
 
 
+def test_amounts_of_one_moment_have_no_half_life():
+    for days in ([1, 1], [1, 1, 1], [1, 1 + 1e-9]):
+        mass = 100.0 - np.arange(len(days))
+        assert fit_kinetics(days, mass, np.ones(len(days)), params=PARAMS) == (None, Quality.FEW_TIMEPOINTS)
+    assert fit_kinetics([], [], [], params=PARAMS) == (None, Quality.FEW_TIMEPOINTS)
+
+
+@pytest.mark.parametrize("days", [[1, 1, 31], [1, 31, 31]])
+def test_amounts_of_one_moment_count_as_one_date(days):
+    mass = [102, 98, 60] if days[1] == 1 else [100, 63, 57]
+    fit, quality = fit_kinetics(days, mass, [2, 2, 2], params=PARAMS)
+    assert fit is not None
+    assert fit.model is KineticsModel.TWO_POINT
+    assert fit.half_life_days == pytest.approx(two_point_half_life(100, 60, 30), rel=1e-6)
+    assert quality == Quality.FEW_TIMEPOINTS
+
+
+def test_a_weak_start_is_no_want_of_dates():
+    assert fit_kinetics([1, 30, 60], [1, 5, 5], [2, 2, 2], params=PARAMS) == (None, Quality.NONE)
+
+
 def test_a_single_exponential_is_found_again():
     days = np.array([1.0, 7, 28, 60, 120])
     rng = np.random.default_rng(1)

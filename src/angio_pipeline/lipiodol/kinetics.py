@@ -29,13 +29,15 @@ class KineticsParams(Params):
     """Settings of the fit.
 
     `scatter` is how far, relatively, true courses may stray from an exponential; `clear` is how
-    many errors a mass must stand above 0 to be used in logarithms.
+    many errors a mass must stand above 0 to be used in logarithms; amounts closer in time than
+    `moment_days` are of one moment and averaged.
     """
 
     scatter: float = Field(0.03, ge=0.0, le=0.5)
     clear: float = Field(4.0, ge=1.0)
     least_bi_dates: int = Field(6, ge=5)
     curve_points: int = Field(60, ge=2)
+    moment_days: float = Field(1 / 24, ge=1e-4, le=1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,17 +80,20 @@ def fit_kinetics(
     Parameters
     ----------
     days, mass, sd : array_like, (N,)
-        Increasing times, amounts, and standard deviations of the amounts without what all
-        dates share (such a factor does not move a half-life).
+        Times that do not decrease, amounts, and standard deviations of the amounts without what
+        all dates share (such a factor does not move a half-life).
 
     Returns
     -------
     kinetics : Kinetics or None
-        None with fewer than two dates or when the first amount is not above its error.
+        None with fewer than two distinct moments or when the first amount is not above its error.
+    quality : Quality
+        FEW_TIMEPOINTS when no fit was possible for want of dates, or the two-point formula was used.
     """
     t, m = np.asarray(days, dtype=np.float64), np.asarray(mass, dtype=np.float64)
     s = np.hypot(np.asarray(sd, dtype=np.float64), params.scatter * np.abs(m))
     s = np.maximum(s, 1e-9 * max(float(np.abs(m).max(initial=0.0)), 1e-9))
+    t, m, s = _one_a_moment(t, m, s, params.moment_days)
     if len(t) < 2 or m[0] <= 2 * s[0]:
         return None, Quality.FEW_TIMEPOINTS if len(t) < 2 else Quality.NONE
     course = _Course(t - t[0], m, s, params.clear)
@@ -102,6 +107,21 @@ def fit_kinetics(
     return kinetics, quality
 
 
+def _one_a_moment(
+    days: FloatArray, mass: FloatArray, sd: FloatArray, gap_days: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return times, amounts and errors with one entry a moment: what lies within `gap_days` is averaged."""
+    if len(days) == 0:
+        return days, mass, sd
+    starts = [0]
+    for k in range(1, len(days)):
+        if days[k] - days[starts[-1]] >= gap_days:
+            starts.append(k)
+    counts = np.diff([*starts, len(days)])
+    mean = np.add.reduceat(mass, starts) / counts
+    return days[starts], mean, np.sqrt(np.add.reduceat(sd**2, starts)) / counts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
     model: KineticsModel
@@ -112,8 +132,13 @@ class _Fit:
 
 def _two_point(course: _Course) -> _Fit:
     interval = _profile(course, lambda rate: _best_amplitude(course, rate)[1])
-    rate = _mono(course)[1] if course.mass[1] <= 0 else float(np.log(course.mass[0] / course.mass[1]) / course.days[1])
-    half_life = float(np.log(2) / rate) if rate > 0 else float("inf")
+    first, second = course.mass.tolist()
+    if second > 0:
+        half_life = two_point_half_life(first, second, float(course.days[1]))
+        rate = float(np.log(first / second) / course.days[1])  # negative where the mass grew
+    else:
+        rate = _mono(course)[1]
+        half_life = float(np.log(2) / rate) if rate > 0 else float("inf")
     interval = (min(interval[0], half_life), max(interval[1], half_life))
     return _Fit(KineticsModel.TWO_POINT, half_life, interval, np.array([np.log(course.mass[0]), rate]))
 
