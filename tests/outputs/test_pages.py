@@ -11,6 +11,7 @@ import pytest
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.outputs import (
+    clear_results,
     write_follow_up,
     write_index,
     write_record,
@@ -217,3 +218,40 @@ def test_a_chart_stays_inside_its_frame(values):
 )
 def test_an_open_interval_says_so(pair, words):
     assert interval_words(pair, 0, 1.0, " days") == words
+
+
+def failed(folder, sentence):
+    clear_results(folder)
+    write_record(folder, {"digest": None, "reason": "out_of_memory", "sentence": sentence})
+
+
+def test_what_failed_this_time_is_not_shown_from_last_time(tmp_path, run_maker, follow_up_maker):
+    subject = tmp_path / "subjects" / "S-4"
+    write_run(run_maker(), subject / "20240101" / "a")
+    write_run(run_maker(seed=2), subject / "20240101" / "b")
+    write_follow_up(follow_up_maker(), subject, folder_of=lambda s: f"{s.date}/{s.series_instance_uid}")
+    failed(subject / "20240101" / "a", "Expected the input to fit in memory.")
+    failed(subject, "Expected scans that can be read.")
+    assert [p.name for p in (subject / "20240101" / "a").iterdir()] == ["record.json"]
+    assert not [*subject.glob("lipiodol.json"), *subject.rglob("deposit-*"), *subject.rglob("slice-*")]
+    page, index = Page(write_report(subject)), Page(write_index(tmp_path))
+    assert "Expected the input to fit in memory." in page.text
+    assert "Follow-up not analysed: Expected scans that can be read." in page.text
+    assert "T1-F1" in page.text  # the other run stays
+    assert "1 run analysed, 1 failed, 0 lesions followed" in index.text
+    assert index.text.count("not analysed") == 2
+    write_tables(tmp_path)
+    table = (tmp_path / "runs.csv").read_text().splitlines()
+    analysed = table[0].split(",").index("analysed")
+    assert [line.split(",")[analysed] for line in table[1:]] == ["false", "true"]
+
+
+def test_a_record_of_failure_outweighs_results_left_beside_it(tmp_path, run_maker):
+    folder = tmp_path / "subjects" / "S-5" / "20240101" / "a"
+    write_run(run_maker(), folder)
+    write_record(folder, {"reason": "worker_died", "sentence": "Expected the worker to live."})
+    page, index = Page(write_report(folder.parents[1])), Page(write_index(tmp_path))
+    assert "Expected the worker to live." in page.text
+    assert "T1-F1" not in page.text
+    assert "0 runs analysed, 1 failed" in index.text
+    assert not index.all("img")

@@ -4,7 +4,7 @@ Importing this package costs little: drawing, volume and table libraries are loa
 functions that need them.
 """
 
-from angio_pipeline.outputs.files import write_record
+from angio_pipeline.outputs.files import clear_results, write_record
 from angio_pipeline.outputs.follow_ups import write_follow_up
 from angio_pipeline.outputs.report import write_report
 from angio_pipeline.outputs.runs import write_run
@@ -15,6 +15,7 @@ from angio_pipeline.outputs.worklist import write_index
 __all__ = [
     "LipiodolDocument",
     "RunDocument",
+    "clear_results",
     "json_schema",
     "write_follow_up",
     "write_index",

@@ -11,7 +11,41 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-__all__ = ["replacing", "write_bytes", "write_json", "write_record", "write_text"]
+__all__ = ["clear_results", "replacing", "write_bytes", "write_json", "write_record", "write_text"]
+
+# The record goes first: without it nothing else counts as complete.
+_OF_A_RUN = (
+    "record.json",
+    "analysis.json",
+    "graph.json",
+    "curves.json",
+    "maps.npz",
+    "artery.png",
+    "vein.png",
+    "tumour-*.png",
+    "overlay.png",
+    "thumbnail.png",
+    "before.png",
+    "after.png",
+    ".tmp-*",
+)
+_OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")
+
+
+def clear_results(folder: Path) -> None:
+    """Remove what an analysis wrote into one run's or one subject's folder, the record first.
+
+    Of a subject only the follow-up goes: its document, the deposits and the slices. The runs below
+    it and files that no analysis writes stay. A folder that is not there is clear.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be removed.
+    """
+    for pattern in (*_OF_A_RUN, *_OF_A_SUBJECT):
+        for path in sorted(folder.glob(pattern)):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

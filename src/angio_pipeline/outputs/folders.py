@@ -61,7 +61,8 @@ def read_subject(subject_dir: Path) -> SubjectFolder:
     """Return one subject's runs, oldest first, and its follow-up."""
     series = [path for path in sorted(subject_dir.glob("*/*")) if path.is_dir()]
     runs = [_read_run(path) for path in series if _holds_run(path)]
-    follow_up, problem = _read(subject_dir / "lipiodol.json", LipiodolDocument)
+    failure = _failure(_read_plain(subject_dir / "record.json"))
+    follow_up, problem = (None, failure) if failure else _read(subject_dir / "lipiodol.json", LipiodolDocument)
     return SubjectFolder(subject_dir, subject_dir.name, tuple(runs), follow_up, problem)
 
 
@@ -73,7 +74,9 @@ def _holds_run(path: Path) -> bool:
 
 def _read_run(path: Path) -> RunFolder:
     record = _read_plain(path / "record.json")
-    document, problem = _read(path / "analysis.json", RunDocument)
+    failure = _failure(record)
+    # What an earlier analysis may have left beside a failure is not shown.
+    document, problem = (None, failure) if failure else _read(path / "analysis.json", RunDocument)
     curves, _ = _read(path / "curves.json", CurvesDocument)
     return RunFolder(
         path=path,
@@ -82,13 +85,13 @@ def _read_run(path: Path) -> RunFolder:
         document=document,
         curves=curves,
         record=record,
-        problem=problem or _failure(record),
+        problem=problem,
     )
 
 
 def _failure(record: dict[str, Any]) -> str | None:
-    """The sentence of a record that says the run failed."""
-    sentence = record.get("sentence") or record.get("error")
+    """The sentence of a record that says the analysis failed."""
+    sentence = record.get("sentence") or record.get("reason")
     return str(sentence) if sentence else None
 
 

@@ -9,7 +9,7 @@ from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
-from angio_pipeline.outputs.files import write_bytes, write_json
+from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
 from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
@@ -36,7 +36,7 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
         When the folder cannot be written.
     """
     document = follow_up_document(result, folder_of)
-    (subject_dir / "record.json").unlink(missing_ok=True)  # nothing is complete until it is written again
+    clear_results(subject_dir)
     for course, described in _courses(result, document):
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):

@@ -75,7 +75,8 @@ def _courses(follow_up: LipiodolDocument) -> list[tuple[str, LiverDocument]]:
 
 def _run(run: RunFolder) -> dict[str, Any]:
     document = run.document
-    pictures = {name: data_uri(run.path / f"{name}.png") for name in ("overlay", "before", "after")}
+    names = ("overlay", "before", "after")
+    pictures = {name: None if document is None else data_uri(run.path / f"{name}.png") for name in names}
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")
     if document is None:

@@ -16,7 +16,7 @@ from angio_pipeline.outputs.documents import (
     run_quality,
     tumour_mask_name,
 )
-from angio_pipeline.outputs.files import replacing, write_json
+from angio_pipeline.outputs.files import clear_results, replacing, write_json
 from angio_pipeline.outputs.overlay import overlay_picture
 from angio_pipeline.outputs.pictures import grey_vessels, resized, vessel_window, write_mask, write_png
 
@@ -39,20 +39,13 @@ def write_run(result: RunResult, directory: Path) -> None:
         When the folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    _clear(directory)
+    clear_results(directory)
     _write_masks(result, directory)
     _write_maps(result, directory / "maps.npz")
     _write_pictures(result, directory)
     write_json(directory / "graph.json", graph_document(result))
     write_json(directory / "curves.json", curves_document(result))
     write_json(directory / "analysis.json", run_document(result))
-
-
-def _clear(directory: Path) -> None:
-    """Remove what an earlier analysis may have left and this one may not write; the record goes first."""
-    for pattern in ("record.json", "vein.png", "before.png", "after.png", "tumour-*.png", ".tmp-*"):
-        for path in directory.glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def _write_masks(result: RunResult, directory: Path) -> None:

@@ -67,13 +67,13 @@ def _row(subject: SubjectFolder) -> dict[str, Any]:
         "run_words": f"and {more} more" if more and thumbnails else ("" if thumbnails else "none"),
         "dates": sorted({day(run.date) for run in subject.runs}),
         "findings": [f"Run {i}: {line}" for i, run in enumerate(subject.runs, start=1) if (line := _finding(run))],
-        "follow_up": [f"{name}: {course_story(course)}" for name, course in lesions],
+        "follow_up": ["not analysed"] if subject.problem else [f"{n}: {course_story(course)}" for n, course in lesions],
         "flags": _flags(subject),
     }
 
 
 def _thumbnail(subject: SubjectFolder, run: RunFolder) -> dict[str, str] | None:
-    if not (run.path / "thumbnail.png").is_file():
+    if run.document is None or not (run.path / "thumbnail.png").is_file():
         return None
     return {"picture": _link(subject, f"{run.name}/thumbnail.png"), "words": f"Run of {day(run.date)}"}
 
