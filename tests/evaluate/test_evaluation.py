@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.evaluate import evaluate
+from angio_pipeline.evaluate.lipiodol import FLOOR_RETENTION, _relative_error
 
 SIZE = 64
 
@@ -210,6 +211,8 @@ def test_a_false_tumour_counts_and_one_that_cannot_be_seen_does_not(truth: Path,
     calls = [tumour("tumour-T1.png"), tumour("tumour-T2.png"), tumour("tumour-T3.png")]
     write_result(out, "1.2", tumours=calls)
     assert evaluate(truth, out).value("tumours", "false_positives_per_run") == 1
+    write_truth(truth, "case-001", "1.3")  # a run without result does not make it better
+    assert evaluate(truth, out).value("tumours", "false_positives_per_run") == 1
 
 
 def test_shunts_have_sensitivity_and_specificity(truth: Path, out: Path) -> None:
@@ -221,6 +224,32 @@ def test_shunts_have_sensitivity_and_specificity(truth: Path, out: Path) -> None
     found = evaluate(truth, out)
     assert found.value("shunts", "sensitivity") == 1
     assert found.value("shunts", "specificity") == 1
+
+
+def test_a_run_without_result_clears_no_shunt(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2")
+    write_truth(truth, "case-001", "1.3")
+    write_result(out, "1.2")
+    assert evaluate(truth, out).value("shunts", "specificity") == 0.5
+
+
+def test_a_target_of_a_false_tumour_is_given_and_wrong(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2")
+    target = [{"row": 31.0, "col": 30.0, "covers": [], "non_target_fraction": 0.0}]
+    calls = [tumour(f"tumour-T{i}.png", targets=target) for i in (1, 2, 3)]
+    write_result(out, "1.2", tumours=calls)
+    found = evaluate(truth, out)
+    assert found.value("targets", "on_true_branch") == 0.5  # T3 cannot be seen and does not count
+    assert found.value("targets", "non_target_excess") == 0.5
+
+
+def test_runs_without_an_answer_on_motion_are_counted(truth: Path, out: Path) -> None:
+    for uid in ("1.2", "1.3", "1.4"):
+        write_truth(truth, "case-000", uid)
+    write_result(out, "1.2")
+    write_result(out, "1.3", subtraction={"mask_frames": [], "motion_px": []})
+    score = next(s for s in evaluate(truth, out).scores if s.name == "runs_without_answer")
+    assert (score.value, score.count) == (2, 3)
 
 
 def test_intervals_need_two_patients_and_hold_the_value(truth: Path, out: Path) -> None:
@@ -301,6 +330,11 @@ def test_oil_without_answer_is_wholly_wrong(truth: Path, out: Path) -> None:
     assert found.value("lipiodol", "half_life_error") == 1
     assert found.value("lipiodol", "deposit_dice") == 0
     assert found.value("lipiodol", "mass_in_interval") == 0
+
+
+@pytest.mark.parametrize(("answer", "error"), [(None, 1.0), (0.0, 0.0), (0.005, 0.5)])
+def test_a_true_retention_of_nothing_is_judged_by_the_floor(answer: float | None, error: float) -> None:
+    assert _relative_error(answer, 0.0, FLOOR_RETENTION) == error
 
 
 def test_the_samples_truth_is_as_the_contract_has_it(sample: Path, out: Path) -> None:

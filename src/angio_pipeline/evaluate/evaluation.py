@@ -159,17 +159,19 @@ def _metrics() -> Iterable[tuple[str, str, _Metric]]:
     yield "targets", "non_target_excess", _mean_of_runs(lambda run: list(run.targets.excess))
     yield "tumours", "dice", _mean_of_runs(lambda run: list(run.tumours.dice))
     yield "tumours", "sensitivity", _ratio(lambda run: (run.tumours.found, len(run.tumours.dice)))
-    yield "tumours", "false_positives_per_run", _mean_of_runs(lambda run: [float(run.tumours.false_positives)])
-    yield "shunts", "sensitivity", _ratio(lambda r: (r.shunts.present and r.shunts.called, r.shunts.present))
-    yield (
-        "shunts",
-        "specificity",
-        _ratio(lambda r: (not r.shunts.present and not r.shunts.called, not r.shunts.present)),
-    )
+    yield "tumours", "false_positives_per_run", _mean_of_runs(_false_positives)
+    yield "shunts", "sensitivity", _ratio(lambda run: (run.shunts.found, run.shunts.present))
+    yield "shunts", "specificity", _ratio(lambda run: (run.shunts.cleared, not run.shunts.present))
     for part in fields(MotionScores):
         yield "motion", part.name, _mean_of_runs(lambda run, k=part.name: [getattr(run.motion, k)])  # type: ignore[misc]  # bound now
+    yield "motion", "runs_without_answer", _count(lambda run: not np.isfinite(run.motion.end_point_error_px))
     for part in fields(LipiodolScores):
         yield "lipiodol", part.name, _mean_of_oil(part.name)
+
+
+def _false_positives(run: _RunScores) -> list[float]:
+    # A run without a result calls nothing wrong, which is no merit: it is left out.
+    return [float(run.tumours.false_positives)] if run.shunts.answered else []
 
 
 def _found(calls: Sequence[FeederCall]) -> int:
@@ -198,6 +200,14 @@ def _ratio(pick: Callable[[_RunScores], tuple[int | bool, int | bool]]) -> _Metr
         parts = [pick(run) for case in cases for run in case.runs]
         above, below = sum(int(a) for a, _ in parts), sum(int(b) for _, b in parts)
         return (above / below if below else float("nan")), below
+
+    return metric
+
+
+def _count(pick: Callable[[_RunScores], bool]) -> _Metric:
+    def metric(cases: Sequence[_CaseScores]) -> tuple[float, int]:
+        runs = [run for case in cases for run in case.runs]
+        return float(sum(pick(run) for run in runs)), len(runs)
 
     return metric
 

@@ -24,6 +24,7 @@ __all__ = [
     "TargetScores",
     "average_precision",
     "calibration_error",
+    "false_tumours",
     "match_feeders",
     "match_targets",
 ]
@@ -56,6 +57,7 @@ class TargetScores:
 
     `right` of `given` targets lie on a true branch; `covered` of `truths` branches hold a target;
     `excess` is each target's true non-target fraction above the best possible (1 off the tree).
+    A target of a tumour that is not there is given and wrong, with an excess of 1.
     """
 
     right: int
@@ -76,6 +78,16 @@ def predicted_tumours(pair: RunPair) -> list[tuple[Mapping[str, Any], BoolArray]
     if pair.result is None or pair.result_dir is None:
         return []
     return [(t, read_mask(pair.result_dir / t["mask"])) for t in pair.result.get("tumours", [])]
+
+
+def false_tumours(pair: RunPair) -> list[Mapping[str, Any]]:
+    """Return the detected tumours that meet no true one, seen or not; a region that was given is none."""
+    known = [read_mask(pair.truth_dir / t.mask) for t in (*pair.truth.tumours, *pair.truth.tumours_not_visible)]
+    return [
+        call
+        for call, mask in predicted_tumours(pair)
+        if call.get("origin") != "roi" and all(overlap(mask, other) < MIN_IOU for other in known)
+    ]
 
 
 def match_feeders(pair: RunPair) -> FeederScores:
@@ -126,7 +138,7 @@ def covered_share(truth: FeederTruth, centreline: Sequence[Sequence[float]], tol
 
 
 def match_targets(pair: RunPair) -> TargetScores:
-    """Return the judged targets of one run, over the tumours that were found."""
+    """Return the judged targets of one run; those for a tumour that cannot be seen do not count."""
     tolerance = pair.tolerance_px()
     found = predicted_tumours(pair)
     right = given = covered = truths = 0
@@ -134,10 +146,7 @@ def match_targets(pair: RunPair) -> TargetScores:
     for tumour in pair.truth.tumours:
         true_mask = read_mask(pair.truth_dir / tumour.mask)
         targets = [
-            (float(t["row"]), float(t["col"]))
-            for predicted, mask in found
-            if overlap(mask, true_mask) >= MIN_IOU
-            for t in predicted.get("targets", [])
+            target for call, mask in found if overlap(mask, true_mask) >= MIN_IOU for target in _target_points(call)
         ]
         known = tumour.feeders + tumour.faint_feeders
         branches = [branch_between(f.centreline, f.branch_start) for f in known]
@@ -148,7 +157,12 @@ def match_targets(pair: RunPair) -> TargetScores:
         covered += int(near[:, : len(tumour.feeders)].any(axis=0).sum())
         truths += len(tumour.feeders)
         excess += [_excess(t, known, tolerance) for t in targets]
-    return TargetScores(right, given, covered, truths, tuple(excess))
+    astray = sum(len(_target_points(call)) for call in false_tumours(pair))
+    return TargetScores(right, given + astray, covered, truths, (*excess, *[1.0] * astray))
+
+
+def _target_points(tumour: Mapping[str, Any]) -> list[tuple[float, float]]:
+    return [(float(t["row"]), float(t["col"])) for t in tumour.get("targets", [])]
 
 
 def _excess(target: tuple[float, float], feeders: Sequence[FeederTruth], tolerance_px: float) -> float:

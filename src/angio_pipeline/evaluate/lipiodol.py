@@ -1,7 +1,9 @@
 """Iodine mass, retention, deposit and half-life against the truth.
 
 A lesion or date without an answer counts as an answer of 0: a relative error of 1, a Dice of 0,
-an interval that misses.
+an interval that misses. An error is |answer - truth| / max(truth, a floor of 1 mg, 1 % or 1 day),
+so that a lesion whose oil is gone is judged by the floor and not divided by nothing; no answer is an
+error of 1 there too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from angio_pipeline.evaluate.documents import CasePair, LesionTruth, TimepointTr
 __all__ = ["LipiodolScores", "score_lipiodol"]
 
 MATCH_MM = 25.0
+FLOOR_MG = 1.0
+FLOOR_RETENTION = 0.01
+FLOOR_DAYS = 1.0
 _CT = ("CT", "CBCT")
 
 
@@ -68,12 +73,12 @@ def _score_lesion(
     first_film = min((t.days for t in truth.timepoints if t.modality not in _CT), default=0.0)
     for point in truth.timepoints:
         answer = told.get(point.series_instance_uid, {})
-        error = _relative_error(answer.get("retention"), point.retention)
+        error = _relative_error(answer.get("retention"), point.retention, FLOOR_RETENTION)
         if point.modality not in _CT:
             if point.days > first_film:
                 scores.film_retention_error.append(error)
             continue
-        scores.mass_error.append(_relative_error(answer.get("iodine_mg"), point.iodine_mg))
+        scores.mass_error.append(_relative_error(answer.get("iodine_mg"), point.iodine_mg, FLOOR_MG))
         scores.mass_in_interval.append(_holds(answer.get("iodine_mg_interval"), point.iodine_mg))
         # Retention at the first scan is 1 by definition: nothing to be right about.
         if point.days > first:
@@ -82,12 +87,15 @@ def _score_lesion(
         if point.deposit_mask is not None:
             scores.deposit_dice.append(_deposit_dice(truth_dir, point, answer, where))
     kinetics = lesion.get("kinetics") or {}
-    scores.half_life_error.append(_relative_error(kinetics.get("half_life_days"), truth.half_life_days))
+    half_life = _relative_error(kinetics.get("half_life_days"), truth.half_life_days, FLOOR_DAYS)
+    scores.half_life_error.append(half_life)
     scores.half_life_in_interval.append(_holds(kinetics.get("half_life_interval"), truth.half_life_days))
 
 
-def _relative_error(answer: float | None, truth: float) -> float:
-    return abs((answer or 0.0) - truth) / truth
+def _relative_error(answer: float | None, truth: float, floor: float) -> float:
+    if answer is None:
+        return 1.0
+    return abs(answer - truth) / max(truth, floor)
 
 
 def _holds(interval: list[float | None] | None, truth: float) -> float:

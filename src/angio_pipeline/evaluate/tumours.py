@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from angio_pipeline.evaluate.documents import RunPair, read_mask
-from angio_pipeline.evaluate.feeders import MIN_IOU, MIN_PROBABILITY, overlap, predicted_tumours
+from angio_pipeline.evaluate.feeders import MIN_IOU, MIN_PROBABILITY, false_tumours, overlap, predicted_tumours
 from angio_pipeline.evaluate.vessels import dice
 
 __all__ = ["MotionScores", "ShuntScores", "TumourScores", "judge_shunts", "judge_tumours", "measure_motion"]
@@ -26,32 +26,37 @@ def judge_tumours(pair: RunPair) -> TumourScores:
     """Return the tumour scores of one run; a call on a tumour that cannot be seen does not count."""
     calls = predicted_tumours(pair)
     truths = [read_mask(pair.truth_dir / t.mask) for t in pair.truth.tumours]
-    hidden = [read_mask(pair.truth_dir / t.mask) for t in pair.truth.tumours_not_visible]
     best = []
     for truth in truths:
         shares = [dice(mask, truth) for _, mask in calls if overlap(mask, truth) >= MIN_IOU]
         best.append(max(shares, default=0.0))
-    wrong = [
-        call
-        for call, mask in calls
-        if call.get("origin") != "roi" and all(overlap(mask, other) < MIN_IOU for other in truths + hidden)
-    ]
-    return TumourScores(tuple(best), sum(value > 0 for value in best), len(wrong))
+    return TumourScores(tuple(best), sum(value > 0 for value in best), len(false_tumours(pair)))
 
 
 @dataclass(frozen=True, slots=True)
 class ShuntScores:
-    """Whether the run holds a shunt, and whether one was called."""
+    """Whether the run holds a shunt, whether one was called, and whether there is an answer at all."""
 
     present: bool
     called: bool
+    answered: bool
+
+    @property
+    def found(self) -> bool:
+        """A shunt that is there was called."""
+        return self.present and self.called
+
+    @property
+    def cleared(self) -> bool:
+        """No shunt is there and the result says so; no result says nothing."""
+        return not self.present and self.answered and not self.called
 
 
 def judge_shunts(pair: RunPair) -> ShuntScores:
-    """Return the shunt call of one run; no result calls nothing."""
+    """Return the shunt call of one run; no result is wrong whether there is a shunt or not."""
     calls = (pair.result or {}).get("shunts", [])
     called = any(float(s["probability"]) >= MIN_PROBABILITY for s in calls)
-    return ShuntScores(bool(pair.truth.shunts), called)
+    return ShuntScores(bool(pair.truth.shunts), called, pair.result is not None)
 
 
 @dataclass(frozen=True, slots=True)
