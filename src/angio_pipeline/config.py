@@ -59,4 +59,5 @@ def load_config(choice: str | None) -> PipelineConfig:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}: {first['msg']}.") from None
+        wrong = "found no such setting" if first["type"] == "extra_forbidden" else f"found: {first['msg']}"
+        raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}, {wrong}.") from None

@@ -43,7 +43,7 @@ def process_run(
         When the run has a single frame or no valid pixel.
     """
     _check(run)
-    linear = dsa.linearise(run)
+    linear = dsa.set_aside_broken(dsa.linearise(run))
     choice = dsa.choose_mask(run, linear, params=config.mask)
     sub = dsa.subtract(linear, choice, params=config.subtract)
     maps = perfusion.measure(sub, params=config.perfusion)
@@ -133,7 +133,7 @@ def _regions(
     for one in tumours:
         regions[one.id] = one.mask & ~arteries.artery
         elsewhere = elsewhere & ~one.mask
-    if elsewhere.any():
+    if elsewhere.any() and sub.timing_measurable:
         late = sub.frames[-max(1, len(sub.frames) // 2) :].mean(axis=0)
         # Liver is what enhances late outside vessels and tumours; the rest of the frame does not.
         low, high = np.percentile(late[elsewhere], [50, 95])

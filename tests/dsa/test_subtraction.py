@@ -15,6 +15,7 @@ from angio_pipeline.dsa import (
     choose_mask,
     estimate_motion,
     linearise,
+    set_aside_broken,
     subtract,
 )
 from angio_pipeline.numerics.fields import expand_field
@@ -174,10 +175,33 @@ def test_reported_motion_is_that_of_the_vessels(breathing_scene) -> None:
     assert np.abs(difference).max() < 0.6
 
 
-def test_motion_off_gives_plain_subtraction(breathing_scene) -> None:
-    sub = _subtract(breathing_scene.run, motion=MotionParams(enabled=False))
-    assert sub.residual_after == pytest.approx(sub.residual_before, rel=0.02)
-    np.testing.assert_array_equal(sub.motion_px, 0)
+def test_motion_off_gives_plain_subtraction_and_claims_no_motion(breathing_scene) -> None:
+    run = breathing_scene.run
+    sub = _subtract(run, motion=MotionParams(enabled=False), correct_exposure=False)
+    mask = run.frames[list(sub.mask_frames)].mean(axis=0)
+    np.testing.assert_allclose(sub.frames[8][sub.valid], (run.frames[8] - mask)[sub.valid], atol=1e-4)
+    assert np.isnan(sub.motion_px).all()
+    assert np.isnan(sub.residual_before)
+
+
+@pytest.mark.parametrize("position", [8, 19, 0])
+def test_a_black_frame_is_set_aside_and_the_rest_is_analysed(still_scene, position: int) -> None:
+    frames = np.array(still_scene.run.frames)
+    frames[position] = 9.0
+    run = set_aside_broken(replace(still_scene.run, frames=frames))
+    assert run.broken == (position,)
+    sub = _subtract(run)
+    assert sub.background is Background.MASK
+    assert not sub.usable[position]
+    assert position not in sub.mask_frames
+    assert Quality.FRAMES_DROPPED in sub.quality
+    t = sub.reference_frame
+    error = sub.frames[t][sub.valid] - still_scene.contrast[t][sub.valid]
+    assert np.sqrt(np.mean(error**2)) < 0.02
+
+
+def test_a_whole_run_has_no_broken_frame(still_scene) -> None:
+    assert set_aside_broken(still_scene.run) is still_scene.run
 
 
 def test_a_wrecked_frame_is_excluded_not_blurred_in(breathing_scene) -> None:

@@ -6,7 +6,7 @@ A plan holds paths and identifiers only, so that it can cross to another process
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -72,8 +72,12 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = ()) -> Plan:
     extra_rois : sequence of Path
         Regions given on the command line, beside those found among the sources.
     """
-    rois = (*(path for item in found.rois for path in item.paths), *extra_rois)
-    runs = tuple(RunTask(item, rois) for item in found.runs)
+    loose = [path for item in found.rois if not item.source.sop_instance_uid for path in item.paths] + [*extra_rois]
+    drawn: dict[str, list[Path]] = defaultdict(list)
+    for item in found.rois:
+        if item.source.sop_instance_uid:
+            drawn[item.source.subject] += item.paths
+    runs = tuple(RunTask(item, _regions_for(item, drawn, loose)) for item in found.runs)
     treated = _treatment_times(found.runs)
     follow_ups, lonely = [], []
     for subject in sorted({item.source.subject for item in (*found.volumes, *found.films)}):
@@ -82,8 +86,34 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = ()) -> Plan:
         if not volumes and len(films) < 2:
             lonely += [_single_frame(f) for f in films]
             continue
+        rois = tuple(dict.fromkeys(p for item in (*volumes, *films) for p in _regions_for(item, drawn, loose)))
         follow_ups.append(FollowUpTask(subject, volumes, films, rois, treated.get(subject)))
-    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely))
+    used = {p for run in runs for p in run.rois} | {p for later in follow_ups for p in later.rois}
+    unused = [_unmatched(path) for path in loose if path not in used]
+    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused))
+
+
+def _regions_for(item: ingest.Item, drawn: Mapping[str, Sequence[Path]], loose: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the region files that may concern an input.
+
+    A SEG belongs to its patient, a PNG to the image it is named by; a NIfTI names neither and
+    is matched by its place in space, among scans alone.
+    """
+    own = list(drawn.get(item.source.subject, ()))
+    for path in loose:
+        name = path.name.lower()
+        if name.endswith(".png"):
+            uid = path.name[:-4].split("-")[0]
+            if uid and uid == item.source.sop_instance_uid:
+                own.append(path)
+        elif not name.endswith((".nii", ".nii.gz")) or isinstance(item, ingest.VolumeItem):
+            own.append(path)
+    return tuple(own)
+
+
+def _unmatched(path: Path) -> Refusal:
+    sentence = "Expected a region drawn on one of the images given, found none that it fits; give the image as well."
+    return Refusal(str(path), "roi_not_matched", sentence)
 
 
 def _single_frame(film: ingest.FilmItem) -> Refusal:
@@ -91,7 +121,7 @@ def _single_frame(film: ingest.FilmItem) -> Refusal:
         "Expected a run of at least 2 frames, or a film with another follow-up to compare it with; "
         "found one single frame. Add the patient's other images."
     )
-    return Refusal(film.source.file, "single_frame", sentence)
+    return Refusal(film.shown[0], "single_frame", sentence)
 
 
 def _treatment_times(runs: Sequence[ingest.RunItem]) -> dict[str, datetime]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import angio_pipeline
 from angio_pipeline import ingest, outputs
@@ -19,6 +19,7 @@ from angio_pipeline.core.results import Refusal
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
+_RECORD = {"schema": "angio-pipeline/record/1"}
 
 __all__ = ["Outcome", "Settings", "code_version", "hold_threads", "refuse", "run_task", "task_digest"]
 
@@ -48,26 +49,34 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
     folder = _folder(task, settings)
     try:
         digest = task_digest(task, settings.config)
-        if settings.resume and _recorded(folder) == digest:
-            return Outcome(task.subject, analysed=True, resumed=True)
+        if settings.resume and (record := _read_record(folder)).get("digest") == digest:
+            again = tuple(Refusal(*row) for row in record.get("refusals", ()))
+            return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         if isinstance(task, RunTask):
             refusals = _analyse_run(task, folder, settings)
         else:
             refusals = _analyse_follow_ups(task, folder, settings)
-        record = {"schema": "angio-pipeline/record/1", "digest": digest, "code": code_version()}
-        outputs.write_record(folder, record)
+        rows = [[r.path, r.reason, r.sentence] for r in refusals]
+        outputs.write_record(folder, {**_RECORD, "digest": digest, "code": code_version(), "refusals": rows})
         return Outcome(task.subject, analysed=True, refusals=refusals)
     except AngioError as error:
-        return Outcome(task.subject, analysed=False, refusals=refuse(task, error.reason, error.sentence))
+        return _failed(task, folder, error.reason, error.sentence)
     except MemoryError:
         sentence = "Expected the input to fit in memory, found that it does not; use fewer workers or a larger machine."
-        return Outcome(task.subject, analysed=False, refusals=refuse(task, "out_of_memory", sentence))
+        return _failed(task, folder, "out_of_memory", sentence)
     except Exception as error:
         if settings.debug:
             raise
         # The message of an unforeseen error may quote a header; only its kind is safe to pass on.
         sentence = f"Analysis stopped with an unforeseen {type(error).__name__}; run again with --debug and report it."
-        return Outcome(task.subject, analysed=False, refusals=refuse(task, "internal_error", sentence))
+        return _failed(task, folder, "internal_error", sentence)
+
+
+def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: str) -> Outcome:
+    """Return the refusal of a task, after what an earlier analysis left there is gone."""
+    outputs.clear_results(folder)
+    outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
+    return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
 
 
 def hold_threads(count: int) -> None:
@@ -85,8 +94,13 @@ def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:
 def refuse(task: RunTask | FollowUpTask, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
-        return (Refusal(task.item.source.file, reason, sentence),)
-    return tuple(Refusal(item.source.file, reason, sentence) for item in (*task.volumes, *task.films))
+        return (Refusal(task.item.shown[0], reason, sentence),)
+    return tuple(Refusal(_shown(item), reason, sentence) for item in (*task.volumes, *task.films))
+
+
+def _shown(item: ingest.Item) -> str:
+    more = len(item.shown) - 1
+    return f"{item.shown[0]} (and {more} more of its series)" if more else item.shown[0]
 
 
 def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
@@ -113,7 +127,8 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
         volumes, given.volumes, films, given.films, treated=task.treated, config=settings.config
     )
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
-    return tuple(refusals)
+    shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
+    return (*refusals, *(replace(r, path=shown.get(r.path, r.path)) for r in result.left_out))
 
 
 def _read_each(items: Sequence[Item], read: Callable[[Item], Noun], refusals: list[Refusal]) -> list[Noun]:
@@ -123,16 +138,16 @@ def _read_each(items: Sequence[Item], read: Callable[[Item], Noun], refusals: li
         try:
             out.append(read(item))
         except AngioError as error:
-            refusals.append(Refusal(item.source.file, error.reason, error.sentence))
+            refusals.append(Refusal(_shown(item), error.reason, error.sentence))
     return out
 
 
-def _recorded(folder: Path) -> str | None:
+def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return record.get("digest") if isinstance(record, dict) else None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:

@@ -63,6 +63,3 @@ def main() -> None:
         kind = type(error).__name__
         typer.echo(f"angio: stopped by an unforeseen {kind}; run again with --debug and report it.", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
-        sys.exit(130)

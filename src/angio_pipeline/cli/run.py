@@ -45,9 +45,14 @@ def run(
     from angio_pipeline.config import load_config
 
     settings = batch.Settings(out, load_config(config), resume=resume, debug=debug)
-    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        plan = _plan(source, roi or [], Path(workspace))
-        report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
+    _check_rois(roi or [])
+    try:
+        with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
+            plan = _plan(source, roi or [], Path(workspace))
+            report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
+    except KeyboardInterrupt:
+        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
+        raise typer.Exit(130) from None
     _tell(report, out, quiet=quiet, as_json=json)
     if report.analysed == 0:
         raise typer.Exit(1)
@@ -59,6 +64,23 @@ def _check_paths(sources: list[Path], out: Path) -> None:
             _usage(f"Expected a file or folder, found nothing at {path}.")
     if out.exists() and not out.is_dir():
         _usage(f"Expected --out to name a folder, found a file at {out}.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        _usage(f"Expected --out to be a folder that can be written, found that {out} cannot ({error.strerror}).")
+
+
+def _check_rois(paths: list[Path]) -> None:
+    from angio_pipeline import ingest
+    from angio_pipeline.core.errors import AngioError
+
+    for path in paths:
+        try:
+            ingest.read_rois([path])
+        except AngioError as error:
+            _usage(f"--roi {path.name}: {error.sentence}")
 
 
 def _usage(sentence: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -36,6 +38,19 @@ class Source:
     modality: str = ""
     file: str = ""
     description: str = ""
+
+    @property
+    def public_file(self) -> str:
+        """The file's name as results may carry it: folders and names that could be a person's are masked.
+
+        A name of letters alone, or with anything but letters, digits, `.`, `_` and `-`, is replaced
+        by a hash; the identifiers above find the source all the same.
+        """
+        name = self.file.rsplit("/", 1)[-1]
+        if not name or (re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name) and re.search(r"\d", name)):
+            return name
+        suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
+        return hashlib.sha256(self.file.encode()).hexdigest()[:8] + (suffix[0].lower() if suffix else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ class RunResult:
     quality: Quality = Quality.NONE
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One input that was not analysed: its path, the reason's code, one sentence."""
+
+    path: str
+    reason: str
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpResult:
     """The course of every lesion of one patient, and of the liver beside it."""
@@ -50,12 +59,4 @@ class FollowUpResult:
     liver: LesionCourse | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     quality: Quality = Quality.NONE
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One input that was not analysed: its path, the reason's code, one sentence."""
-
-    path: str
-    reason: str
-    sentence: str
+    left_out: tuple[Refusal, ...] = ()

@@ -85,6 +85,8 @@ class AngioRun:
         What the file's header says; `dsa` looks at the pixels as well.
     white_level : float or None
         The brightest value the storage can hold, for quantities that have one.
+    broken : tuple of int
+        Frames that are blank or wholly unlike the others and take part in nothing.
     """
 
     frames: FloatArray
@@ -98,6 +100,7 @@ class AngioRun:
     already_subtracted: bool = False
     white_level: float | None = None
     table_mm: tuple[float, float, float] | None = None
+    broken: tuple[int, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     quality: Quality = Quality.NONE
 

@@ -1,5 +1,6 @@
 """Subtraction: linearise, choose the mask, correct motion, subtract."""
 
+from angio_pipeline.dsa.broken import set_aside_broken
 from angio_pipeline.dsa.linear import attenuation, linearise
 from angio_pipeline.dsa.masking import MaskChoice, MaskParams, choose_mask
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
@@ -14,5 +15,6 @@ __all__ = [
     "choose_mask",
     "estimate_motion",
     "linearise",
+    "set_aside_broken",
     "subtract",
 ]

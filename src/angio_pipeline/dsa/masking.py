@@ -135,7 +135,10 @@ def choose_mask(original: AngioRun, run: AngioRun, *, params: MaskParams) -> Mas
     if onset == 0:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
-    frames = tuple(range(max(0, onset - params.max_frames), onset))
+    frames = tuple(t for t in range(max(0, onset - params.max_frames), onset) if t not in run.broken)
+    if not frames:
+        quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
+        return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
     return MaskChoice(Background.MASK, frames, onset, tuple(filling), shift_px=shift)
 
 

@@ -85,12 +85,9 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
             frames=(),
             quality=(choice.quality & ~Quality.TEMPORAL_BACKGROUND) | flags,
         )
-        aligned = replace(
-            _align(run, choice, reference, params),
-            residual_before=aligned.residual_before,
-            residual_after=aligned.residual_after,
-        )
+        aligned = _align(run, choice, reference, params)
     usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, aligned.valid))
+    usable[list(run.broken)] = False
     for frame in aligned.frames:
         frame[~aligned.valid] = 0
     return SubtractedRun(
@@ -119,11 +116,11 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
 
 def _beyond_correction(aligned: _Aligned, params: SubtractParams) -> bool:
     """Return whether alignment failed: it leaves far more than noise, and did not even help much."""
-    if np.isnan(aligned.residual_after):
+    if np.isnan(aligned.per_frame).all():
         return False
     noise = max(_noise(aligned.frames, aligned.valid), 1e-9)
     helped = aligned.residual_after < 0.7 * aligned.residual_before
-    return aligned.residual_after > params.unusable_residual * noise and not helped
+    return float(np.nanmedian(aligned.per_frame)) > params.unusable_residual * noise and not helped
 
 
 def _align(run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams) -> _Aligned:
@@ -257,6 +254,8 @@ def _minus_mask(
     after = np.array([_residual(frame, vessel_free) for frame in frames])
     before = np.array([_residual(frame - mask, vessel_free) for frame in run.frames])
     motion_px = _mean_motion(fields, frames, valid)
+    if not params.motion.enabled:
+        motion_px, before = np.full_like(motion_px, np.nan), np.full_like(before, np.nan)
     if params.motion.enabled and params.vessel_layer.enabled:
         motion_px, valid = _align_vessels(frames, valid, motion_px, choice, reference, params)
     return _Aligned(

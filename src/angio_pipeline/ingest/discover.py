@@ -113,8 +113,8 @@ def _classified(candidate: Candidate, key: bytes, refusals: list[Refusal]) -> _E
     return None
 
 
-def _parts(entry: _Entry) -> tuple[tuple[Path, ...], Source, tuple[int, int, int]]:
-    return (entry.candidate.path,), entry.source, entry.shape
+def _parts(entry: _Entry) -> tuple[tuple[Path, ...], Source, tuple[int, int, int], tuple[str, ...]]:
+    return (entry.candidate.path,), entry.source, entry.shape, (entry.candidate.shown,)
 
 
 def _sorted(found: Iterable[_T]) -> tuple[_T, ...]:
@@ -258,7 +258,8 @@ def _stacked(members: Sequence[_Entry], refusals: list[Refusal]) -> list[VolumeI
         first = entries[0]
         source = replace(first.source, sop_instance_uid="", description=_volume_label(first.source, label))
         paths = tuple(entry.candidate.path for entry in entries)
-        volumes.append(VolumeItem(paths, source, (len(entries), *first.shape[1:])))
+        shown = tuple(entry.candidate.shown for entry in entries)
+        volumes.append(VolumeItem(paths, source, (len(entries), *first.shape[1:]), shown))
     return volumes
 
 

@@ -14,11 +14,16 @@ __all__ = ["Discovery", "FilmItem", "Item", "RoiItem", "RunItem", "VolumeItem", 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Files that make one noun; `shape` is (frames or slices, rows, columns) as the headers say."""
+    """Files that make one noun.
+
+    `shape` is (frames or slices, rows, columns) as the headers say; `shown` names each file
+    behind the source as the user gave it, for `refused.csv` alone.
+    """
 
     paths: tuple[Path, ...]
     source: Source
     shape: tuple[int, int, int] = (0, 0, 0)
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

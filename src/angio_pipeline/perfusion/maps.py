@@ -66,8 +66,8 @@ def _smoothed_noise(noise_sd: float, sigma_px: float) -> float:
 
 def _quality(sub: SubtractedRun, phases: Phases) -> Quality:
     quality = Quality.NONE
-    if float(np.median(np.diff(sub.times_s))) > 0.5:
+    if Quality.TIMES_UNKNOWN not in sub.quality and float(np.median(np.diff(sub.times_s))) > 0.5:
         quality |= Quality.LOW_TIME_RESOLUTION
-    if phases.parenchymal is None and sub.timing_measurable:
+    if phases.venous is None and sub.timing_measurable:
         quality |= Quality.NO_WASHOUT_SEEN
     return quality

@@ -80,7 +80,11 @@ def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tupl
     """Return the regions given for this run as tumours; one of another size is flagged, not stretched."""
     size = sub.frames.shape[1:]
     fitting = [roi for roi in rois if roi.mask.shape == size and roi.mask.any()]
-    tumours = tuple(Tumour(roi.id, roi.mask, 1.0, LesionOrigin.ROI) for roi in fitting)
+    names: list[str] = []
+    for roi in fitting:
+        taken = sum(name == roi.id or name.startswith(f"{roi.id}-") for name in names)
+        names.append(f"{roi.id}-{taken + 1}" if roi.id in names else roi.id)
+    tumours = tuple(Tumour(n, roi.mask, 1.0, LesionOrigin.ROI) for n, roi in zip(names, fitting, strict=True))
     return tumours, Quality.NONE if len(fitting) == len(rois) else Quality.ROI_NOT_MATCHED
 
 

@@ -87,7 +87,9 @@ def find_feeders(
     if not ranked:
         return tumour, Quality.NO_FEEDER
     total = sum(f.contribution for f in ranked)
-    feeders = tuple(_named(f, f"{tumour.id}-F{k + 1}", k + 1, f.contribution / total) for k, f in enumerate(ranked))
+    # Where no flow is seen to end in the tumour, no feeder can be said to give more than another.
+    shares = [f.contribution / total if total > 0 else 1 / len(ranked) for f in ranked]
+    feeders = tuple(_named(f, f"{tumour.id}-F{k + 1}", k + 1, shares[k]) for k, f in enumerate(ranked))
     sure = [f for f in feeders if f.probability >= params.target_probability] or feeders[:1]
     own = {f.id: int(f.evidence["branch"]) for f in sure}
     alone = {f.id: f.target for f in sure}
@@ -200,7 +202,6 @@ def _feeder(
     branch = graph.branches[start]
     evidence = _evidence(graph, flow, way, line, tumour, distance, blush_arrival_s, strongest, reach_px)
     ambiguous = any(graph.branches[k].overlap_ambiguous for k in way)
-    share = float(flow.share[start])
     return Feeder(
         id="candidate",
         rank=0,
@@ -211,7 +212,7 @@ def _feeder(
         diameter_px=branch.diameter_px,
         arrival_s=_mean_or_nan(branch.arrival_s),
         overlap_ambiguous=ambiguous,
-        target=place_target(graph, [*upstream, *way], len(upstream), line, share, params=params.targets),
+        target=place_target(graph, upstream, way, line, flow.share, params=params.targets),
         evidence={**evidence, "branch": float(start)},
     )
 

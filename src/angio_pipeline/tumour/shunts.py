@@ -37,7 +37,7 @@ class ShuntParams(Params):
     follow_in_noise: float = Field(45.0, gt=0)
     min_length_px: float = Field(50.0, gt=0)
     lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
-    min_probability: float = Field(0.3, ge=0, le=1)
+    min_probability: float = Field(0.5, ge=0, le=1)
 
 
 def find_shunts(
@@ -52,6 +52,7 @@ def find_shunts(
 ) -> tuple[tuple[Shunt, ...], Quality]:
     """Return early venous fillings; flagged as not assessed where the run has no mask or no tissue phase."""
     untimed = sub.background is Background.TEMPORAL or not sub.timing_measurable
+    untimed |= Quality.TIMES_UNKNOWN in sub.quality
     if untimed or maps.phases.parenchymal is None:
         return (), Quality.SHUNT_NOT_ASSESSED
     liver_arrival = _liver_arrival(sub, vessels, tumours)

@@ -8,6 +8,7 @@ passed on to the branches beyond. The cheapest answer at the root is the set of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,38 +33,53 @@ class TargetParams(Params):
 
 
 def place_target(
-    graph: VesselGraph, path: list[int], first_own: int, own_line: Line, own_share: float, *, params: TargetParams
+    graph: VesselGraph,
+    upstream: list[int],
+    way: list[int],
+    own_line: Line,
+    share: npt.NDArray[np.float64],
+    *,
+    params: TargetParams,
 ) -> CannulationTarget:
-    """Return a position on a branch that leads to the tumour.
+    """Return a position on the way into the tumour.
 
     Parameters
     ----------
-    path : list of int
-        Branches from the root to the tumour.
-    first_own : int
-        Position in `path` of the branch that is cannulated.
+    upstream : list of int
+        Branches from the root to where the tumour's own vessel begins.
+    way : list of int
+        Branches from there to the tumour.
     own_line : ndarray, (K, 2) float64
-        From the start of that branch to the tumour.
-    own_share : float
-        Share of the flow beyond the position that ends in the tumour.
+        The way's centreline, up to the tumour.
+    share : ndarray, (B,) float64
+        Share of the flow beyond each branch that ends in the tumour.
     """
     index = round(params.along * (len(own_line) - 1))
     row, col = own_line[index]
-    upstream = [graph.branches[k].centreline for k in path[:first_own]]
-    walked = np.vstack([*upstream, own_line[: index + 1]])
+    walked = np.vstack([*(graph.branches[k].centreline for k in upstream), own_line[: index + 1]])
     length = float(np.linalg.norm(np.diff(walked, axis=0), axis=1).sum())
     straight = float(np.linalg.norm(walked[-1] - walked[0]))
-    branch = graph.branches[path[first_own]]
-    at = min(index, len(branch.radius_px) - 1)
+    passed, at = _branch_at(graph, way, index)
+    radius = graph.branches[way[passed]].radius_px[max(0, at - 4) : at + 5]
     return CannulationTarget(
         row=float(row),
         col=float(col),
-        diameter_px=float(2 * np.median(branch.radius_px[max(0, at - 4) : at + 5])),
+        diameter_px=float(2 * np.median(radius)),
         path_length_px=length,
-        bifurcations=first_own,
+        bifurcations=len(upstream) + passed,
         tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
-        non_target_fraction=float(np.clip(1 - own_share, 0, 1)),
+        non_target_fraction=float(np.clip(1 - share[way[passed]], 0, 1)),
     )
+
+
+def _branch_at(graph: VesselGraph, way: list[int], index: int) -> tuple[int, int]:
+    """Return which branch of the way holds a point of its joined centreline, and the point's index there."""
+    for number, k in enumerate(way):
+        steps = len(graph.branches[k].centreline) - 1
+        if index <= steps:
+            return number, index
+        index -= steps
+    return len(way) - 1, len(graph.branches[way[-1]].centreline) - 1
 
 
 def choose_targets(
@@ -129,17 +145,7 @@ def _at_branch(
     own: Mapping[str, int],
     params: TargetParams,
 ) -> CannulationTarget:
-    path = graph.path_to(index)
-    share = float(into_tumour[index] / max(flow[index], 1e-9))
-    target = place_target(graph, path, len(path) - 1, graph.branches[index].centreline, share, params=params)
-    covers = tuple(sorted(name for name, k in own.items() if index in graph.path_to(k)))
-    return CannulationTarget(
-        target.row,
-        target.col,
-        target.diameter_px,
-        target.path_length_px,
-        target.bifurcations,
-        target.tortuosity,
-        target.non_target_fraction,
-        covers,
-    )
+    share = into_tumour / np.maximum(flow, 1e-9)
+    upstream = graph.path_to(index)[:-1]
+    target = place_target(graph, upstream, [index], graph.branches[index].centreline, share, params=params)
+    return replace(target, covers=tuple(sorted(name for name, k in own.items() if index in graph.path_to(k))))

@@ -81,7 +81,9 @@ def segment(
         probability = np.clip(np.nan_to_num(predict(features)), 0, 1).astype(np.float32)
         return _result(probability, (probability >= 0.5) & sub.valid)
     ridges = _ridges(image, sub, params)
-    mask = _without_late_pieces(_mask_from_ridges(image, ridges, sub.valid, params), maps.arrival_s, params)
+    mask = _mask_from_ridges(image, ridges, sub.valid, params)
+    if Quality.TIMES_UNKNOWN not in sub.quality:
+        mask = _without_late_pieces(mask, maps.arrival_s, params)
     # A logistic of the response in noise units: 0.5 where a vessel is followed, 0.95 where one starts.
     slope = (params.seed_in_noise - params.follow_in_noise) / 2.94
     probability = 1 / (1 + np.exp(-(ridges.in_noise - params.follow_in_noise) / slope))
