@@ -11,10 +11,7 @@ __all__ = [
     "CodecError",
     "ConfigError",
     "InputRefused",
-    "NoLesionError",
     "NotCalibratedError",
-    "NotComparableError",
-    "RegistrationError",
 ]
 
 
@@ -60,21 +57,3 @@ class NotCalibratedError(AngioError):
     """Millimetres in tissue were asked of data without a usable calibration."""
 
     reason = "not_calibrated"
-
-
-class NotComparableError(AngioError):
-    """Two acquisitions differ too much to be compared."""
-
-    reason = "not_comparable"
-
-
-class RegistrationError(AngioError):
-    """A follow-up could not be aligned with its reference."""
-
-    reason = "registration"
-
-
-class NoLesionError(AngioError):
-    """No lesion was given and none was found."""
-
-    reason = "no_lesion"

@@ -82,7 +82,8 @@ def predicted_tumours(pair: RunPair) -> list[tuple[Mapping[str, Any], BoolArray]
 
 def false_tumours(pair: RunPair) -> list[Mapping[str, Any]]:
     """Return the detected tumours that meet no true one, seen or not; a region that was given is none."""
-    known = [read_mask(pair.truth_dir / t.mask) for t in (*pair.truth.tumours, *pair.truth.tumours_not_visible)]
+    names = [t.mask for t in pair.truth.tumours] + [t.mask for t in pair.truth.tumours_not_visible]
+    known = [read_mask(pair.truth_dir / name) for name in names]
     return [
         call
         for call, mask in predicted_tumours(pair)

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 __all__ = [
     "block_mean",
-    "box_blur",
     "difference_noise_sd",
     "gaussian",
     "masked_gaussian",
@@ -27,12 +26,6 @@ def gaussian(image: FloatArray, sigma_px: float) -> FloatArray:
         return image
     plain = np.ascontiguousarray(image, dtype=np.float32)
     blurred = cv2.GaussianBlur(plain, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(blurred, dtype=np.float32)
-
-
-def box_blur(image: FloatArray, size_px: int) -> FloatArray:
-    """Return the mean over a square of `size_px`; edges are mirrored."""
-    blurred = cv2.blur(np.ascontiguousarray(image, dtype=np.float32), (size_px, size_px))
     return np.asarray(blurred, dtype=np.float32)
 
 
