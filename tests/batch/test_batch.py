@@ -133,6 +133,59 @@ def test_two_processes_give_what_one_gives(still_scene, tmp_path: Path) -> None:
         assert document.read_bytes() == twin.read_bytes()
 
 
+def test_what_an_earlier_analysis_left_is_gone_after_a_failure(run_file: Path, tmp_path: Path, monkeypatch) -> None:
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    settings = Settings(tmp_path / "out", PipelineConfig(), resume=False)
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    assert run_task(task, settings).analysed
+    assert (folder / "analysis.json").is_file()
+
+    def explode(*args: object, **kwargs: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("angio_pipeline.pipeline.process_run", explode)
+    assert not run_task(task, settings).analysed
+    assert not (folder / "analysis.json").exists()
+    assert json.loads((folder / "record.json").read_text())["reason"] == "internal_error"
+
+
+def test_a_resumed_task_tells_its_refusals_again(run_file: Path, tmp_path: Path) -> None:
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    settings = Settings(tmp_path / "out", PipelineConfig())
+    run_task(task, settings)
+    path = tmp_path / "out" / "subjects" / task.subject / task.folder / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "refusals": [["a.dcm", "truncated", "Cut short."]]}))
+    again = run_task(task, settings)
+    assert again.resumed
+    assert [(r.path, r.reason) for r in again.refusals] == [("a.dcm", "truncated")]
+
+
+def test_a_region_goes_to_its_own_image_and_patient_alone(tmp_path: Path) -> None:
+    def run(uid: str, subject: str) -> ingest.RunItem:
+        return ingest.RunItem((tmp_path / uid,), Source(uid, "1", subject=subject), shown=(uid,))
+
+    def drawn(name: str, subject: str) -> ingest.RoiItem:
+        return ingest.RoiItem((tmp_path / name,), Source("9.9", "9", subject=subject), shown=(name,))
+
+    found = ingest.Discovery(runs=(run("1.1", "PA"), run("1.2", "PB")), rois=(drawn("a.dcm", "PA"),))
+    plan = make_plan(found, [tmp_path / "1.2-L1.png", tmp_path / "7.7-L1.png"])
+    rois = {task.subject: [path.name for path in task.rois] for task in plan.runs}
+    assert rois == {"PA": ["a.dcm"], "PB": ["1.2-L1.png"]}
+    assert [(Path(r.path).name, r.reason) for r in plan.refusals] == [("7.7-L1.png", "roi_not_matched")]
+
+
+def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) -> None:
+    path = _write_xa(tmp_path / "CANARY JANE" / "canary.dcm", still_scene.run.frames, still_scene.run.times_s)
+    report = execute(
+        _plan(path.parent.parent, workspace=tmp_path / "w"), Settings(tmp_path / "out", PipelineConfig(), debug=True)
+    )
+    assert report.analysed == 1
+    for written in (tmp_path / "out").rglob("*"):
+        if written.is_file() and written.name not in ("refused.csv", "index.html"):
+            assert b"canary" not in written.read_bytes().lower(), written.name
+
+
 KILLER = """
 import os
 from angio_pipeline.batch import Outcome
@@ -152,7 +205,7 @@ def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path:
 
     def task(name: str) -> RunTask:
         source = Source(name, "1", subject="P1", file=f"{name}.dcm", description=name)
-        return RunTask(ingest.RunItem((tmp_path / name,), source))
+        return RunTask(ingest.RunItem((tmp_path / name,), source, shown=(f"{name}.dcm",)))
 
     plan = batch.Plan((task("one"), task("kill"), task("two")), ())
     report = execute(plan, Settings(tmp_path / "out", PipelineConfig()), workers=1)
