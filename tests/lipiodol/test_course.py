@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import lipiodol_phantom as ph
@@ -162,11 +163,35 @@ def test_contrast_and_missing_voltage_are_flagged(early):
     assert isinstance(point.margin_grade, MarginGrade)
 
 
-def test_equal_dates_and_single_slices_are_refused(early):
-    with pytest.raises(InputRefused, match="different times"):
-        follow([early, early])
+def test_a_second_series_of_one_moment_is_left_out_and_the_first_followed(early):
+    source = replace(early.source, series_instance_uid="1.0", file="bone")
+    bone = replace(early, source=source, kernel="B70f")
+    soft = replace(early, kernel="B30f")
+    result = follow([bone, soft])
+    assert [p.source.series_instance_uid for p in result.lesions[0].timepoints] == [early.source.series_instance_uid]
+    assert [(refusal.path, refusal.reason) for refusal in result.left_out] == [("bone", "same_moment")]
+
+
+def test_an_undated_scan_and_a_single_slice_are_left_out_and_the_others_followed(early):
+    undated = replace(early, source=replace(early.source, date="undated", file="undated"))
+    slice_ = ct(shape=(1, 100, 120), date="20240110")
+    result = follow([undated, slice_, early])
+    assert [point.days for point in result.lesions[0].timepoints] == [1]
+    assert [refusal.reason for refusal in result.left_out] == ["undated", "one_slice"]
+
+
+def test_when_nothing_is_left_the_reason_is_raised(early):
+    undated = replace(early, source=replace(early.source, date="undated"))
+    with pytest.raises(InputRefused, match="Expected a date") as caught:
+        follow([undated, undated])
+    assert caught.value.reason == "undated"
     with pytest.raises(InputRefused, match="three slices"):
         follow([ct(shape=(1, 100, 120))])
+
+
+def test_a_region_called_liver_is_no_lesion(early):
+    rois = [ph.roi(14, early), ph.roi(50, early, name="liver")]
+    assert [lesion.id for lesion in follow([early], rois).lesions] == ["L1"]
 
 
 def test_the_result_repeats_exactly(early, late, followed):

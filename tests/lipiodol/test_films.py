@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import FilmRoi, Radiograph
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.provenance import Source
@@ -112,6 +113,25 @@ def test_without_a_region_there_is_no_amount_and_no_lesion():
     result = follow([film(0.5, seed=8)], [])
     assert result.lesions == ()
     assert Quality.RELATIVE_ONLY | Quality.PROJECTION_LIMIT in result.quality
+    (refusal,) = result.left_out
+    assert refusal.reason == "no_lesion"
+    assert "--roi" in refusal.sentence
+
+
+def test_undated_films_are_left_out_and_the_others_followed():
+    first, undated = film(0.5, seed=17), film(0.5, date="undated", seed=18)
+    result = follow([undated, first], [region(first)])
+    assert [point.source.date for point in result.lesions[0].timepoints] == ["20240101"]
+    assert [refusal.reason for refusal in result.left_out] == ["undated"]
+    with pytest.raises(InputRefused, match="Expected a date"):
+        follow([undated, undated], [])
+
+
+def test_a_region_called_liver_is_no_lesion_on_films():
+    only = film(0.5, seed=19)
+    result = follow([only], [region(only, "liver")])
+    assert result.lesions == ()
+    assert [refusal.reason for refusal in result.left_out] == ["no_lesion"]
 
 
 def test_another_angulation_is_not_compared():

@@ -36,12 +36,8 @@ def test_an_hour_before_treatment_is_a_baseline():
     assert order_sources([early], datetime(2024, 1, 1, 10), None)[0][2]
 
 
-def test_equal_times_are_refused_unless_allowed():
-    two = [source(), source()]
-    with pytest.raises(InputRefused, match="different times") as caught:
-        order_sources(two, None, None)
-    assert caught.value.reason == "equal_dates"
-    assert len(order_sources(two, None, None, distinct=False)) == 2
+def test_equal_times_keep_their_order():
+    assert [i for i, *_ in order_sources([source(), source()], None, None)] == [0, 1]
 
 
 def test_two_times_on_one_day_are_two_scans():

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import (
     CtVolume,
     FilmRoi,
@@ -42,6 +43,7 @@ from angio_pipeline.lipiodol.mass import (
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
 from angio_pipeline.lipiodol.scans import Scan, first_moment, place_scans
+from angio_pipeline.lipiodol.selection import choose_films, choose_scans
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
 from angio_pipeline.numerics import volumes as space
@@ -91,34 +93,53 @@ def follow_lesions(
         One patient's, in any order.
     rois, film_rois
         Lesions given by the reader. Without a region on any scan, lesions are the deposits
-        found in the first scan after treatment.
+        found in the first scan after treatment. A region called `liver` is no lesion.
     treated : datetime or None
         Days count from it; what is before it is a baseline. Without it days count from the
         first scan or film.
 
+    Returns
+    -------
+    FollowUpResult
+        Its `left_out` names what was not followed: series beside another of the same moment
+        (`selection.choose_scans` says which is taken), undated images beside others, scans of
+        fewer than three slices, and films without a region or a lesion.
+
     Raises
     ------
     InputRefused
-        When two scans have one time, a date is missing, or a volume has fewer than three slices.
+        When no image remains that has a date and, for a scan, three slices.
     """
-    lesions: list[LesionCourse] = []
-    liver: LesionCourse | None = None
-    quality = Quality.NONE
+    rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
+    alone = len(volumes) + len(films) == 1
+    volumes, left_out = choose_scans(volumes, rois, alone=alone)
+    films, undated = choose_films(films, alone=alone)
+    left_out += undated
+    if left_out and not volumes and not films:
+        raise InputRefused(left_out[0].sentence, reason=left_out[0].reason)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
-    if volumes:
-        scans, reference = place_scans(
-            volumes, rois, treated, zero, tissue=params.tissue, registration=params.registration
-        )
-        found, quality = _choose_lesions(scans, reference, rois, params)
-        lesions = [
-            _follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found
-        ]
-        liver = follow_liver(scans, found, mass=params.mass, params=params.liver)
-    courses, film_quality = add_films(
+    lesions, liver, quality = _follow_scans(volumes, rois, treated, zero, params)
+    courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
     settings = params.model_dump(mode="json")
-    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality)
+    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, (*left_out, *unfollowed))
+
+
+def _follow_scans(
+    volumes: Sequence[CtVolume],
+    rois: Sequence[VolumeRoi],
+    treated: datetime | None,
+    zero: datetime | None,
+    params: LipiodolParams,
+) -> tuple[list[LesionCourse], LesionCourse | None, Quality]:
+    """Return the courses of the lesions and of the liver over the scans, and flags about them all."""
+    if not volumes:
+        return [], None, Quality.NONE
+    scans, reference = place_scans(volumes, rois, treated, zero, tissue=params.tissue, registration=params.registration)
+    found, quality = _choose_lesions(scans, reference, rois, params)
+    lesions = [_follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found]
+    return lesions, follow_liver(scans, found, mass=params.mass, params=params.liver), quality
 
 
 def _choose_lesions(

@@ -20,6 +20,7 @@ from scipy import ndimage
 from angio_pipeline.core.followups import AlignedView, FilmRoi, LesionCourse, LipiodolTimepoint, Radiograph
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.results import Refusal
 from angio_pipeline.core.runs import Quantity
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.film_alignment import FilmAlignmentParams, align_film
@@ -32,6 +33,7 @@ Image = npt.NDArray[np.float64]
 BoolImage = npt.NDArray[np.bool_]
 
 _LIMITS = Quality.RELATIVE_ONLY | Quality.PROJECTION_LIMIT
+_NO_LESION = "Expected a region on a film or a lesion found on CT, found none; give a region with --roi."
 
 
 class FilmParams(Params):
@@ -105,18 +107,21 @@ def add_films(
     zero: datetime | None,
     params: FilmParams,
     kinetics: KineticsParams,
-) -> tuple[list[LesionCourse], Quality]:
-    """Return the courses with the films' timepoints added, and flags about the films as a whole.
+) -> tuple[list[LesionCourse], Quality, list[Refusal]]:
+    """Return the courses with the films' timepoints added, flags about the films, and the films left out.
 
     A region belongs to the lesion of its id, or to the only lesion there is; otherwise it opens
-    a course of its own. Films without a region (and none to map from) are listed without amounts.
+    a course of its own. Films without a region (and none to map from) are listed without amounts
+    in the courses there are; where there is no course at all they are left out.
     """
     courses = list(lesions)
     if not films:
-        return courses, Quality.NONE
+        return courses, Quality.NONE, []
     known = {film.source.sop_instance_uid for film in films}
     usable = [roi for roi in rois if roi.sop_instance_uid in known and roi.mask.any()]
     names = list(dict.fromkeys(roi.id for roi in usable))
+    if not names and not courses:
+        return courses, _LIMITS, [Refusal(film.source.file, "no_lesion", _NO_LESION) for film in films]
     adopted: set[str] = set()
     for name in names:
         placed = _place(films, [roi for roi in usable if roi.id == name], treated, zero)
@@ -130,13 +135,13 @@ def add_films(
     placed = _place(films, [], treated, zero)
     empty = [_without_amount(item, Quality.ROI_NOT_MATCHED) for item in placed]
     courses = [course if course.id in adopted else _merged(course, empty) for course in courses]
-    return courses, _LIMITS
+    return courses, _LIMITS, []
 
 
 def _place(
     films: Sequence[Radiograph], rois: Sequence[FilmRoi], treated: datetime | None, zero: datetime | None
 ) -> list[_Film]:
-    order = order_sources([film.source for film in films], treated, zero, distinct=False)
+    order = order_sources([film.source for film in films], treated, zero)
     by_uid = {roi.sop_instance_uid: roi for roi in rois if roi.mask.any()}
     out = []
     for i, days, baseline in order:

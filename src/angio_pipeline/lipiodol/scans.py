@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -17,7 +16,7 @@ from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, 
 from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Scan", "first_moment", "order_sources", "place_scans"]
+__all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans"]
 
 DAY_S = 86_400.0
 
@@ -43,12 +42,12 @@ class Scan:
 
 def first_moment(sources: Sequence[Source]) -> datetime | None:
     """Return the earliest acquisition among sources, None when none is dated."""
-    moments = [moment for moment in map(_moment, sources) if moment is not None]
+    moments = [moment for moment in map(moment_of, sources) if moment is not None]
     return min(moments, default=None)
 
 
 def order_sources(
-    sources: Sequence[Source], treated: datetime | None, zero: datetime | None, *, distinct: bool = True
+    sources: Sequence[Source], treated: datetime | None, zero: datetime | None
 ) -> list[tuple[int, float, bool]]:
     """Return (position in `sources`, days, baseline) of each scan or film, oldest first.
 
@@ -58,9 +57,9 @@ def order_sources(
     Raises
     ------
     InputRefused
-        When a date is missing (one alone needs none), or two are equal and must not be.
+        When a date is missing (one alone needs none).
     """
-    moments = [_moment(source) for source in sources]
+    moments = [moment_of(source) for source in sources]
     if moments == [None]:
         return [(0, 0.0, False)]
     known = sorted(((moment, i) for i, moment in enumerate(moments) if moment is not None), key=lambda item: item[0])
@@ -68,12 +67,6 @@ def order_sources(
         raise InputRefused(
             "Expected a date for every scan, found one without; add it or leave it out.", reason="undated"
         )
-    for (first, _), (second, _) in itertools.pairwise(known):
-        if distinct and first == second:
-            raise InputRefused(
-                f"Expected scans of different times, found two of {first:%Y-%m-%d %H:%M:%S}; give one of each date.",
-                reason="equal_dates",
-            )
     start = _plain(treated) if treated is not None else (zero or known[0][0])
     out = []
     for moment, i in known:
@@ -83,7 +76,8 @@ def order_sources(
     return out
 
 
-def _moment(source: Source) -> datetime | None:
+def moment_of(source: Source) -> datetime | None:
+    """Return when an image was acquired, midnight where only its date is known, None where nothing is."""
     if source.acquired is not None:
         return _plain(source.acquired)
     try:
@@ -107,17 +101,11 @@ def place_scans(
 ) -> tuple[list[Scan], int]:
     """Return the scans, oldest first, and the position of the reference: the first after treatment.
 
-    Raises
-    ------
-    InputRefused
-        When a volume has fewer than three slices, dates are equal or missing.
+    Parameters
+    ----------
+    volumes
+        One a moment, dated, of three slices or more (see `selection.choose_scans`).
     """
-    for volume in volumes:
-        if min(volume.hu.shape) < 3:
-            raise InputRefused(
-                f"Expected a CT volume of at least three slices, found {' x '.join(map(str, volume.hu.shape))}.",
-                reason="one_slice",
-            )
     order = order_sources([v.source for v in volumes], treated, zero)
     reference = next((k for k, (_, _, baseline) in enumerate(order) if not baseline), 0)
     ordered = [volumes[i] for i, _, _ in order]
@@ -138,9 +126,18 @@ def _same_frame(a: CtVolume, b: CtVolume) -> bool:
     return a.frame_of_reference_uid is not None and a.frame_of_reference_uid == b.frame_of_reference_uid
 
 
+def may_lie_on(roi: VolumeRoi, volume: CtVolume) -> bool:
+    """Return whether a region names the scan (its series or its frame of reference), or names none at all."""
+    series, frame = roi.series_instance_uid, roi.frame_of_reference_uid
+    if series is None and frame is None:
+        return True
+    named = series is not None and series == volume.source.series_instance_uid
+    return named or (frame is not None and frame == volume.frame_of_reference_uid)
+
+
 def _given(rois: Sequence[VolumeRoi], tissue: Tissue, volume: CtVolume) -> npt.NDArray[np.bool_] | None:
     """Return the regions drawn on the reference, on its coarse grid; None when there is none."""
-    own = [roi for roi in rois if roi.series_instance_uid in (None, volume.source.series_instance_uid)]
+    own = [roi for roi in rois if may_lie_on(roi, volume)]
     if not own:
         return None
     out = np.zeros(tissue.hu.shape, dtype=np.bool_)
