@@ -22,7 +22,7 @@ from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
-from angio_pipeline.core.runs import PhaseRange, Quantity
+from angio_pipeline.core.runs import Background, PhaseRange, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch
 from angio_pipeline.outputs.schemas import (
@@ -222,7 +222,7 @@ def _image(result: RunResult, units: _Units) -> ImageDocument:
 def _subtraction(result: RunResult) -> SubtractionDocument:
     subtracted = result.subtracted
     return SubtractionDocument(
-        already_subtracted=result.run.already_subtracted,
+        already_subtracted=result.subtracted.background is Background.ALREADY_SUBTRACTED,
         mask_frames=list(subtracted.mask_frames),
         reference_frame=subtracted.reference_frame,
         motion_px=[(_number(row, 3), _number(col, 3)) for row, col in subtracted.motion_px],

@@ -191,7 +191,7 @@ def course_story(course: LiverDocument) -> str:
     if not course.timepoints:
         return "no image could be measured."
     measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
-    words = f"{len(course.timepoints)} dates" if len(course.timepoints) > 1 else "one date"
+    words = f"{len(course.timepoints)} images" if len(course.timepoints) > 1 else "one image"
     if measured:
         last = measured[-1]
         kept = f"{percent(last.retention)}{interval_words(last.retention_interval, 0, 100.0, ' %')}"

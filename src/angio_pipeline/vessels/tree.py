@@ -161,7 +161,7 @@ def _transition(network: Network, at: dict[int, list[int]], state: State, follow
     before, after = network.edges[number], network.edges[following]
     turn = 1 - float(_direction_in(before, node) @ -_direction_in(after, node))
     cost = params.turn * turn
-    cost += params.arrival_per_s * max(0.0, _end_value(before, node, "arrival_s") - _far_arrival(after, node) - 0.1)
+    cost += params.arrival_per_s * max(0.0, _end_value(before, node, "arrival_s") - _mean_arrival(after) - 0.1)
     wide, narrow = _end_value(after, node, "contrast"), _end_value(before, node, "contrast")
     if wide > 0:
         cost += params.widening * min(3.0, max(0.0, float(np.log2(wide / max(narrow, 1e-6) / 1.1))))
@@ -186,7 +186,7 @@ def _end_value(edge: Edge, node: int, name: str) -> float:
     return float(np.nanmean(near)) if np.isfinite(near).any() else 0.0
 
 
-def _far_arrival(edge: Edge, node: int) -> float:
+def _mean_arrival(edge: Edge) -> float:
     """Return the edge's mean arrival; unknown counts as no evidence (infinitely late)."""
     return float(np.nanmean(edge.arrival_s)) if np.isfinite(edge.arrival_s).any() else float("inf")
 
@@ -253,7 +253,7 @@ def _assemble(
                 contrast=flows.contrast,
             )
         )
-    crossings = _crossings(copy_of, directed, search, network)
+    crossings = _crossings(directed, search, network)
     quality = Quality.CROSSINGS_UNRESOLVED if any(b.overlap_ambiguous for b in branches) else Quality.NONE
     return VesselGraph(np.array(nodes), tuple(branches), start_copy, crossings, quality)
 
@@ -282,9 +282,7 @@ def _is_ambiguous(
     return False
 
 
-def _crossings(
-    copy_of: dict[tuple[int, State | None], int], directed: dict[int, State], search: _Search, network: Network
-) -> npt.NDArray[np.float64]:
+def _crossings(directed: dict[int, State], search: _Search, network: Network) -> npt.NDArray[np.float64]:
     """Return the places where more than one parent passes a node and goes on."""
     going_on: dict[int, set[State]] = defaultdict(set)
     for state in directed.values():
