@@ -102,13 +102,18 @@ def sample_page() -> str:
     )
 
 
+def machine() -> str:
+    """Return what is measured on, and how busy it is with other work (mean load of the last minute)."""
+    here = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    return f"{here}, load {os.getloadavg()[0]:.1f} from other work"
+
+
 def results_page(cost: str, cases: int, preset: str) -> str:
     """Return `benchmarks/results.md`: what a run costs, and new simulated patients against their truth."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     found = measure_simulated(cases, preset)
     return (
         f"# What was measured\n\nWritten by `benchmarks/measure.py`, {state()}.\n\n"
-        f"## Cost\n\nFrom file to page, first start included, one worker. {machine}.\n\n{cost}\n\n"
+        f"## Cost\n\nFrom file to page, first start included, one worker.\n\n{cost}\n\n"
         f"## Accuracy\n\n{cases} simulated patients, preset `{preset}`, seed {SEED}, no region given. No real patient\n"
         f"is among them. {feeder_words(found)}\n\n{accuracy_table(found)}\n"
     )
@@ -127,7 +132,8 @@ def main() -> int:
     parser.add_argument("--preset", default="clinical")
     chosen = parser.parse_args()
     options = [word for case in CASES for word in ("--case", case)]
-    cost = cost_table(json.loads(angio("benchmark", "--json", *options)))
+    place = machine()
+    cost = cost_table(json.loads(angio("benchmark", "--json", *options))) + f"\n\nMeasured on {place}."
     readme = ROOT / "README.md"
     pages = {
         readme: with_cost(readme.read_text(encoding="utf-8"), cost),
