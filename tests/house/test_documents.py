@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import typer
 
 from angio_pipeline.cli.main import app
+from angio_pipeline.core import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "angio_pipeline"
@@ -65,12 +67,62 @@ def test_the_architecture_names_every_room_and_no_other() -> None:
     assert named == rooms | modules
 
 
-def test_every_reason_for_refusing_is_explained() -> None:
-    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    used = set(re.findall(r"\breason ?= ?\"([a-z_]+)\"", source))
-    used |= set(re.findall(r"(?:Refusal|refuse)\([^\n]*?, \"([a-z_]+)\"", source))
-    explained = re.findall(r"^\| (`.+`) \|", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.M)
-    assert used == set(re.findall(r"`([a-z_]+)`", " ".join(explained)))
+CODE = re.compile(r"[a-z]+(_[a-z]+)*")
+REFUSERS = {"Refusal", "refuse", "_refuse", "_failed"}
+
+
+def code_in(node: ast.expr) -> set[str]:
+    """The codes that an expression can be."""
+    found = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {text for text in found if CODE.fullmatch(text)}
+
+
+def name_of(node: ast.expr) -> str:
+    return getattr(node, "id", getattr(node, "attr", ""))
+
+
+def reasons_of_call(call: ast.Call) -> set[str]:
+    """What a call gives as `reason`, or as the positional argument of those that refuse."""
+    codes = {code for word in call.keywords if word.arg == "reason" for code in code_in(word.value)}
+    if name_of(call.func) in REFUSERS:
+        codes |= {
+            code for argument in call.args[1:] if isinstance(argument, ast.Constant) for code in code_in(argument)
+        }
+    return codes
+
+
+def reasons_of_rows(node: ast.AST) -> set[str]:
+    """Codes that stand beside the sentence they mean: in a tuple (what, code, sentence), in a table of sentences."""
+    pairs: list[tuple[ast.expr | None, ast.expr]] = []
+    if isinstance(node, ast.Tuple) and len(node.elts) == 3:
+        pairs = [(node.elts[1], node.elts[2])]
+    if isinstance(node, ast.Dict):
+        pairs = list(zip(node.keys, node.values, strict=True))
+    told = [
+        code for code, sentence in pairs if code is not None and str(getattr(sentence, "value", "")).startswith("Expec")
+    ]
+    return {code for one in told for code in code_in(one)}
+
+
+def raised_reasons() -> set[str]:
+    """Every code that the source can give; an error class gives its own where it is made without another."""
+    nodes = [n for path in PACKAGE.rglob("*.py") for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    calls = [n for n in nodes if isinstance(n, ast.Call)]
+    bare = {name_of(c.func) for c in calls if not any(word.arg == "reason" for word in c.keywords)}
+    own = {name: kind.reason for name, kind in vars(errors).items() if isinstance(kind, type) and name in bare}
+    return set(own.values()).union(*(reasons_of_call(c) for c in calls), *(reasons_of_rows(n) for n in nodes))
+
+
+def test_the_reasons_explained_are_those_that_can_be_given() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    table = text.split("## What was refused")[1].split("\n## ")[0]
+    explained = re.findall(r"^\| (`.+`) \|", table, re.M)
+    assert set(re.findall(r"`([a-z_]+)`", " ".join(explained))) == raised_reasons()
+
+
+def test_every_error_has_a_user() -> None:
+    source = "\n".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py") if p.name != "errors.py")
+    assert [name for name in errors.__all__ if not re.search(rf"\b{name}\(", source)] == []
 
 
 def test_every_decision_is_listed() -> None:
