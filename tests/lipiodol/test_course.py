@@ -115,7 +115,7 @@ def test_a_region_without_oil_has_an_interval_that_holds_nothing():
     course = follow([empty], [ph.roi(14, empty)]).lesions[0]
     (point,) = course.timepoints
     assert point.iodine_mg_interval[0] <= 0 <= point.iodine_mg_interval[1]
-    assert (point.pattern, point.retention) == (Pattern.NONE, None)
+    assert (point.pattern, point.retention, point.oil_ml) == (Pattern.NONE, None, None)
     assert course.kinetics is None
     assert Quality.NO_LIPIODOL in course.quality
 
@@ -134,8 +134,10 @@ def test_a_scan_before_treatment_is_background_and_has_no_retention(early, late)
     assert points[1].retention == 1
     assert points[0].days < 0
     assert course.liver is not None
-    low, high = course.liver.timepoints[0].iodine_mg_interval
+    liver = course.liver.timepoints[0]
+    low, high = liver.iodine_mg_interval
     assert low <= 0 <= high
+    assert liver.oil_ml is None
 
 
 def test_a_region_outside_every_scan_is_flagged(early):
@@ -144,6 +146,29 @@ def test_a_region_outside_every_scan_is_flagged(early):
     result = follow([early], [moved])
     assert Quality.ROI_NOT_MATCHED in result.quality
     assert [lesion.origin for lesion in result.lesions] == [LesionOrigin.DETECTED]
+
+
+@pytest.mark.parametrize("names", [{"series_instance_uid": "9.9"}, {"frame_of_reference_uid": "9.9"}])
+def test_a_region_that_names_another_scan_is_not_followed_on_this_one(early, names):
+    untied = ph.roi(14, early, centre=ph.beside(0, 0, 20), tied=False)
+    result = follow([early], [replace(untied, **names)])
+    assert Quality.ROI_NOT_MATCHED in result.quality
+    assert [lesion.origin for lesion in result.lesions] == [LesionOrigin.DETECTED]
+
+
+@pytest.mark.parametrize("tie", [{}, {"frame_of_reference_uid": "3.3"}])
+def test_a_region_without_a_series_is_matched_by_its_place_or_its_frame(early, tie):
+    framed = replace(early, frame_of_reference_uid="3.3")
+    result = follow([framed], [replace(ph.roi(14, early, tied=False), **tie)])
+    assert Quality.ROI_NOT_MATCHED not in result.quality
+    assert [lesion.origin for lesion in result.lesions] == [LesionOrigin.ROI]
+
+
+def test_regions_of_one_id_at_two_places_are_two_lesions_and_at_one_place_are_one(early):
+    away = ph.roi(7, early, centre=ph.beside(30, 12, 0))
+    lesions = follow([early], [ph.roi(14, early), away, ph.roi(12, early)]).lesions
+    assert [lesion.id for lesion in lesions] == ["L1", "L1-2"]
+    assert lesions[0].timepoints[0].iodine_mg == pytest.approx(150, rel=0.04)
 
 
 def test_two_regions_share_no_oil(early):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,7 +43,7 @@ from angio_pipeline.lipiodol.mass import (
     prepare,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
-from angio_pipeline.lipiodol.scans import Scan, first_moment, place_scans
+from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, place_scans
 from angio_pipeline.lipiodol.selection import choose_films, choose_scans
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
@@ -151,8 +152,8 @@ def _choose_lesions(
         lesion = _match(roi, scans, reference)
         if lesion is None:
             quality |= Quality.ROI_NOT_MATCHED
-        elif lesion.id not in {other.id for other in given}:
-            given.append(lesion)
+        elif not any(_outlines_again(lesion, other) for other in given):
+            given.append(replace(lesion, id=_free_id(lesion.id, {other.id for other in given})))
     if given:
         return given, quality
     # The first scan after treatment holds the most oil; a later one is asked when it shows none.
@@ -161,6 +162,21 @@ def _choose_lesions(
         if found:
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
+
+
+def _outlines_again(lesion: Lesion, other: Lesion) -> bool:
+    """Return whether a region is the same lesion drawn once more: the same id at the same place."""
+    # Two outlines of one lesion would each take the oil of the other away.
+    if lesion.id != other.id:
+        return False
+    own = lesion.mask_on(other.mask.shape, other.affine, other.from_reference)
+    return bool((own & other.mask).any())
+
+
+def _free_id(name: str, taken: set[str]) -> str:
+    """Return the id, numbered where another lesion has it: L1, L1-2, L1-3."""
+    numbered = (f"{name}-{k}" for k in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: LipiodolParams) -> Lesion:
@@ -173,7 +189,11 @@ def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: Lipiod
 
 
 def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
-    """Return a region as a lesion, tied to the scan it was drawn on; None when it lies outside every scan."""
+    """Return a region as a lesion, tied to the scan it was drawn on; None when it lies on none of them.
+
+    A region that names a series or a frame of reference lies on a scan of that name only; one
+    that names neither goes by geometry.
+    """
     if not roi.mask.any():
         return None
     points = space.to_world(roi.affine, np.argwhere(roi.mask))
@@ -190,7 +210,8 @@ def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
         same_grid = roi.mask.shape == volume.hu.shape and np.allclose(roi.affine, volume.affine, atol=1e-2)
         return named, framed, bool(same_grid), scan is scans[reference]
 
-    owner = max((scan for scan in scans if holds(scan)), key=rank, default=None)
+    possible = [scan for scan in scans if may_lie_on(roi, scan.volume) and holds(scan)]
+    owner = max(possible, key=rank, default=None)
     return None if owner is None else lesion_from_roi(roi, owner.alignment.motion)
 
 
@@ -307,7 +328,7 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
         interval,
         iodine_mg=mass.mg,
         iodine_mg_interval=(low, high),
-        oil_ml=max(mass.mg, 0.0) / OIL_IODINE_MG_PER_ML,
+        oil_ml=mass.mg / OIL_IODINE_MG_PER_ML if low > 0 and mass.mg > 0 else None,
         volume_mm3=mass.deposit_mm3,
         clipped_voxels=mass.clipped_voxels,
         deposit=_whole_deposit(sight.patch, mass, scan.volume),
@@ -334,7 +355,11 @@ def _described(
 
 
 def _retention(sight: _Sight, first: _Sight | None) -> tuple[float | None, tuple[float, float] | None]:
-    """Return the mass over the first after treatment, with its interval; None before treatment or without oil."""
+    """Return the mass over the first after treatment, with its interval; None before treatment or without oil.
+
+    The first is the first scan after treatment in which the lesion could be measured, which need
+    not be the first scan after treatment: its retention is 1 and those before it have none.
+    """
     if sight.mass is None or first is None or first.mass is None or sight.scan.baseline:
         return None, None
     if first.mass.interval_mg[0] <= 0:

@@ -92,7 +92,7 @@ def _point(scan: Scan, level: _Level, zero: _Level, mass: MassParams, params: Li
         None,
         iodine_mg=mg,
         iodine_mg_interval=(float(mg - half), float(mg + half)),
-        oil_ml=max(mg, 0.0) / OIL_IODINE_MG_PER_ML,
+        oil_ml=mg / OIL_IODINE_MG_PER_ML if mg > half else None,
         quality=quality,
     )
 
