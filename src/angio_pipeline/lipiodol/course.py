@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import (
     CtVolume,
     FilmRoi,
@@ -44,7 +43,7 @@ from angio_pipeline.lipiodol.mass import (
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
 from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, place_scans
-from angio_pipeline.lipiodol.selection import choose_films, choose_scans
+from angio_pipeline.lipiodol.selection import choose_images
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
 from angio_pipeline.numerics import volumes as space
@@ -103,7 +102,7 @@ def follow_lesions(
     -------
     FollowUpResult
         Its `left_out` names what was not followed: series beside another of the same moment
-        (`selection.choose_scans` says which is taken), undated images beside others, scans of
+        (`selection` says which is taken), undated images beside others, scans of
         fewer than three slices, and films without a region or a lesion.
 
     Raises
@@ -112,12 +111,7 @@ def follow_lesions(
         When no image remains that has a date and, for a scan, three slices.
     """
     rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
-    alone = len(volumes) + len(films) == 1
-    volumes, left_out = choose_scans(volumes, rois, alone=alone)
-    films, undated = choose_films(films, alone=alone)
-    left_out += undated
-    if left_out and not volumes and not films:
-        raise InputRefused(left_out[0].sentence, reason=left_out[0].reason)
+    volumes, films, left_out = choose_images(volumes, films, rois)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
     lesions, liver, quality = _follow_scans(volumes, rois, treated, zero, params)
     courses, film_quality, unfollowed = add_films(

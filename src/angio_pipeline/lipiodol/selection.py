@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, Radiograph, VolumeRoi
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.lipiodol.scans import moment_of
 
-__all__ = ["choose_films", "choose_scans"]
+__all__ = ["choose_films", "choose_images", "choose_scans"]
 
 _UNDATED = "Expected a date for every image, found none; add it or leave the image out."
 _SAME_MOMENT = (
@@ -20,6 +21,25 @@ _SAME_MOMENT = (
 _SOFT = ("soft", "smooth")
 _SHARP = ("bone", "lung", "edge", "sharp", "detail")
 _UNKNOWN_KERNEL = 45
+
+
+def choose_images(
+    volumes: Sequence[CtVolume], films: Sequence[Radiograph], rois: Sequence[VolumeRoi]
+) -> tuple[list[CtVolume], list[Radiograph], list[Refusal]]:
+    """Return one patient's scans and films to follow, and the images left out with their reasons.
+
+    Raises
+    ------
+    InputRefused
+        When images were given and none remains.
+    """
+    alone = len(volumes) + len(films) == 1
+    scans, left_out = choose_scans(volumes, rois, alone=alone)
+    dated, undated = choose_films(films, alone=alone)
+    left_out += undated
+    if left_out and not scans and not dated:
+        raise InputRefused(left_out[0].sentence, reason=left_out[0].reason)
+    return scans, dated, left_out
 
 
 def choose_scans(
