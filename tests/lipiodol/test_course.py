@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import datetime
 
@@ -223,12 +222,3 @@ def test_the_result_repeats_exactly(early, late, followed):
     again = follow([early, late], [ph.roi(14, early)])
     pairs = zip(again.lesions[0].timepoints, followed.lesions[0].timepoints, strict=True)
     assert all(a.iodine_mg_interval == b.iodine_mg_interval for a, b in pairs)
-
-
-@pytest.mark.slow
-def test_two_ordinary_scans_take_less_than_ten_seconds():
-    size = {"shape": (60, 256, 256), "spacing": (2.2, 1.15, 1.15)}
-    scans = [ph.scan(ph.ball(100, 14), date=f"202401{d}", seed=d, **size) for d in (10, 20)]
-    start = time.process_time()
-    follow(scans, [ph.roi(14, scans[0])])
-    assert time.process_time() - start < 10

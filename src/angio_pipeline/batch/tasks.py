@@ -126,6 +126,8 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
     result = process_follow_ups(
         volumes, given.volumes, films, given.films, treated=task.treated, config=settings.config
     )
+    if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
+        raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
     return (*refusals, *(replace(r, path=shown.get(r.path, r.path)) for r in result.left_out))

@@ -1,8 +1,8 @@
 """Tumour blush: compact regions that enhance beyond the liver around them after the arteries.
 
 Strategy: the parenchymal phase is averaged, vessels are taken out and filled from beside; what
-rises above a large-scale background by more than its own grain is a candidate, its outline is
-share of its height. Contrast to liver and compactness give a probability.
+rises above a large-scale background by more than its own grain is a candidate, outlined at
+a share of its height. Contrast to liver and compactness give a probability.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ like a crossing. The cheapest way from the root (Dijkstra over directed edges) g
 its direction; then each edge takes as its parent the one of all edges that flow into its start
 that goes on into it most naturally, whatever it cost to get there. Two edges at one node with
 different parents pass over each other, and the node is split. Where the second-best parent is
-nearly as cheap, the branch is
-marked ambiguous rather than guessed.
+nearly as cheap, the branch is marked ambiguous rather than guessed.
 """
 
 from __future__ import annotations
