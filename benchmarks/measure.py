@@ -97,8 +97,8 @@ def sample_page() -> str:
         "which thresholds were looked at: what is good here is not good elsewhere for that reason alone. A run or a\n"
         "date without an answer counts as wrong. New patients are in `benchmarks/results.md`.\n\n"
         "## With the regions that lie in the sample\n\nAs `scripts/run` and then `angio evaluate --truth data/sample "
-        f"--results out/sample`. {feeder_words(given)}\n\n{accuracy_table(given)}\n\n"
-        f"## Without a region\n\nTumours are detected. {feeder_words(alone)}\n\n{accuracy_table(alone)}\n"
+        f"--results out/sample`. The regions\nare drawn on follow-ups; on the runs tumours are detected. {feeder_words(given)}\n\n{accuracy_table(given)}\n\n"
+        f"## Without a region\n\nThe lesions of the follow-ups are looked for in the first scan. {feeder_words(alone)}\n\n{accuracy_table(alone)}\n"
     )
 
 
