@@ -93,12 +93,15 @@ def sample_page() -> str:
     given = measure_accuracy(SAMPLE, [SAMPLE])
     alone = measure_accuracy(SAMPLE, sorted(SAMPLE.glob("case-*/dicom")))
     return (
-        f"# The sample against its truth\n\nWritten by `benchmarks/measure.py`, {state()}. One simulated patient, on\n"
-        "which thresholds were looked at: what is good here is not good elsewhere for that reason alone. A run or a\n"
-        "date without an answer counts as wrong. New patients are in `benchmarks/results.md`.\n\n"
-        "## With the regions that lie in the sample\n\nAs `scripts/run` and then `angio evaluate --truth data/sample "
-        f"--results out/sample`. The regions\nare drawn on follow-ups; on the runs tumours are detected. {feeder_words(given)}\n\n{accuracy_table(given)}\n\n"
-        f"## Without a region\n\nThe lesions of the follow-ups are looked for in the first scan. {feeder_words(alone)}\n\n{accuracy_table(alone)}\n"
+        f"# The sample against its truth\n\nWritten by `benchmarks/measure.py`, {state()}. One simulated patient of\n"
+        "the preset `easy`, on which thresholds were looked at: what is good here is not good elsewhere for that\n"
+        "reason alone. A run or a date without an answer counts as wrong. New patients are in\n"
+        "[benchmarks/results.md](../benchmarks/results.md).\n\n"
+        "## With the regions that lie in the sample\n\n"
+        "As `scripts/run` and then `angio evaluate --truth data/sample --results out/sample`. The regions are drawn\n"
+        f"on follow-ups; on the runs tumours are detected. {feeder_words(given)}\n\n{accuracy_table(given)}\n\n"
+        "## Without a region\n\nThe lesions of the follow-ups are looked for in the first scan.\n"
+        f"{feeder_words(alone)}\n\n{accuracy_table(alone)}\n"
     )
 
 
