@@ -75,17 +75,7 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
     if run.shape[0] < 2:
         raise ValueError("Expected at least 2 frames to subtract, found 1.")
     reference = int(np.argmax(choice.filling))
-    aligned = _align(run, choice, reference, params)
-    if _beyond_correction(aligned, params):
-        # A beating heart, say: what the frames share is less than what moved.
-        flags = Quality.MOTION_LARGE | Quality.MOTION_UNCORRECTED | Quality.SPATIAL_BACKGROUND
-        choice = replace(
-            choice,
-            background=Background.SPATIAL,
-            frames=(),
-            quality=(choice.quality & ~Quality.TEMPORAL_BACKGROUND) | flags,
-        )
-        aligned = _align(run, choice, reference, params)
+    choice, aligned = _align_or_fall_back(run, choice, reference, params)
     usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, aligned.valid))
     usable[list(run.broken)] = False
     for frame in aligned.frames:
@@ -112,6 +102,20 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         ),
         quality=run.quality | choice.quality | quality,
     )
+
+
+def _align_or_fall_back(
+    run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams
+) -> tuple[MaskChoice, _Aligned]:
+    """Return the aligned frames, or, where alignment fails, frames minus their surroundings and a choice that says so."""
+    aligned = _align(run, choice, reference, params)
+    if not _beyond_correction(aligned, params):
+        return choice, aligned
+    # A beating heart, say: what the frames share is less than what moved.
+    flags = Quality.MOTION_LARGE | Quality.MOTION_UNCORRECTED | Quality.SPATIAL_BACKGROUND
+    kept = choice.quality & ~Quality.TEMPORAL_BACKGROUND
+    alone = replace(choice, background=Background.SPATIAL, frames=(), quality=kept | flags)
+    return alone, _align(run, alone, reference, params)
 
 
 def _beyond_correction(aligned: _Aligned, params: SubtractParams) -> bool:
