@@ -107,7 +107,7 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
 def _align_or_fall_back(
     run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams
 ) -> tuple[MaskChoice, _Aligned]:
-    """Return the aligned frames, or, where alignment fails, frames minus their surroundings and a choice that says so."""
+    """Return the aligned frames; where that fails, frames minus their surroundings, and a choice that says so."""
     aligned = _align(run, choice, reference, params)
     if not _beyond_correction(aligned, params):
         return choice, aligned
