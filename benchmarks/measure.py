@@ -94,8 +94,8 @@ def sample_page() -> str:
     alone = measure_accuracy(SAMPLE, sorted(SAMPLE.glob("case-*/dicom")))
     return (
         f"# The sample against its truth\n\nWritten by `benchmarks/measure.py`, {state()}. One simulated patient of\n"
-        "the preset `easy`, on which thresholds were looked at: what is good here is not good elsewhere for that\n"
-        "reason alone. A run or a date without an answer counts as wrong. New patients are in\n"
+        "the preset `easy`, on which thresholds were chosen (which feeders are listed, the width of the oil's\n"
+        "intervals): these figures are optimistic. A run or a date without an answer counts as wrong. New patients are in\n"
         "[benchmarks/results.md](../benchmarks/results.md).\n\n"
         "## With the regions that lie in the sample\n\n"
         "As `scripts/run` and then `angio evaluate --truth data/sample --results out/sample`. The regions are drawn\n"
