@@ -95,7 +95,8 @@ def sample_page() -> str:
     return (
         f"# The sample against its truth\n\nWritten by `benchmarks/measure.py`, {state()}. One simulated patient of\n"
         "the preset `easy`, on which thresholds were chosen (which feeders are listed, the width of the oil's\n"
-        "intervals): these figures are optimistic. A run or a date without an answer counts as wrong. New patients are in\n"
+        "intervals): these figures are optimistic. A run or a date without an answer counts as wrong. "
+        "New patients are in\n"
         "[benchmarks/results.md](../benchmarks/results.md).\n\n"
         "## With the regions that lie in the sample\n\n"
         "As `scripts/run` and then `angio evaluate --truth data/sample --results out/sample`. The regions are drawn\n"
