@@ -12,6 +12,7 @@ from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.anatomy import AnatomyParams
 from angio_pipeline.simulate.background import BackgroundParams
+from angio_pipeline.simulate.cohort import CohortParams
 from angio_pipeline.simulate.contrast import ContrastParams
 from angio_pipeline.simulate.detector import DetectorParams
 from angio_pipeline.simulate.followup import CtParams, DepositParams
@@ -53,6 +54,7 @@ class SimulationParams(Params):
     treatment: TreatmentParams = TreatmentParams()
     deposit: DepositParams = DepositParams()
     ct: CtParams = CtParams()
+    cohort: CohortParams = CohortParams()
 
     @model_validator(mode="after")
     def _source_before_detector(self) -> SimulationParams:
