@@ -17,7 +17,7 @@ def anatomy() -> Anatomy:
 
 @pytest.fixture(scope="module")
 def courses(anatomy: Anatomy) -> Courses:
-    return lay_courses(anatomy.tree, 2.4, 0.06, np.random.default_rng(6))
+    return lay_courses(anatomy.tree, 0.06, np.random.default_rng(6))
 
 
 def test_flow_splits_add_up_at_every_fork(anatomy: Anatomy) -> None:
@@ -28,7 +28,7 @@ def test_flow_splits_add_up_at_every_fork(anatomy: Anatomy) -> None:
 
 
 def test_radii_obey_murrays_law_at_every_fork(anatomy: Anatomy) -> None:
-    radii = anatomy.tree.radii_mm(2.4)
+    radii = anatomy.tree.radii_mm()
     for node, children in enumerate(anatomy.tree.children()):
         if len(children) > 1 and node > 0:
             assert sum(radii[c] ** 3 for c in children) == pytest.approx(radii[node] ** 3, rel=1e-9)

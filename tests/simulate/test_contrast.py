@@ -10,7 +10,7 @@ from angio_pipeline.simulate.courses import lay_courses
 
 def test_arrival_never_falls_along_a_path() -> None:
     anatomy = build_anatomy(AnatomyParams(terminals=40, feeder_clearance=0), np.random.default_rng(2))
-    courses = lay_courses(anatomy.tree, 2.4, 0.05, np.random.default_rng(3))
+    courses = lay_courses(anatomy.tree, 0.06, np.random.default_rng(3))
     delay = transit_delays(anatomy.tree, courses, 7.0, 2.4)
     joined = courses.parent >= 0
     assert (delay[joined] > delay[courses.parent[joined]]).all()

@@ -15,10 +15,23 @@ from pydantic import Field
 
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
-from angio_pipeline.simulate.projection import Ellipsoids
+from angio_pipeline.simulate.devices import Catheter, Devices
+from angio_pipeline.simulate.lesions import Bleed, Shunt, ShuntKind, TumourBody, TumourKind
+from angio_pipeline.simulate.projection import Ellipsoids, Tubes
 from angio_pipeline.simulate.tree import Territory, Tree
 
-__all__ = ["Anatomy", "AnatomyParams", "TumourBody", "build_anatomy"]
+__all__ = [
+    "Anatomy",
+    "AnatomyParams",
+    "Bleed",
+    "Catheter",
+    "Devices",
+    "Shunt",
+    "ShuntKind",
+    "TumourBody",
+    "TumourKind",
+    "build_anatomy",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -41,36 +54,53 @@ class AnatomyParams(Params):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TumourBody:
-    """One tumour.
+class Anatomy:
+    """One patient's liver, vessels and lesions, LPS mm.
 
     Attributes
     ----------
-    centre_mm : (3,) LPS; radius_mm : mean radius
-    solid : Ellipsoids
-        A lobulated body: the union of a few ellipsoids, the greatest first.
-    entries, branch_starts : tuple of int
-        Tree nodes where each feeder enters, and where it leaves a vessel that also feeds liver.
+    lobes : Ellipsoids
+        Right and left lobe, then caudate lobe and others; the liver is their union.
+    arteries : Tree
+        Node 0 lies in the aorta, with edges to the celiac trunk and the superior mesenteric artery.
+    portal : Tree
+        Node 0 is the splenomesenteric confluence; flow runs away from it.
+    hepatic : Tree
+        Node 0 lies in the cava; flow runs to it.
+    variant : int
+        Michels' type, 1 to 10.
+    liver_terminals, spleen_terminals : tuple of int
+        Nodes of the arteries.
     """
 
-    centre_mm: Array
-    radius_mm: float
-    solid: Ellipsoids
-    entries: tuple[int, ...] = ()
-    branch_starts: tuple[int, ...] = ()
-    terminals: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Anatomy:
-    """Liver lobes (right, left), the arterial tree, tumours, and the catheter's course (K, 3)."""
-
     lobes: Ellipsoids
-    tree: Tree
+    arteries: Tree
+    portal: Tree
+    hepatic: Tree
     tumours: tuple[TumourBody, ...]
-    catheter_mm: Array
+    shunts: tuple[Shunt, ...]
+    bleed: Bleed | None
+    devices: Devices
+    variant: int
     liver_terminals: tuple[int, ...]
-    root_flow_ml_s: float
+    portal_terminals: tuple[int, ...]
+    hepatic_terminals: tuple[int, ...]
+    spleen_terminals: tuple[int, ...]
+    catheter_mm: Array
+
+    @property
+    def tree(self) -> Tree:
+        """The arteries (their former name)."""
+        return self.arteries
+
+    @property
+    def root_flow_ml_s(self) -> float:
+        """Factor from the tree's flow to ml/s: one, since it is in ml/s."""
+        return 1.0
+
+    def place_catheter(self, order: int, toward: int | None = None) -> Catheter:
+        """Return a catheter with its tip at a branch of `order` on the way to tumour `toward`."""
+        return Catheter(0, self.catheter_mm, order)
 
 
 def build_anatomy(params: AnatomyParams, rng: np.random.Generator) -> Anatomy:
@@ -110,7 +140,29 @@ def _attempt(params: AnatomyParams, rng: np.random.Generator) -> Anatomy | None:
         fed.append(joined)
     for terminal in terminals:
         _sprout(tree, terminal, params.twigs_per_terminal, rng)
-    return Anatomy(lobes, tree, tuple(fed), catheter, tuple(terminals), ROOT_FLOW_ML_S)
+    tree.flow = [ROOT_FLOW_ML_S * f for f in tree.flow]
+    portal, portal_ends = _veins((20.0, 20.0, -40.0), (-8.0, 10.0, -4.0), lobes, 18.0, rng)
+    hepatic, hepatic_ends = _veins((20.0, 44.0, 70.0), (14.0, 36.0, 60.0), lobes, 24.0, rng)
+    none = Tubes(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
+    return Anatomy(
+        lobes, tree, portal, hepatic, tuple(fed), (), None, Devices(none, none), 1,
+        tuple(terminals), portal_ends, hepatic_ends, (), catheter,
+    )  # fmt: skip
+
+
+def _veins(
+    root: tuple[float, float, float],
+    hilum: tuple[float, float, float],
+    lobes: Ellipsoids,
+    flow: float,
+    rng: np.random.Generator,
+) -> tuple[Tree, tuple[int, ...]]:
+    tree = Tree(root, 2.3)
+    start = tree.add(0, hilum, Territory.TRUNK)
+    points = np.array([_point_in(lobes, rng, 0.9) for _ in range(60)])
+    first = tree.add(start, points[0], Territory.RIGHT_LIVER)
+    tree.supply(first, flow / 60)
+    return tree, (first, *tree.grow(points[1:], flow / 60, Territory.RIGHT_LIVER))
 
 
 # Through the common hepatic artery; what is not for the liver goes to stomach, pancreas and gallbladder.
@@ -194,7 +246,7 @@ def _place_tumours(lobes: Ellipsoids, params: AnatomyParams, rng: np.random.Gene
         seen_apart = all(np.hypot(*(centre - b.centre_mm)[[0, 2]]) > radius + b.radius_mm + 8 for b in bodies)
         porta = np.linalg.norm(centre - np.array([-8.0, 4.0, 0.0]))
         if clear and seen_apart and porta > radius + 26 and _within(lobes, centre, radius):
-            bodies.append(TumourBody(centre, radius, _lobulated(centre, radius, rng)))
+            bodies.append(TumourBody(centre, radius, _lobulated(centre, radius, rng), TumourKind.HYPERVASCULAR))
     return None if len(bodies) < wanted else bodies
 
 

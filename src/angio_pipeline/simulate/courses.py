@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator, make_interp_spline
 from angio_pipeline.simulate.projection import Tubes
 from angio_pipeline.simulate.tree import Territory, Tree
 
-__all__ = ["Courses", "lay_courses"]
+__all__ = ["Courses", "Vasculature", "lay_courses"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -53,11 +53,18 @@ class Courses:
         return way[::-1]
 
 
-def lay_courses(
-    tree: Tree, root_radius_mm: float, tortuosity: float, rng: np.random.Generator, step_mm: float = 1.2
-) -> Courses:
+@dataclass(frozen=True, slots=True, eq=False)
+class Vasculature:
+    """The courses of a patient's three trees."""
+
+    arteries: Courses
+    portal: Courses
+    hepatic: Courses
+
+
+def lay_courses(tree: Tree, tortuosity: float, rng: np.random.Generator, step_mm: float = 1.2) -> Courses:
     """Return the tree as smooth courses of segments about `step_mm` long."""
-    radii = tree.radii_mm(root_radius_mm)
+    radii = tree.radii_mm()
     children = tree.children()
     at = {0: tree.position[0]}
     last: dict[int, int] = {0: -1}

@@ -32,6 +32,10 @@ class Territory(IntEnum):
     OTHER = 3
     FEEDER = 4
     TUMOUR = 5
+    SPLEEN = 6
+    BOWEL = 7
+    SHUNT = 8
+    BLEED = 9
 
 
 class Tree:
@@ -42,14 +46,20 @@ class Tree:
     position : list of (3,) LPS mm
     parent : list of int, -1 at the root
     flow : list of float
-        Through the edge, in shares of the root's (terminals bring their own).
+        Through the edge, ml/s (terminals bring their own).
     territory, tumour : list of int
         What the edge supplies; index of the tumour or -1.
+    name : list of str
+        Of named arteries and veins ("celiac", "right hepatic", ...); "" for grown twigs.
+    radius_at_1_ml_s : float
+        Murray's constant k of r = k * Q^(1/3), mm.
     group : list of int
         Edges that may be joined together when growing (each feeder's own vessels).
     """
 
-    def __init__(self, root: npt.ArrayLike) -> None:
+    def __init__(self, root: npt.ArrayLike, radius_at_1_ml_s: float = 1.255, name: str = "") -> None:
+        self.radius_at_1_ml_s = radius_at_1_ml_s
+        self.name: list[str] = [name]
         self.position: list[Array] = [np.asarray(root, float)]
         self.parent: list[int] = [-1]
         self.flow: list[float] = [0.0]
@@ -60,7 +70,15 @@ class Tree:
     def __len__(self) -> int:
         return len(self.parent)
 
-    def add(self, parent: int, position: npt.ArrayLike, territory: Territory, tumour: int = -1, group: int = 0) -> int:
+    def add(
+        self,
+        parent: int,
+        position: npt.ArrayLike,
+        territory: Territory,
+        tumour: int = -1,
+        group: int = 0,
+        name: str = "",
+    ) -> int:
         """Return the index of a new node joined to `parent`; it carries no flow until `supply`."""
         self.position.append(np.asarray(position, float))
         self.parent.append(parent)
@@ -68,18 +86,21 @@ class Tree:
         self.territory.append(int(territory))
         self.tumour.append(tumour)
         self.group.append(group)
+        self.name.append(name)
         return len(self) - 1
 
-    def path(self, parent: int, positions: npt.ArrayLike, territory: Territory, tumour: int = -1) -> int:
+    def path(
+        self, parent: int, positions: npt.ArrayLike, territory: Territory, tumour: int = -1, name: str = ""
+    ) -> int:
         """Return the last node of a chain of new nodes through `positions` (K, 3)."""
         for position in np.atleast_2d(np.asarray(positions, float)):
-            parent = self.add(parent, position, territory, tumour)
+            parent = self.add(parent, position, territory, tumour, name=name)
         return parent
 
     def split(self, edge: int, position: npt.ArrayLike) -> int:
         """Return a new node that divides `edge`; it carries the edge's flow."""
         territory = Territory(self.territory[edge])
-        node = self.add(self.parent[edge], position, territory, self.tumour[edge], self.group[edge])
+        node = self.add(self.parent[edge], position, territory, self.tumour[edge], self.group[edge], self.name[edge])
         self.flow[node] = self.flow[edge]
         self.parent[edge] = node
         return node
@@ -99,10 +120,9 @@ class Tree:
                 found[parent].append(node)
         return found
 
-    def radii_mm(self, root_radius_mm: float) -> Array:
-        """Return (N,) radii by Murray's law, the root's edge having `root_radius_mm`."""
-        flow = np.asarray(self.flow)
-        return np.asarray(root_radius_mm * np.cbrt(flow / flow[0]))
+    def radii_mm(self, _root_radius_mm: float | None = None) -> Array:
+        """Return (N,) radii in mm by Murray's law."""
+        return np.asarray(self.radius_at_1_ml_s * np.cbrt(np.asarray(self.flow)))
 
     def grow(
         self,
