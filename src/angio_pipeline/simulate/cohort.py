@@ -19,15 +19,20 @@ The model, patient by patient:
 
 from __future__ import annotations
 
+import csv
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.params import Params
 
 __all__ = [
@@ -39,11 +44,15 @@ __all__ = [
     "NecrosisParams",
     "Origin",
     "PatientPlan",
+    "ProcedureRecord",
     "SizeClass",
     "SurvivalParams",
     "log_hazard",
     "necrosis_shift",
     "plan_patient",
+    "read_plan",
+    "write_plan",
+    "write_records",
 ]
 
 # Commonly recorded single doses of adults, mg. A record outside them is to be checked; none of them is advice.
@@ -255,6 +264,9 @@ class CohortParams(Params):
         36.0, ge=8, le=150, description="median diameter of the main tumour where none is given"
     )
     size_log_sd: float = Field(0.45, ge=0, le=2, description="scatter of the log of the diameter where none is given")
+    daughter_share: float = Field(
+        0.4, ge=0, le=1, description="share of patients with daughter nodules where none are given"
+    )
     half_life_log_sd: float = Field(0.15, ge=0, le=2, description="scatter of the log of the half-life factor")
     necrosis: NecrosisParams = NecrosisParams()
     survival: SurvivalParams = SurvivalParams()
@@ -285,6 +297,8 @@ class PatientPlan:
         0: flow untouched; 1: flow of embolised branches falls to `treatment.residual_flow`.
     size_mm : float
         Diameter of the main tumour.
+    daughters : bool
+        Whether there are daughter nodules; `necrosis_daughter` means nothing without.
     necrosis_main, necrosis_daughter : float
         True necrotic share of the main tumour and of the daughter nodules.
     half_life_factor : float
@@ -307,6 +321,7 @@ class PatientPlan:
     origin: Origin
     afp_ng_ml: float
     size_mm: float
+    daughters: bool
     necrosis_main: float
     necrosis_daughter: float
     half_life_factor: float
@@ -319,6 +334,18 @@ class PatientPlan:
     def size_class(self) -> SizeClass:
         """Class of the main tumour's diameter."""
         return size_class(self.size_mm)
+
+    @property
+    def procedure(self) -> str:
+        """The field's name for what was done."""
+        drug = bool(self.doses_mg)
+        if self.embolic is Embolic.MICROSPHERES:
+            return "DEB-TACE" if drug else "TAE"
+        if self.oil_ml > 0:
+            return "cTACE" if drug else "TAE"
+        if self.embolic is Embolic.NONE:
+            return "HAI"
+        return "TACE" if drug else "TAE"
 
     @property
     def embolised(self) -> bool:
@@ -337,17 +364,37 @@ def size_class(size_mm: float) -> SizeClass:
     return SizeClass.MEDIUM if size_mm <= 50 else SizeClass.LARGE
 
 
-def plan_patient(params: CohortParams, rng: np.random.Generator, *, size_mm: float | None = None) -> PatientPlan:
-    """Return one patient's plan; `size_mm` is the main tumour's diameter where anatomy has drawn it already."""
+def plan_patient(
+    params: CohortParams,
+    rng: np.random.Generator,
+    *,
+    size_mm: float | None = None,
+    daughters: bool | None = None,
+) -> PatientPlan:
+    """Return one patient's plan.
+
+    Parameters
+    ----------
+    size_mm : float, optional
+        Diameter of the main tumour, where anatomy has drawn it already.
+    daughters : bool, optional
+        Whether there are daughter nodules, where anatomy has drawn them already. Neither changes the other
+        draws from `rng`.
+    """
     weight = np.array([arm.weight for arm in params.arms])
     arm = params.arms[int(rng.choice(len(weight), p=weight / weight.sum()))]
-    plan = _treated(arm, _covariates(params, rng, size_mm), rng)
-    plan = _with_necrosis(plan, arm, params.necrosis, rng)
+    plan = _covariates(params, rng)
+    plan = replace(
+        plan,
+        size_mm=plan.size_mm if size_mm is None else size_mm,
+        daughters=plan.daughters if daughters is None else daughters,
+    )
+    plan = _with_necrosis(_treated(arm, plan, rng), arm, params.necrosis, rng)
     factor = arm.half_life_factor * math.exp(rng.normal(0, params.half_life_log_sd))
     return _with_survival(replace(plan, half_life_factor=factor), arm, params.survival, rng)
 
 
-def _covariates(params: CohortParams, rng: np.random.Generator, size_mm: float | None) -> PatientPlan:
+def _covariates(params: CohortParams, rng: np.random.Generator) -> PatientPlan:
     # Every draw is made whatever it is used for, so that one setting does not shift the next draw.
     age = float(np.clip(rng.normal(params.age_mean_years, params.age_sd_years), 18, 95))
     sex: Literal["F", "M"] = "M" if rng.random() < params.male_share else "F"
@@ -361,7 +408,7 @@ def _covariates(params: CohortParams, rng: np.random.Generator, size_mm: float |
     return PatientPlan(
         arm="", doses_mg=(), oil_ml=0.0, embolic=Embolic.NONE, catheter_order=0, stasis=0.0,
         age_years=age, sex=sex, child_pugh=child, origin=Origin.METASTASIS if metastasis else Origin.HCC,
-        afp_ng_ml=float(afp), size_mm=drawn if size_mm is None else size_mm,
+        afp_ng_ml=float(afp), size_mm=drawn, daughters=bool(rng.random() < params.daughter_share),
         necrosis_main=0.0, necrosis_daughter=0.0, half_life_factor=1.0,
         survival_days=0.0, event=False, death_days=0.0, histology_necrosis=None,
     )  # fmt: skip
@@ -433,3 +480,110 @@ def _with_survival(plan: PatientPlan, arm: ArmParams, params: SurvivalParams, rn
     lost = wait * 365.25 / params.lost_per_year if params.lost_per_year > 0 else math.inf
     end = min(study, lost)
     return replace(plan, survival_days=float(min(death, end)), event=bool(death <= end), death_days=float(death))
+
+
+def write_plan(path: Path, plan: PatientPlan) -> None:
+    """Write one patient's plan as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"schema": "angio-pipeline/plan-truth/1", "plan": asdict(plan)}
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def read_plan(path: Path) -> PatientPlan:
+    """Return the plan that `write_plan` wrote.
+
+    Raises
+    ------
+    AngioError
+        When the file is not such a plan.
+    """
+    try:
+        return TypeAdapter(PatientPlan).validate_python(json.loads(path.read_text(encoding="utf-8"))["plan"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as problem:
+        where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        raise AngioError(f"Expected a patient's plan in {where}, found none; make the case again.") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRecord:
+    """One line of the procedure records: who, when, and what."""
+
+    patient_id: str
+    treated: date
+    plan: PatientPlan
+
+
+_POSITIONS = ("celiac", "common hepatic", "proper hepatic", "lobar", "segmental")
+
+
+def _row(record: ProcedureRecord) -> dict[str, object]:
+    # What a hospital would have written down: no truth that only the simulator knows.
+    plan = record.plan
+    read = plan.histology_necrosis
+    return {
+        "patient_id": record.patient_id,
+        "date": f"{record.treated:%Y%m%d}",
+        "procedure": plan.procedure,
+        "regimen": plan.arm,
+        "agents": ";".join(name for name, _ in plan.doses_mg),
+        "doses_mg": ";".join(f"{dose:.4g}" for _, dose in plan.doses_mg),
+        "oil_ml": f"{plan.oil_ml:.1f}",
+        "embolic": plan.embolic.value,
+        "catheter_position": _POSITIONS[plan.catheter_order],
+        "age_years": f"{plan.age_years:.0f}",
+        "sex": plan.sex,
+        "child_pugh": plan.child_pugh,
+        "origin": plan.origin.value,
+        "afp_ng_ml": f"{plan.afp_ng_ml:.3g}",
+        "size_mm": f"{plan.size_mm:.0f}",
+        "size_class": size_class(plan.size_mm).value,
+        "necrosis_main_percent": f"{100 * plan.necrosis_main:.0f}",
+        "necrosis_daughter_percent": f"{100 * plan.necrosis_daughter:.0f}" if plan.daughters else "",
+        "histology_necrosis_percent": "" if read is None else f"{100 * read:.0f}",
+        "survival_days": f"{plan.survival_days:.0f}",
+        "event": int(plan.event),
+    }
+
+
+def write_records(out: Path, records: Sequence[ProcedureRecord], params: CohortParams) -> Path:
+    """Write `records.csv`, as a hospital would keep it, and `truth/cohort.json`; return the former.
+
+    The truth holds the settings, which are the true effects, and for each patient the plan with the
+    expected necrosis and the log hazard that its outcome was drawn from.
+
+    Raises
+    ------
+    ValueError
+        Without records.
+    """
+    if not records:
+        raise ValueError("Expected at least one procedure record, found none.")
+    path = out / "records.csv"
+    out.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = [_row(record) for record in records]
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    document = {
+        "schema": "angio-pipeline/cohort-truth/1",
+        "note": "Effects are the simulator's invention and say nothing about any treatment.",
+        "effects": params.model_dump(mode="json"),
+        "patients": [_truth_row(record, params) for record in records],
+    }
+    (out / "truth").mkdir(exist_ok=True)
+    (out / "truth" / "cohort.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _truth_row(record: ProcedureRecord, params: CohortParams) -> dict[str, object]:
+    arm = next(arm for arm in params.arms if arm.name == record.plan.arm)
+    shift = necrosis_shift(record.plan, params.necrosis)
+    return {
+        "patient_id": record.patient_id,
+        **asdict(record.plan),
+        "size_class": record.plan.size_class.value,
+        "expected_necrosis_main": _moved(arm.necrosis_main, shift),
+        "expected_necrosis_daughter": _moved(arm.necrosis_daughter, shift),
+        "log_hazard": log_hazard(record.plan, arm, params.survival),
+    }
