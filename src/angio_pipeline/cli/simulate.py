@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,19 +16,48 @@ def simulate(
     cases: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
     preset: Annotated[str, typer.Option(help="easy, clinical, hard, or a TOML file.")] = "easy",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
 ) -> None:
-    """Write digital patients as DICOM, each with truth/ beside it.
+    """Write digital patients as DICOM, each with truth/ beside it, their records and the cohort's truth.
+
+    Given again, or with more cases, it goes on where it ended; seeds and settings do not mix in a folder.
 
     Example: angio simulate OUT --cases 5 --seed 1 --preset clinical
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
+    from angio_pipeline.simulate import Finished
     from angio_pipeline.simulate import simulate as write_patients
 
+    if out.exists() and not out.is_dir():
+        typer.echo(f"angio: Expected a folder for the patients, found a file at {out}.", err=True)
+        raise typer.Exit(2)
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    finished: list[Finished] = []
+    with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("patients", total=cases)
-        write_patients(out, cases=cases, seed=seed, preset=preset, on_case=lambda _: progress.advance(task))
-    typer.echo(f"{cases} simulated patient{'s' if cases > 1 else ''} in {out}")
+
+        def tell(case: Finished) -> None:
+            finished.append(case)
+            progress.advance(task)
+
+        try:
+            write_patients(
+                out, cases=cases, seed=seed, preset=preset, workers=workers or os.cpu_count() or 1, on_case=tell
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"angio: stopped; {len(finished)} of {cases} are complete, the same command goes on.", err=True)
+            raise typer.Exit(130) from None
+    kept = sum(case.kept for case in finished)
+    again = f" ({kept} of them as they were)" if kept else ""
+    typer.echo(f"{cases} simulated patient{'s' if cases > 1 else ''} in {out}{again}")

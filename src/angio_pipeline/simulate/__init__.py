@@ -3,7 +3,7 @@
 It judges the science rooms, so it borrows nothing from them.
 """
 
-from angio_pipeline.simulate.patient import simulate
+from angio_pipeline.simulate.population import Finished, simulate
 from angio_pipeline.simulate.presets import PRESETS, SimulationParams, load_preset
 
-__all__ = ["PRESETS", "SimulationParams", "load_preset", "simulate"]
+__all__ = ["PRESETS", "Finished", "SimulationParams", "load_preset", "simulate"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,21 @@ import SimpleITK as sitk
 from angio_pipeline.simulate.anatomy import Anatomy, build_anatomy
 from angio_pipeline.simulate.background import project_background
 from angio_pipeline.simulate.body import Body, Layer, build_body
+from angio_pipeline.simulate.cohort import PatientPlan, plan_patient, write_plan
 from angio_pipeline.simulate.courses import Courses, lay_courses
 from angio_pipeline.simulate.detector import DetectorParams, expose, exposure_level, store
 from angio_pipeline.simulate.dicom import Case, write_ct, write_segmentation, write_xa
 from angio_pipeline.simulate.followup import CtScan, Deposit, concentration, make_deposit, remaining, scan
 from angio_pipeline.simulate.motion import draw_breathing
-from angio_pipeline.simulate.presets import SimulationParams, load_preset
+from angio_pipeline.simulate.presets import SimulationParams
 from angio_pipeline.simulate.projection import CArm, Ellipsoids, project_ellipsoids, project_gaussians
 from angio_pipeline.simulate.runs import RunParams, RunPlan, acquire, frame_times, stage_run
 from angio_pipeline.simulate.truth import tell_truth, write_truth
 
-__all__ = ["simulate"]
+__all__ = ["write_patient"]
 
 Array = npt.NDArray[np.float64]
 OIL_MG_PER_ML = 480.0
-
-
-def simulate(
-    out: Path, *, cases: int, seed: int, preset: str = "easy", on_case: Callable[[int], None] | None = None
-) -> list[Path]:
-    """Write `cases` digital patients under `out`; return their folders.
-
-    Parameters
-    ----------
-    preset : str
-        `easy`, `clinical`, `hard`, or the path of a TOML file.
-    on_case : callable, optional
-        Called with the number of each case once it is written.
-
-    Raises
-    ------
-    ConfigError
-        When the preset is unknown or its settings are impossible.
-    """
-    params = load_preset(preset)
-    folders = []
-    for number in range(cases):
-        case = Case(seed, number, datetime(2024, 3, 4, 10, 0) + timedelta(days=7 * number))
-        folders.append(write_patient(out / case.name, case, params))
-        if on_case is not None:
-            on_case(number)
-    return folders
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +55,8 @@ class _Patient:
         )
 
 
-def write_patient(folder: Path, case: Case, params: SimulationParams) -> Path:
-    """Write one patient into `folder` and return it."""
+def write_patient(folder: Path, case: Case, params: SimulationParams, plan: PatientPlan | None = None) -> Path:
+    """Write one patient into `folder` and return it; a plan that is not given is drawn for the anatomy."""
     patient = _make(case, params)
     geometry = params.geometry
     untouched = np.ones(len(patient.anatomy.tumours))
@@ -94,7 +67,15 @@ def write_patient(folder: Path, case: Case, params: SimulationParams) -> Path:
     _write_run(folder, patient, "post", 103, patient.carm(), params.short_run, left, oil=True)
     if patient.anatomy.tumours:
         _write_follow_up(folder, patient)
+    write_plan(folder / "truth" / "plan.json", plan or _draw_plan(patient))
     return folder
+
+
+def _draw_plan(patient: _Patient) -> PatientPlan:
+    tumours = patient.anatomy.tumours
+    size_mm = max((2 * tumour.radius_mm for tumour in tumours), default=None)
+    daughters = any(tumour.daughter_of is not None for tumour in tumours)
+    return plan_patient(patient.params.cohort, patient.rng("plan"), size_mm=size_mm, daughters=daughters)
 
 
 def _make(case: Case, params: SimulationParams) -> _Patient:

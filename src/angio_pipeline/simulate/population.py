@@ -1,0 +1,237 @@
+"""Many patients: each written in a process of its own, whole or not at all.
+
+A case depends on seed, number and settings only, so neither the number of workers nor the order in which
+they finish changes a byte. A case is written under a hidden name and renamed when it is complete; what is
+complete is kept when the same command is given again, and a folder never mixes seeds or settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+
+import angio_pipeline
+from angio_pipeline.core.errors import AngioError, ConfigError
+from angio_pipeline.simulate.cohort import ProcedureRecord, read_plan, write_records
+from angio_pipeline.simulate.dicom import Case
+from angio_pipeline.simulate.patient import write_patient
+from angio_pipeline.simulate.presets import SimulationParams, load_preset
+from angio_pipeline.workers import start_method
+
+__all__ = ["Finished", "make_case", "simulate"]
+
+_FIRST_DAY = datetime(2024, 3, 4, 10, 0)
+_PLAN = Path("truth", "plan.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One case that is complete; `kept` when an earlier call had written it."""
+
+    number: int
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    out: Path
+    case: Case
+    params: SimulationParams
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.case.name
+
+    @property
+    def unfinished(self) -> Path:
+        return self.out / f".{self.case.name}.unfinished"
+
+
+def make_case(seed: int, number: int) -> Case:
+    """Return the identity of case `number`: patients are treated a week apart."""
+    return Case(seed, number, _FIRST_DAY + timedelta(days=7 * number))
+
+
+def simulate(
+    out: Path,
+    *,
+    cases: int,
+    seed: int,
+    preset: str = "easy",
+    workers: int = 1,
+    on_case: Callable[[Finished], None] | None = None,
+) -> list[Path]:
+    """Write `cases` digital patients, their records and the cohort's truth under `out`; return their folders.
+
+    Parameters
+    ----------
+    preset : str
+        `easy`, `clinical`, `hard`, or the path of a TOML file.
+    workers : int
+        Processes; 1 writes within this one.
+    on_case : callable, optional
+        Called for each case once it is complete.
+
+    Raises
+    ------
+    ConfigError
+        When the preset is unknown, its settings are impossible, or `out` holds patients of other settings.
+    AngioError
+        When a case cannot be made; what was complete is kept.
+    """
+    params = load_preset(preset)
+    jobs = [_Job(out, make_case(seed, number), params) for number in range(cases)]
+    _claim(out, seed, preset, params)
+    tell = on_case or (lambda _: None)
+    todo = []
+    for job in jobs:
+        if _complete(job):
+            tell(Finished(job.case.number, kept=True))
+        else:
+            todo.append(job)
+    try:
+        for number in _write_all(todo, workers):
+            tell(Finished(number, kept=False))
+    finally:
+        for job in todo:
+            shutil.rmtree(job.unfinished, ignore_errors=True)
+    _write_records(out, seed, params)
+    return [job.folder for job in jobs]
+
+
+def _write_all(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
+    if min(workers, len(jobs)) <= 1:
+        with _one_thread():
+            yield from map(_write, jobs)
+        return
+    with _pool(min(workers, len(jobs))) as pool:
+        for done in as_completed([pool.submit(_write, job) for job in jobs]):
+            yield done.result()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context(start_method())
+    if start_method() == "forkserver":
+        # The server imports the simulator once; each worker starts from there.
+        context.set_forkserver_preload([__name__])
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield pool
+    except BaseException:
+        # Whoever interrupts does not wait for patients that nobody will keep.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _begin_worker() -> None:
+    # An interrupt from the keyboard reaches every process; the main one ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _write(job: _Job) -> int:
+    shutil.rmtree(job.unfinished, ignore_errors=True)
+    try:
+        write_patient(job.unfinished, job.case, job.params)
+    except AngioError as error:
+        raise AngioError(f"{job.case.name}: {error.sentence}", reason=error.reason) from error
+    job.unfinished.rename(job.folder)
+    return job.case.number
+
+
+def _complete(job: _Job) -> bool:
+    if not job.folder.exists():
+        return False
+    if not (job.folder / _PLAN).is_file():
+        raise ConfigError(
+            f"Expected {job.case.name} to be whole, found no {_PLAN.as_posix()} in it; remove that folder."
+        )
+    return True
+
+
+def _claim(out: Path, seed: int, preset: str, params: SimulationParams) -> None:
+    # `simulation.json` says what the patients in a folder were made from.
+    settings = params.model_dump(mode="json")
+    text = json.dumps([seed, settings, _code()], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    record = out / "simulation.json"
+    if any(out.glob("case-*")):
+        if not record.is_file():
+            raise ConfigError("Expected simulation.json beside the cases, found none; name another folder.")
+        _compare(record, digest, seed)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    document = {
+        "schema": "angio-pipeline/simulation/1",
+        "seed": seed,
+        "preset": Path(preset).name,
+        "version": angio_pipeline.__version__,
+        "code": _code(),
+        "digest": digest,
+        "settings": settings,
+    }
+    record.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _compare(record: Path, digest: str, seed: int) -> None:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        old, same = found["seed"], found["digest"] == digest
+        code = found["code"]
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(
+            "Expected simulation.json as it was written, found it changed; name another folder."
+        ) from problem
+    if same:
+        return
+    what = "other settings" if code == _code() else "another version of the simulator"
+    what = what if old == seed else f"seed {old}"
+    raise ConfigError(
+        f"Expected patients of seed {seed} and these settings, found those of {what}; name another folder."
+    )
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    # Patients made by other code are other patients.
+    package = Path(angio_pipeline.__file__).parent
+    files = [p for room in ("core", "numerics", "simulate") for p in sorted((package / room).rglob("*.py"))]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()[:12]
+
+
+def _write_records(out: Path, seed: int, params: SimulationParams) -> None:
+    numbers = sorted(int(p.parents[1].name.removeprefix("case-")) for p in out.glob("case-*/truth/plan.json"))
+    records = []
+    for number in numbers:
+        case = make_case(seed, number)
+        plan = read_plan(out / case.name / _PLAN)
+        records.append(ProcedureRecord(f"SIM-{seed}-{number:03d}", case.treated.date(), plan))
+    write_records(out, records, params.cohort)
