@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -19,7 +22,7 @@ from angio_pipeline.simulate.followup import CtParams, DepositParams
 from angio_pipeline.simulate.motion import MotionParams
 from angio_pipeline.simulate.runs import RunParams
 
-__all__ = ["PRESETS", "SimulationParams", "load_preset"]
+__all__ = ["PRESETS", "SimulationParams", "each_group", "load_preset"]
 
 PRESETS = ("easy", "clinical", "hard")
 
@@ -57,29 +60,81 @@ class SimulationParams(Params):
     cohort: CohortParams = CohortParams()
 
     @model_validator(mode="after")
-    def _source_before_detector(self) -> SimulationParams:
+    def _possible(self) -> SimulationParams:
         if self.geometry.sod_mm + 50 > self.geometry.sid_mm:
             raise ValueError("geometry.sod_mm must be at least 50 below geometry.sid_mm")
+        for path, group in each_group(self):
+            _check_order(path, group)
         return self
+
+
+def each_group(params: Params, path: str = "") -> Iterator[tuple[str, Params]]:
+    """Yield every group of settings under `params`, itself first, with its dotted name."""
+    yield path, params
+    for name in type(params).model_fields:
+        value = getattr(params, name)
+        inner = f"{path}.{name}" if path else name
+        members = value if isinstance(value, tuple) else (value,)
+        for k, member in enumerate(members):
+            if isinstance(member, Params):
+                yield from each_group(member, f"{inner}.{k}" if isinstance(value, tuple) else inner)
+
+
+def _check_order(path: str, group: Params) -> None:
+    # By convention of names: X_min before X_max, and days go forward from treatment.
+    start = f"{path}." if path else ""
+    for name in type(group).model_fields:
+        value, other = getattr(group, name), name.replace("_min", "_max", 1)
+        if other != name and other in type(group).model_fields and value > getattr(group, other):
+            raise ValueError(f"{start}{name} must not exceed {start}{other}")
+        if name.endswith("days") and isinstance(value, tuple):
+            if any(day < 0 for day in value):
+                raise ValueError(f"{start}{name} must not lie before treatment")
+            if any(b <= a for a, b in pairwise(value)):
+                raise ValueError(f"{start}{name} must increase")
 
 
 def load_preset(name: str) -> SimulationParams:
     """Return the settings of a preset by its name, or of a TOML file by its path.
+
+    A file holds only what differs from the defaults, or from the preset or file that its `extends` names.
 
     Raises
     ------
     ConfigError
         When the preset is unknown, or a key is unknown or out of range.
     """
+    try:
+        return SimulationParams.model_validate(_merged(SimulationParams().model_dump(), _read(name, ())))
+    except ValidationError as problem:
+        raise ConfigError(_sentence(Path(name).name, problem)) from problem
+
+
+def _read(name: str, before: tuple[Path, ...]) -> dict[str, Any]:
+    # What `extends` names comes first, relative to the file that names it.
     path = Path(name) if name.endswith(".toml") else configs_dir() / "simulate" / f"{name}.toml"
+    if before and not path.is_absolute():
+        path = before[-1].parent / path
     if not path.is_file():
         raise ConfigError(f"Expected a preset ({', '.join(PRESETS)}) or a TOML file, found {name!r}.")
+    if path.resolve() in before:
+        raise ConfigError(f"Expected extends to end at a preset, found that {path.name} leads back to itself.")
     try:
-        return SimulationParams.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as problem:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"Expected {path.name} to be TOML, found an error: {problem}.") from problem
-    except ValidationError as problem:
-        raise ConfigError(_sentence(path.name, problem)) from problem
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return settings
+    if not isinstance(parent, str):
+        raise ConfigError(f"Expected extends in {path.name} to name a preset or a TOML file, found {parent!r:.60}.")
+    return _merged(_read(parent, (*before, path.resolve())), settings)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    # Tables are merged key by key; everything else, lists too, is replaced.
+    both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {**base, **over, **both}
 
 
 def _sentence(file: str, problem: ValidationError) -> str:
@@ -87,4 +142,14 @@ def _sentence(file: str, problem: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"]) or "the settings"
     if first["type"] == "extra_forbidden":
         return f"Expected only known settings in {file}, found {field}; remove it or correct its name."
-    return f"Expected another value for {field} in {file}: {first['msg']}; found {first['input']!r:.60}."
+    if first["type"] == "missing":
+        return f"Expected {field} in {file}, found nothing."
+    if first["type"] == "value_error":
+        # A rule between fields; its sentence begins with a field's name inside the group.
+        start = f"{field}." if first["loc"] else ""
+        return f"Expected possible settings in {file}, found others: {start}{first['ctx']['error']}."
+    return f"Expected another value for {field} in {file}: {_lowered(first['msg'])}; found {first['input']!r:.60}."
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
