@@ -23,6 +23,7 @@ __all__ = [
     "project_gaussians",
     "project_overlaps",
     "project_tubes",
+    "project_union",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -136,6 +137,102 @@ def _tube_chord(
 _tube_chord = numba.njit(cache=True)(_tube_chord)
 
 
+def _second_integral(s: float) -> float:
+    # Twice integrated 2 sqrt(1 - s^2): even, and straight beyond the rim.
+    s = abs(s)
+    if s >= 1.0:
+        return 0.5 * np.pi * s
+    c = np.sqrt(1.0 - s * s)
+    return float(s * np.arcsin(s) + c - c * c * c / 3.0)
+
+
+_second_integral = numba.njit(cache=True)(_second_integral)
+
+
+def _mean_chord(d: float, r: float, a: float, b: float) -> float:
+    # Chord 2 sqrt(r^2 - d^2) of an endless tube, averaged over a square pixel whose shadow across the
+    # tube is the convolution of two boxes of half widths a and b: a second difference of the integral.
+    if abs(d) >= r + a + b:
+        return 0.0
+    if r > 3.0 and abs(d) < 0.6 * r:
+        c = np.sqrt(r * r - d * d)
+        return float(2.0 * c - r * r / (12.0 * c * c * c))
+    outer = _second_integral((d + a + b) / r) + _second_integral((d - a - b) / r)
+    inner = _second_integral((d + a - b) / r) + _second_integral((d - a + b) / r)
+    return r * r * r * (outer - inner) / (4.0 * a * b)
+
+
+_mean_chord = numba.njit(cache=True)(_mean_chord)
+
+
+def _share_below(x: float, first: float, second: float) -> float:
+    # Share of a trapezoid (box of half width `first` convolved with one of `second`) that lies below x.
+    wide, narrow = max(first, second), max(min(first, second), 1e-9)
+    if abs(x) <= wide - narrow:
+        return 0.5 + 0.5 * x / wide
+    left = wide + narrow - abs(x)
+    tail = 0.0 if left <= 0.0 else left * left / (8.0 * wide * narrow)
+    return 1.0 - tail if x > 0.0 else tail
+
+
+_share_below = numba.njit(cache=True)(_share_below)
+
+
+def _sweep_tube(
+    image: Array, a: Array, w: Array, length: float, r: float, weight: float,
+    n: tuple[float, float, float], half: float, window: tuple[int, int, int, int], pixel: float, sid: float,
+) -> None:  # fmt: skip
+    # With p a ray to the detector, n = w x a: its distance from the axis is p.n / |p x w|, which is
+    # linear across the picture up to the slowly varying |p x w|.
+    rows, columns = image.shape
+    slope = np.hypot(n[0], n[1])
+    first, second = max(0.5 * abs(n[0]) / slope, 0.01), max(0.5 * abs(n[1]) / slope, 0.01)
+    aw = a[0] * w[0] + a[1] * w[1] + a[2] * w[2]
+    for row in range(window[0], window[1] + 1):
+        y = (row - 0.5 * (rows - 1)) * pixel
+        for col in range(window[2], window[3] + 1):
+            x = (col - 0.5 * (columns - 1)) * pixel
+            d = (x * n[0] + y * n[1] + sid * n[2]) / (slope * pixel)
+            if abs(d) > half:
+                continue
+            q = x * x + y * y + sid * sid
+            pw = x * w[0] + y * w[1] + sid * w[2]
+            pa = x * a[0] + y * a[1] + sid * a[2]
+            cross = np.sqrt(q - pw * pw)
+            mm = slope * pixel / cross
+            across = mm * _mean_chord(d, r / mm, first, second)
+            if across > 0.0:
+                # Along the axis: where the ray passes, how far it runs there, and half a pixel.
+                at = (pa * pw - aw * q) / (cross * cross)
+                run = 0.5 * across * abs(pw) / cross
+                step = 0.5 * pixel * pa / (np.sqrt(q) * cross)
+                share = _share_below(length - at, run, step) - _share_below(-at, run, step)
+                image[row, col] += weight * share * across * np.sqrt(q) / cross
+
+
+_sweep_tube = numba.njit(cache=True)(_sweep_tube)
+
+
+def _sample_tube(
+    image: Array, a: Array, w: Array, length: float, r: float, weight: float,
+    window: tuple[int, int, int, int], pixel: float, sid: float, n: int,
+) -> None:  # fmt: skip
+    # n x n exact rays a pixel: for tubes seen end-on, whose distance is not linear across the picture.
+    rows, columns = image.shape
+    for row in range(window[0], window[1] + 1):
+        for col in range(window[2], window[3] + 1):
+            total = 0.0
+            for k in range(n * n):
+                y = (row - (rows - 1) / 2 + (k // n + 0.5) / n - 0.5) * pixel
+                x = (col - (columns - 1) / 2 + (k % n + 0.5) / n - 0.5) * pixel
+                norm = np.sqrt(x * x + y * y + sid * sid)
+                total += _tube_chord(x / norm, y / norm, sid / norm, a[0], a[1], a[2], w[0], w[1], w[2], length, r)
+            image[row, col] += weight * total / (n * n)
+
+
+_sample_tube = numba.njit(cache=True)(_sample_tube)
+
+
 def _render_tubes(
     image: Array, start: Array, end: Array, radius: Array, weight: Array, pixel: float, sid: float
 ) -> None:
@@ -149,23 +246,23 @@ def _render_tubes(
             continue
         w = (b - a) / length
         fa, fb = sid / a[2] / pixel, sid / b[2] / pixel
-        reach = r * max(fa, fb) + 1.0
+        reach = 1.03 * r * max(fa, fb) + 1.0
         r0 = max(0, int(np.floor(min(a[1] * fa, b[1] * fb) - reach + (rows - 1) / 2)))
         r1 = min(rows - 1, int(np.ceil(max(a[1] * fa, b[1] * fb) + reach + (rows - 1) / 2)))
         c0 = max(0, int(np.floor(min(a[0] * fa, b[0] * fb) - reach + (columns - 1) / 2)))
         c1 = min(columns - 1, int(np.ceil(max(a[0] * fa, b[0] * fb) + reach + (columns - 1) / 2)))
-        # Finer rays for finer vessels: a vessel may be a fraction of a pixel wide.
-        width = r * fa
-        n = 8 if width < 0.5 else (4 if width < 1.5 else (3 if width < 4.0 else 2))
-        for row in range(r0, r1 + 1):
-            for col in range(c0, c1 + 1):
-                total = 0.0
-                for k in range(n * n):
-                    y = (row - (rows - 1) / 2 + (k // n + 0.5) / n - 0.5) * pixel
-                    x = (col - (columns - 1) / 2 + (k % n + 0.5) / n - 0.5) * pixel
-                    norm = np.sqrt(x * x + y * y + sid * sid)
-                    total += _tube_chord(x / norm, y / norm, sid / norm, a[0], a[1], a[2], w[0], w[1], w[2], length, r)
-                image[row, col] += weight[i] * total / (n * n)
+        if r0 > r1 or c0 > c1:
+            continue
+        m = 0.5 * (a + b)
+        mm = m[0] * m[0] + m[1] * m[1] + m[2] * m[2]
+        mw = m[0] * w[0] + m[1] * w[1] + m[2] * w[2]
+        if mm - mw * mw < 0.04 * mm:
+            width = r * fa
+            fine = 8 if width < 1.5 else 4
+            _sample_tube(image, a, w, length, r, weight[i], (r0, r1, c0, c1), pixel, sid, fine)
+            continue
+        n = (w[1] * a[2] - w[2] * a[1], w[2] * a[0] - w[0] * a[2], w[0] * a[1] - w[1] * a[0])
+        _sweep_tube(image, a, w, length, r, weight[i], n, reach, (r0, r1, c0, c1), pixel, sid)
 
 
 _render_tubes = numba.njit(cache=True)(_render_tubes)
@@ -249,18 +346,83 @@ def project_overlaps(carm: CArm, first: Ellipsoids, second: Ellipsoids, weight: 
     return image
 
 
+def _intervals(shape: Array, offset: Array, dx: float, dy: float, dz: float, out: Array) -> int:
+    # Disjoint intervals of the ray inside any of the solids, in order, into `out` (K, 2); their number.
+    count = 0
+    for k in range(len(shape)):
+        near, far = _ellipsoid_span(shape[k], offset[k], dx, dy, dz)
+        if near >= far:
+            continue
+        place = count
+        while place > 0 and out[place - 1, 0] > near:
+            out[place] = out[place - 1]
+            place -= 1
+        out[place, 0], out[place, 1] = near, far
+        count += 1
+    merged = 0
+    for k in range(1, count):
+        if out[k, 0] <= out[merged, 1]:
+            out[merged, 1] = max(out[merged, 1], out[k, 1])
+        else:
+            merged += 1
+            out[merged] = out[k]
+    return min(count, merged + 1)
+
+
+_intervals = numba.njit(cache=True)(_intervals)
+
+
+def _render_union(
+    image: Array, first: Array, first_at: Array, second: Array, second_at: Array, pixel: float, sid: float,
+    window: IntArray,
+) -> None:  # fmt: skip
+    rows, columns = image.shape
+    own, other = np.empty((len(first), 2)), np.empty((max(len(second), 1), 2))
+    for row in range(window[0], window[1]):
+        for col in range(window[2], window[3]):
+            y, x = (row - (rows - 1) / 2) * pixel, (col - (columns - 1) / 2) * pixel
+            norm = np.sqrt(x * x + y * y + sid * sid)
+            dx, dy, dz = x / norm, y / norm, sid / norm
+            n = _intervals(first, first_at, dx, dy, dz, own)
+            m = _intervals(second, second_at, dx, dy, dz, other) if n > 0 else 0
+            for i in range(n):
+                if len(second) == 0:
+                    image[row, col] += own[i, 1] - own[i, 0]
+                for j in range(m):
+                    image[row, col] += max(0.0, min(own[i, 1], other[j, 1]) - max(own[i, 0], other[j, 0]))
+
+
+_render_union = numba.njit(cache=True)(_render_union)
+
+
+def project_union(carm: CArm, solids: Ellipsoids, within: Ellipsoids | None = None) -> Array:
+    """Return (rows, columns) float64: mm inside any of `solids` (counted once), and inside any of `within` if given."""
+    image = np.zeros((carm.rows, carm.columns))
+    if len(solids.centre) == 0 or (within is not None and len(within.centre) == 0):
+        return image
+    shape, offset = _in_view(carm, solids)
+    limits = (np.zeros((0, 3, 3)), np.zeros((0, 3))) if within is None else _in_view(carm, within)
+    each = _windows(carm, solids)
+    window = np.array([each[:, 0].min(), each[:, 1].max(), each[:, 2].min(), each[:, 3].max()])
+    _render_union(image, shape, offset, *limits, carm.pixel_mm, carm.sid_mm, window)
+    return image
+
+
 def _render_gaussians(image: Array, at: Array, sigma: Array, weight: Array) -> None:
     rows, columns = image.shape
+    across = np.empty(columns)
     for i in range(len(sigma)):
         if weight[i] == 0.0:
             continue
         s, reach = sigma[i], 3.5 * sigma[i] + 1.0
         r0, r1 = max(0, int(at[i, 0] - reach)), min(rows - 1, int(at[i, 0] + reach) + 1)
         c0, c1 = max(0, int(at[i, 1] - reach)), min(columns - 1, int(at[i, 1] + reach) + 1)
+        for col in range(c0, c1 + 1):
+            across[col] = np.exp(-0.5 * ((col - at[i, 1]) / s) ** 2)
         for row in range(r0, r1 + 1):
-            vertical = weight[i] * np.exp(-0.5 * ((row - at[i, 0]) / s) ** 2)
+            down = weight[i] * np.exp(-0.5 * ((row - at[i, 0]) / s) ** 2)
             for col in range(c0, c1 + 1):
-                image[row, col] += vertical * np.exp(-0.5 * ((col - at[i, 1]) / s) ** 2)
+                image[row, col] += down * across[col]
 
 
 _render_gaussians = numba.njit(cache=True)(_render_gaussians)
