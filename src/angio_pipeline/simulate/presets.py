@@ -30,17 +30,19 @@ PRESETS = ("easy", "clinical", "hard")
 class GeometryParams(Params):
     """The C-arm."""
 
-    sid_mm: float = Field(1100.0, ge=700, le=1500)
-    sod_mm: float = Field(750.0, ge=400, le=1100)
-    oblique_primary_deg: float = Field(-30.0, ge=-60, le=60, description="negative is RAO")
-    oblique_secondary_deg: float = Field(10.0, ge=-40, le=40, description="positive is cranial")
+    sid_mm: float = Field(1100.0, ge=700, le=1500, description="source to detector")
+    sod_mm: float = Field(750.0, ge=400, le=1100, description="source to the isocentre, at least 50 below sid_mm")
+    oblique_primary_deg: float = Field(-30.0, ge=-60, le=60, description="angle of the second run, negative is RAO")
+    oblique_secondary_deg: float = Field(
+        10.0, ge=-40, le=40, description="angle of the second run, positive is cranial"
+    )
 
 
 class TreatmentParams(Params):
     """What embolisation left."""
 
     residual_flow: float = Field(0.0, ge=0.0, le=1.0, description="inflow of embolised feeders, relative")
-    film_days: tuple[float, ...] = (0.0, 28.0)
+    film_days: tuple[float, ...] = Field((0.0, 28.0), description="days after treatment on which radiographs are taken")
 
 
 class SimulationParams(Params):
