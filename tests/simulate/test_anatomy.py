@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.simulate.anatomy import Anatomy, AnatomyParams, build_anatomy, inside
@@ -91,5 +92,5 @@ def test_tumours_without_room_are_refused_by_name() -> None:
 
 
 def test_more_least_feeders_than_most_are_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="feeders_min"):
-        build_anatomy(AnatomyParams(feeders_min=3, feeders_max=1), np.random.default_rng(0))
+    with pytest.raises(ValidationError, match="feeders_min must not be above feeders_max"):
+        AnatomyParams(feeders_min=3, feeders_max=1)

@@ -8,19 +8,22 @@ r_parent³ = r_left³ + r_right³ at every bifurcation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Territory", "Tree"]
 
 Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 # Places tried for a bifurcation: along the segment, and pulled towards the new terminal.
 _ALONG = np.repeat([0.2, 0.4, 0.6, 0.8], 3)
 _PULL = np.tile([0.05, 0.2, 0.4], 4)
+_NEAREST = 12
 
 
 class Territory(IntEnum):
@@ -49,12 +52,12 @@ class Tree:
         Through the edge, ml/s (terminals bring their own).
     territory, tumour : list of int
         What the edge supplies; index of the tumour or -1.
+    group : list of int
+        Edges that may be joined together when growing (each feeder's own vessels).
     name : list of str
         Of named arteries and veins ("celiac", "right hepatic", ...); "" for grown twigs.
     radius_at_1_ml_s : float
         Murray's constant k of r = k * Q^(1/3), mm.
-    group : list of int
-        Edges that may be joined together when growing (each feeder's own vessels).
     """
 
     def __init__(self, root: npt.ArrayLike, radius_at_1_ml_s: float = 1.255, name: str = "") -> None:
@@ -90,11 +93,17 @@ class Tree:
         return len(self) - 1
 
     def path(
-        self, parent: int, positions: npt.ArrayLike, territory: Territory, tumour: int = -1, name: str = ""
+        self,
+        parent: int,
+        positions: npt.ArrayLike,
+        territory: Territory,
+        tumour: int = -1,
+        name: str = "",
+        group: int = 0,
     ) -> int:
         """Return the last node of a chain of new nodes through `positions` (K, 3)."""
         for position in np.atleast_2d(np.asarray(positions, float)):
-            parent = self.add(parent, position, territory, tumour, name=name)
+            parent = self.add(parent, position, territory, tumour, group, name)
         return parent
 
     def split(self, edge: int, position: npt.ArrayLike) -> int:
@@ -106,11 +115,22 @@ class Tree:
         return node
 
     def supply(self, terminal: int, flow: float) -> None:
-        """Add `flow` along the way from the root to `terminal`."""
+        """Add `flow` (ml/s) along the way from the root to `terminal`."""
         node = terminal
         while node >= 0:
             self.flow[node] += flow
             node = self.parent[node]
+
+    def way(self, node: int) -> list[int]:
+        """Return the nodes from the root to `node`, both included."""
+        found = [node]
+        while self.parent[found[-1]] >= 0:
+            found.append(self.parent[found[-1]])
+        return found[::-1]
+
+    def named(self, name: str) -> list[int]:
+        """Return the nodes of the edges called `name`, in order from the root."""
+        return sorted((n for n, own in enumerate(self.name) if own == name), key=lambda n: len(self.way(n)))
 
     def children(self) -> list[list[int]]:
         """Return the list of child nodes of every node."""
@@ -127,66 +147,183 @@ class Tree:
     def grow(
         self,
         points: Array,
-        flow: float,
+        flow: npt.ArrayLike,
         territory: Territory,
         *,
         tumour: int = -1,
         group: int = 0,
-        penalty: Callable[[Array, Array], Array] | None = None,
+        obstacles: Array | None = None,
     ) -> list[int]:
-        """Return the terminals added, one for each of `points` (K, 3), each drawing `flow`.
+        """Return the terminals added at `points` (K, 3), each drawing `flow` (ml/s, one or (K,)).
 
-        Only edges of the same territory, tumour and group are joined. `penalty(start, end)` gives the
-        factor by which candidate segments (M, 3) are dearer, for instance through a tumour.
+        Only edges of the same territory, tumour and group are joined. No new segment enters the
+        spheres `obstacles` (M, 4: x, y, z, radius in mm); a point that cannot be reached without is
+        tried once more at the end and then left out.
         """
-        return [self._join(point, flow, territory, (tumour, group), penalty) for point in points]
+        points = np.asarray(points, float).reshape(-1, 3)
+        draws = np.broadcast_to(np.asarray(flow, float), (len(points),))
+        spheres = np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4)
+        joined, left = self._grow(points, draws, territory, (tumour, group), spheres)
+        again, _ = self._grow(points[left], draws[left], territory, (tumour, group), spheres)
+        return joined + again
 
-    def _join(
-        self,
-        point: Array,
-        flow: float,
-        territory: Territory,
-        owner: tuple[int, int],
-        penalty: Callable[[Array, Array], Array] | None,
-    ) -> int:
-        edges = self._nearest(point, territory, owner)
-        start = np.repeat([self.position[self.parent[e]] for e in edges], len(_ALONG), axis=0)
-        end = np.repeat([self.position[e] for e in edges], len(_ALONG), axis=0)
-        carried = np.repeat([self.flow[e] for e in edges], len(_ALONG))
-        along, pull = np.tile(_ALONG, len(edges))[:, None], np.tile(_PULL, len(edges))[:, None]
-        fork = (1 - pull) * (start + along * (end - start)) + pull * point
-        cost = _added_volume(start, end, fork, point, carried, flow)
-        if penalty is not None:
-            cost = cost * penalty(fork, np.broadcast_to(point, fork.shape))
-        best = int(np.argmin(cost))
-        node = self.split(edges[best // len(_ALONG)], fork[best])
-        terminal = self.add(node, point, territory, *owner)
-        self.supply(terminal, flow)
-        return terminal
+    def _grow(
+        self, points: Array, draws: Array, territory: Territory, owner: tuple[int, int], spheres: Array
+    ) -> tuple[list[int], BoolArray]:
+        before, room = len(self), len(self) + 2 * len(points)
+        position, parent, flow = np.zeros((room, 3)), np.full(room, -1, np.int64), np.zeros(room)
+        position[:before], parent[:before], flow[:before] = self.position, self.parent, self.flow
+        usable = np.zeros(room, bool)
+        usable[1:before] = (np.asarray(self.territory[1:]) == int(territory)) & (
+            (np.asarray(self.tumour[1:]) == owner[0]) & (np.asarray(self.group[1:]) == owner[1])
+        )
+        split = np.full(room, -1, np.int64)
+        ends = _join_all(position, parent, flow, usable, split, before, points, draws, spheres)
+        count = before + 2 * int((ends >= 0).sum())
+        self.position += list(position[before:count])
+        self.parent, self.flow = parent[:count].tolist(), flow[:count].tolist()
+        for node in range(before, count):
+            # A node that divides an edge keeps the edge's name; a new terminal has none.
+            self.name.append(self.name[split[node]] if split[node] >= 0 else "")
+        more = count - before
+        self.territory += [int(territory)] * more
+        self.tumour += [owner[0]] * more
+        self.group += [owner[1]] * more
+        return [int(e) for e in ends if e >= 0], np.asarray(ends < 0)
 
-    def _nearest(self, point: Array, territory: Territory, owner: tuple[int, int], count: int = 12) -> list[int]:
-        parent = np.asarray(self.parent)
-        same = (np.asarray(self.territory) == int(territory)) & (parent >= 0)
-        same &= (np.asarray(self.tumour) == owner[0]) & (np.asarray(self.group) == owner[1])
-        edges = np.flatnonzero(same)
-        position = np.asarray(self.position)
-        start, end = position[parent[edges]], position[edges]
-        direction = end - start
-        length2 = np.maximum((direction**2).sum(axis=1), 1e-9)
-        along = np.clip(((point - start) * direction).sum(axis=1) / length2, 0, 1)
-        distance = np.linalg.norm(start + along[:, None] * direction - point, axis=1)
-        return [int(e) for e in edges[np.argsort(distance, kind="stable")[:count]]]
+    def settle(self) -> None:
+        """Set every flow to the sum of what the terminals below draw."""
+        flow = np.asarray(self.flow)
+        inner = np.zeros(len(self), bool)
+        inner[np.asarray(self.parent[1:], int)] = True
+        flow[inner] = 0.0
+        for node in self.downward()[::-1]:
+            if self.parent[node] >= 0:
+                flow[self.parent[node]] += flow[node]
+        self.flow = flow.tolist()
+
+    def downward(self) -> list[int]:
+        """Return all nodes, each after its parent."""
+        children = self.children()
+        found = [0]
+        for node in found:
+            found.extend(children[node])
+        return found
 
 
-def _added_volume(start: Array, end: Array, fork: Array, point: Array, carried: Array, flow: float) -> Array:
+def _blocked(a: Array, b: Array, spheres: Array) -> bool:
+    # Whether the straight segment from a to b comes nearer to a sphere's centre than its radius.
+    dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    norm = max(dx * dx + dy * dy + dz * dz, 1e-12)
+    for k in range(len(spheres)):
+        ox, oy, oz = spheres[k, 0] - a[0], spheres[k, 1] - a[1], spheres[k, 2] - a[2]
+        t = min(1.0, max(0.0, (ox * dx + oy * dy + oz * dz) / norm))
+        away = (ox - t * dx) ** 2 + (oy - t * dy) ** 2 + (oz - t * dz) ** 2
+        if away < spheres[k, 3] ** 2:
+            return True
+    return False
+
+
+_blocked = numba.njit(cache=True)(_blocked)
+
+
+def _nearest_edges(position: Array, parent: IntArray, usable: BoolArray, count: int, point: Array) -> IntArray:
+    # The usable edges nearest to the point, nearest first; -1 where there are fewer.
+    edges = np.full(_NEAREST, -1, np.int64)
+    gaps = np.full(_NEAREST, np.inf)
+    for e in range(count):
+        if not usable[e]:
+            continue
+        a, b = position[parent[e]], position[e]
+        dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        ox, oy, oz = point[0] - a[0], point[1] - a[1], point[2] - a[2]
+        t = (ox * dx + oy * dy + oz * dz) / max(dx * dx + dy * dy + dz * dz, 1e-9)
+        t = min(1.0, max(0.0, t))
+        gap = (ox - t * dx) ** 2 + (oy - t * dy) ** 2 + (oz - t * dz) ** 2
+        k = _NEAREST - 1
+        if gap >= gaps[k]:
+            continue
+        while k > 0 and gaps[k - 1] > gap:
+            gaps[k], edges[k] = gaps[k - 1], edges[k - 1]
+            k -= 1
+        gaps[k], edges[k] = gap, e
+    return edges
+
+
+_nearest_edges = numba.njit(cache=True)(_nearest_edges)
+
+
+def _length(a: Array, b: Array) -> float:
+    return float(np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2))
+
+
+_length = numba.njit(cache=True)(_length)
+
+
+def _added_volume(start: Array, end: Array, fork: Array, point: Array, carried: float, draw: float) -> float:
     # Volume is length times r², and r² goes as Q^(2/3). Turning back against the flow is dear.
-    def length(a: Array, b: Array) -> Array:
-        return np.asarray(np.linalg.norm(b - a, axis=1))
+    before = max(carried, 0.25 * draw) ** (2 / 3)
+    new, whole = _length(fork, point), _length(start, end)
+    cost = _length(start, fork) * (carried + draw) ** (2 / 3) + (_length(fork, end) - whole) * before
+    cost = max(cost + new * draw ** (2 / 3), 1e-6)
+    along = (point[0] - fork[0]) * (end[0] - start[0]) + (point[1] - fork[1]) * (end[1] - start[1])
+    along += (point[2] - fork[2]) * (end[2] - start[2])
+    return float(cost * (3.0 if along < -0.2 * max(new * whole, 1e-9) else 1.0))
 
-    before = np.maximum(carried, 0.25 * flow) ** (2 / 3)
-    upstream = (carried + flow) ** (2 / 3)
-    new = length(fork, np.broadcast_to(point, fork.shape))
-    cost = length(start, fork) * upstream + length(fork, end) * before + new * flow ** (2 / 3)
-    cost = cost - length(start, end) * before
-    cosine = ((point - fork) * (end - start)).sum(axis=1) / np.maximum(new * length(start, end), 1e-9)
-    return np.asarray(np.maximum(cost, 1e-6) * np.where(cosine < -0.2, 3.0, 1.0))
+
+_added_volume = numba.njit(cache=True)(_added_volume)
+
+
+def _best_fork(
+    position: Array, parent: IntArray, flow: Array, edges: IntArray, point: Array, draw: float, spheres: Array,
+    best_fork: Array,
+) -> int:  # fmt: skip
+    # The edge to join, -1 when every way is blocked; the bifurcation point goes to best_fork.
+    best, least = -1, np.inf
+    fork = np.empty(3)
+    for e in edges:
+        if e < 0:
+            break
+        start, end = position[parent[e]], position[e]
+        crossed = _blocked(start, end, spheres)
+        for k in range(len(_ALONG)):
+            for c in range(3):
+                fork[c] = (1 - _PULL[k]) * (start[c] + _ALONG[k] * (end[c] - start[c])) + _PULL[k] * point[c]
+            cost = _added_volume(start, end, fork, point, flow[e], draw)
+            if cost >= least or _blocked(fork, point, spheres):
+                continue
+            if not crossed and (_blocked(start, fork, spheres) or _blocked(fork, end, spheres)):
+                continue
+            best, least = e, cost
+            best_fork[:] = fork
+    return best
+
+
+_best_fork = numba.njit(cache=True)(_best_fork)
+
+
+def _join_all(
+    position: Array, parent: IntArray, flow: Array, usable: BoolArray, split: IntArray, count: int,
+    points: Array, draws: Array, spheres: Array,
+) -> IntArray:  # fmt: skip
+    ends = np.full(len(points), -1, np.int64)
+    fork = np.empty(3)
+    for i in range(len(points)):
+        edges = _nearest_edges(position, parent, usable, count, points[i])
+        edge = _best_fork(position, parent, flow, edges, points[i], draws[i], spheres, fork)
+        if edge < 0:
+            continue
+        position[count], position[count + 1] = fork, points[i]
+        parent[count], parent[edge], parent[count + 1] = parent[edge], count, count
+        flow[count], split[count] = flow[edge], edge
+        usable[count] = usable[count + 1] = True
+        ends[i] = count + 1
+        node = count + 1
+        while node >= 0:
+            flow[node] += draws[i]
+            node = parent[node]
+        count += 2
+    return ends
+
+
+_join_all = numba.njit(cache=True)(_join_all)
