@@ -36,6 +36,9 @@ def evaluate(
     console = Console()
     console.print(_table(found))
     console.print(f"{found.cases} cases, {found.runs} runs, {found.runs_without_result} of them without a result")
+    if found.broken:
+        others = f" and {len(found.broken) - 1} more" if len(found.broken) > 1 else ""
+        console.print(f"Counted as missing because they could not be read: {found.broken[0]}{others}")
 
 
 def _table(found: Evaluation) -> Table:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.evaluate.answers import (
+    PatientAnswer,
+    RunAnswer,
+    find_patients,
+    find_runs,
+    read_picture,
+    with_readable_masks,
+)
 
 __all__ = [
     "CasePair",
+    "CourseTruth",
     "LesionTruth",
     "LipiodolTruth",
+    "Pairs",
+    "ResponseTruth",
     "RunPair",
     "RunTruthDocument",
     "TimepointTruth",
@@ -62,20 +71,28 @@ class HiddenTumour(_Document):
 
 
 class ShuntTruth(_Document):
-    """A true shunt."""
+    """A true shunt, where it opens into the vein."""
 
     kind: str
     row: float
     col: float
 
 
+class BleedTruth(_Document):
+    """Where contrast leaves the vessels: what is called a tumour there is neither right nor wrong."""
+
+    row: float
+    col: float
+
+
 class RunTruthDocument(_Document):
-    """`truth.json` of one run."""
+    """`truth.json` of one run; `spacing_mm` is that of the patient, where the image gives one."""
 
     schema_: str = Field(alias="schema", pattern=r"^angio-pipeline/truth/1$")
     artery_mask: str
     vein_mask: str | None = None
     ignore_mask: str | None = None
+    spacing_mm: tuple[float, float] | None = None
     reference_frame: int
     catheter_tip: Point | None = None
     arrival_s: str | None = None
@@ -83,67 +100,112 @@ class RunTruthDocument(_Document):
     tumours: tuple[TumourTruth, ...] = ()
     tumours_not_visible: tuple[HiddenTumour, ...] = ()
     shunts: tuple[ShuntTruth, ...] = ()
+    shunts_not_visible: tuple[ShuntTruth, ...] = ()
+    extravasations: tuple[BleedTruth, ...] = ()
 
 
 class TimepointTruth(_Document):
-    """The true oil of one lesion on one date."""
+    """The true oil on one date; retention is None where there never was oil."""
 
     series_instance_uid: str
     modality: str
     days: float
     iodine_mg: float
     oil_ml: float
-    retention: float
+    retention: float | None = None
     lesion_mask: str | None = None
     deposit_mask: str | None = None
+    pattern: str | None = None
+    completeness: str | None = None
+    margin_grade: str | None = None
 
 
-class LesionTruth(_Document):
-    """One treated lesion over time."""
+class CourseTruth(_Document):
+    """The oil of the liver outside the lesions, over time."""
+
+    half_life_days: float | None = None
+    timepoints: tuple[TimepointTruth, ...] = ()
+
+
+class LesionTruth(CourseTruth):
+    """One lesion over time."""
 
     id: str
-    half_life_days: float
     centroid_mm: tuple[float, float, float]
-    timepoints: tuple[TimepointTruth, ...]
 
 
 class LipiodolTruth(_Document):
     """`truth/lipiodol.json` of one case."""
 
     lesions: tuple[LesionTruth, ...] = ()
+    liver: CourseTruth | None = None
+
+
+class ResponseTimepointTruth(_Document):
+    """What each criterion says on one date; None where it cannot be applied."""
+
+    date: str
+    calls: dict[str, str | None] = {}
+
+
+class ResponseTruth(_Document):
+    """`truth/response.json` of one case."""
+
+    timepoints: tuple[ResponseTimepointTruth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunPair:
-    """One run's truth beside its result; `result` is None when there is none."""
+    """One run's truth beside its answer; `answer` is None when there is none that can be read."""
 
     uid: str
     truth: RunTruthDocument
     truth_dir: Path
-    result: Mapping[str, Any] | None
-    result_dir: Path | None
+    answer: RunAnswer | None
+    answer_dir: Path | None
 
     def tolerance_px(self) -> float:
-        """Return 3 mm in pixels, or 12 px where the result has no spacing in the patient."""
-        image = (self.result or {}).get("image") or {}
-        spacing = image.get("spacing_mm")
-        if spacing and image.get("spacing_plane") in ("calibrated", "isocentre"):
-            return 3.0 / (0.5 * (float(spacing[0]) + float(spacing[1])))
-        return 12.0
+        """Return 3 mm in pixels, or 12 px where there is no spacing in the patient."""
+        spacing = self.truth.spacing_mm
+        if spacing is None and self.answer is not None:
+            told = self.answer.image
+            spacing = told.spacing_mm if told.spacing_plane in ("calibrated", "isocentre") else None
+        if spacing is None or min(spacing) <= 0:
+            return 12.0
+        return 3.0 / (0.5 * (spacing[0] + spacing[1]))
+
+    def truth_mask(self, name: str) -> BoolArray:
+        """Return (H, W) a mask of the truth."""
+        return read_mask(self.truth_dir / name)
+
+    def answer_mask(self, name: str) -> BoolArray:
+        """Return (H, W) a mask of the answer, which is known to be readable."""
+        if self.answer_dir is None:
+            raise ValueError("Expected an answer to read a mask of, found none.")
+        return read_mask(self.answer_dir / name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CasePair:
-    """All of one patient: its runs, and the oil's truth beside the results that name its series."""
+    """All of one patient: its runs, and the truth of follow-ups beside the results that name its images."""
 
     name: str
     runs: tuple[RunPair, ...]
     lipiodol: LipiodolTruth | None
-    lipiodol_dir: Path
-    lipiodol_results: tuple[tuple[Mapping[str, Any], Path], ...]
+    response: ResponseTruth | None
+    truth_dir: Path
+    patients: tuple[PatientAnswer, ...]
 
 
-def pair_cases(truth: Path, results: Path) -> list[CasePair]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Every case, and the files among the results that could not be read."""
+
+    cases: tuple[CasePair, ...]
+    broken: tuple[str, ...]
+
+
+def pair_cases(truth: Path, results: Path) -> Pairs:
     """Return every case under `truth`, in order of name, paired with what `results` holds.
 
     Raises
@@ -151,52 +213,56 @@ def pair_cases(truth: Path, results: Path) -> list[CasePair]:
     AngioError
         When `truth` holds no truth, or a truth file is not as the contract has it.
     """
-    folders = sorted({p.parent for p in truth.rglob("truth/lipiodol.json")} | _truth_folders(truth))
+    names = ("lipiodol.json", "response.json")
+    folders = {p.parent for name in names for p in truth.rglob(f"truth/{name}")} | _truth_folders(truth)
     if not folders:
         raise AngioError(f"Expected truth/<sop instance uid>/truth.json under {truth.name!r}, found none.")
-    found = {str(doc["source"]["sop_instance_uid"]): (doc, path.parent) for doc, path in _analyses(results)}
-    courses = [(json.loads(p.read_text(encoding="utf-8")), p.parent) for p in sorted(results.rglob("lipiodol.json"))]
-    return [_case(folder, found, courses) for folder in folders]
+    broken: list[str] = []
+    runs, patients = find_runs(results, broken), tuple(find_patients(results, broken))
+    cases = tuple(_case(folder, runs, patients, broken) for folder in sorted(folders))
+    return Pairs(cases, tuple(broken))
 
 
 def _truth_folders(truth: Path) -> set[Path]:
     return {p.parent.parent for p in truth.rglob("truth.json") if p.parent.parent.name == "truth"}
 
 
-def _analyses(results: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
-    # Written last wins nothing: of two results for one run the first by path counts.
-    for path in sorted(results.rglob("analysis.json"), reverse=True):
-        yield json.loads(path.read_text(encoding="utf-8")), path
-
-
 def _case(
-    folder: Path,
-    found: Mapping[str, tuple[Mapping[str, Any], Path]],
-    courses: list[tuple[Any, Path]],
+    folder: Path, found: Mapping[str, tuple[RunAnswer, Path]], patients: Sequence[PatientAnswer], broken: list[str]
 ) -> CasePair:
-    runs = []
-    for path in sorted(folder.glob("*/truth.json")):
-        result, where = found.get(path.parent.name, (None, None))
-        runs.append(RunPair(path.parent.name, _read(path, RunTruthDocument), path.parent, result, where))
-    oil = folder / "lipiodol.json"
+    runs = tuple(_run(path, found, broken) for path in sorted(folder.glob("*/truth.json")))
+    oil, response = (folder / name for name in ("lipiodol.json", "response.json"))
     lipiodol = _read(oil, LipiodolTruth) if oil.is_file() else None
-    own = {t.series_instance_uid for lesion in (lipiodol.lesions if lipiodol else ()) for t in lesion.timepoints}
-    mine = tuple((doc, where) for doc, where in courses if own & _series_of(doc))
-    return CasePair(folder.parent.name, tuple(runs), lipiodol, folder, mine)
+    told = _read(response, ResponseTruth) if response.is_file() else None
+    series = {t.series_instance_uid for lesion in (lipiodol.lesions if lipiodol else ()) for t in lesion.timepoints}
+    homes = [run.answer_dir for run in runs if run.answer_dir is not None]
+    mine = [
+        patient
+        for patient in patients
+        if (patient.lipiodol is not None and series & patient.lipiodol.series())
+        or any(patient.folder in home.parents for home in homes)
+    ]
+    return CasePair(folder.parent.name, runs, lipiodol, told, folder, tuple(mine))
 
 
-def _series_of(course: Mapping[str, Any]) -> set[str]:
-    lesions = course.get("lesions", [])
-    return {str(t.get("series_instance_uid")) for lesion in lesions for t in lesion.get("timepoints", [])}
+def _run(path: Path, found: Mapping[str, tuple[RunAnswer, Path]], broken: list[str]) -> RunPair:
+    document = _read(path, RunTruthDocument)
+    answer, where = found.get(path.parent.name, (None, None))
+    if answer is not None and where is not None:
+        shape = read_mask(path.parent / document.artery_mask).shape
+        answer = with_readable_masks(answer, where, shape, broken)
+    return RunPair(path.parent.name, document, path.parent, answer, where)
 
 
 def _read(path: Path, model: type[T]) -> T:
     try:
         return model.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise AngioError(f"Expected {path.name} as the contract has it, found {field}: {first['msg']}.") from problem
+    except (ValidationError, UnicodeDecodeError) as problem:
+        what = "bytes that are no text"
+        if isinstance(problem, ValidationError):
+            first = problem.errors()[0]
+            what = f"{'.'.join(str(part) for part in first['loc']) or 'it'}: {first['msg']}"
+        raise AngioError(f"Expected {path.name} as the contract has it, found {what}.") from problem
 
 
 def read_mask(path: Path) -> BoolArray:
@@ -207,7 +273,7 @@ def read_mask(path: Path) -> BoolArray:
     AngioError
         When the file is missing or no picture.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    if image is None:
+    mask = read_picture(path)
+    if mask is None:
         raise AngioError(f"Expected a mask in {path.name}, found no readable picture.")
-    return np.asarray(image) > 127
+    return mask

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from angio_pipeline.evaluate.documents import CasePair, RunPair, pair_cases
 from angio_pipeline.evaluate.feeders import (
@@ -21,15 +22,18 @@ from angio_pipeline.evaluate.feeders import (
     match_targets,
 )
 from angio_pipeline.evaluate.lipiodol import LipiodolScores, score_lipiodol
+from angio_pipeline.evaluate.response import ResponseScores, score_response
 from angio_pipeline.evaluate.tumours import (
     MotionScores,
     ShuntScores,
+    TipScores,
     TumourScores,
     judge_shunts,
     judge_tumours,
     measure_motion,
+    measure_tip,
 )
-from angio_pipeline.evaluate.vessels import score_vessels
+from angio_pipeline.evaluate.vessels import VeinScores, score_veins, score_vessels
 
 __all__ = ["Evaluation", "Score", "evaluate"]
 
@@ -53,11 +57,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Metrics over everything that the truth holds; `per_run` has one row a run."""
+    """Metrics over everything that the truth holds; `per_run` has one row a run.
+
+    `broken` names the files among the results that could not be read and so count as missing.
+    """
 
     cases: int
     runs: int
     runs_without_result: int
+    broken: tuple[str, ...]
     scores: tuple[Score, ...]
     per_run: tuple[dict[str, Any], ...]
 
@@ -76,6 +84,7 @@ class Evaluation:
             "cases": self.cases,
             "runs": self.runs,
             "runs_without_result": self.runs_without_result,
+            "broken_files": list(self.broken),
             "metrics": metrics,
             "per_run": list(self.per_run),
         }
@@ -84,6 +93,8 @@ class Evaluation:
 @dataclass(frozen=True, slots=True, eq=False)
 class _RunScores:
     vessels: dict[str, float]
+    veins: VeinScores
+    tip: TipScores
     feeders: FeederScores
     targets: TargetScores
     tumours: TumourScores
@@ -95,10 +106,20 @@ class _RunScores:
 class _CaseScores:
     runs: tuple[_RunScores, ...]
     oil: LipiodolScores
+    response: ResponseScores
 
 
-# A metric takes cases to the numbers that are averaged, or to one pooled number and its count.
-_Metric = Callable[[Sequence[_CaseScores]], tuple[float, int]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Quotient:
+    """A metric that is one sum over patients over another: means, shares and counts."""
+
+    above: Callable[[_CaseScores], float]
+    below: Callable[[_CaseScores], float]
+
+
+# A metric of all calls together, which no sums over patients give: its value, and how many calls it is about.
+_Pooled = Callable[[Sequence[_CaseScores]], tuple[float, int]]
+_Metric = _Quotient | _Pooled
 
 
 def evaluate(truth: Path, results: Path, *, seed: int = 0) -> Evaluation:
@@ -110,17 +131,24 @@ def evaluate(truth: Path, results: Path, *, seed: int = 0) -> Evaluation:
         When there is no truth, or a truth file is not as the contract has it.
     """
     pairs = pair_cases(truth, results)
-    judged = [_CaseScores(tuple(_judge(run) for run in case.runs), score_lipiodol(case)) for case in pairs]
+    judged = [_judge_case(case) for case in pairs.cases]
     resampled = _resamples(len(judged), seed)
-    scores = tuple(_score(group, name, metric, judged, resampled) for group, name, metric in _metrics())
-    runs = [run for case in pairs for run in case.runs]
-    missing = sum(run.result is None for run in runs)
-    return Evaluation(len(pairs), len(runs), missing, scores, tuple(_rows(pairs, judged)))
+    scores = tuple(_score(group, name, metric, judged, resampled) for group, name, metric in _metrics(judged))
+    runs = [run for case in pairs.cases for run in case.runs]
+    missing = sum(run.answer is None for run in runs)
+    rows = tuple(_rows(pairs.cases, judged))
+    return Evaluation(len(pairs.cases), len(runs), missing, pairs.broken, scores, rows)
+
+
+def _judge_case(case: CasePair) -> _CaseScores:
+    return _CaseScores(tuple(_judge(run) for run in case.runs), score_lipiodol(case), score_response(case))
 
 
 def _judge(run: RunPair) -> _RunScores:
     return _RunScores(
         score_vessels(run),
+        score_veins(run),
+        measure_tip(run),
         match_feeders(run),
         match_targets(run),
         judge_tumours(run),
@@ -129,49 +157,109 @@ def _judge(run: RunPair) -> _RunScores:
     )
 
 
-def _resamples(cases: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
+def _resamples(cases: int, seed: int) -> npt.NDArray[np.int64] | None:
     if cases < 2:
         return None
     return np.random.default_rng(seed).integers(0, cases, (RESAMPLES, cases))
 
 
-def _score(group: str, name: str, metric: _Metric, judged: Sequence[_CaseScores], resampled: Any) -> Score:
-    value, count = metric(judged)
+def _score(
+    group: str,
+    name: str,
+    metric: _Metric,
+    judged: Sequence[_CaseScores],
+    resampled: npt.NDArray[np.int64] | None,
+) -> Score:
+    measure = _of_quotient if isinstance(metric, _Quotient) else _of_pooled
+    value, count, draws = measure(metric, judged, resampled)  # type: ignore[arg-type]  # chosen for this metric
+    draws = draws[np.isfinite(draws)]
     low = high = None
-    if resampled is not None and np.isfinite(value):
-        draws = np.array([metric([judged[i] for i in row])[0] for row in resampled])
-        draws = draws[np.isfinite(draws)]
-        if len(draws):
-            low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
+    if len(draws) and np.isfinite(value):
+        low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
     return Score(group, name, float(value) if np.isfinite(value) else None, low, high, count)
 
 
-def _metrics() -> Iterable[tuple[str, str, _Metric]]:
+def _of_quotient(
+    metric: _Quotient, judged: Sequence[_CaseScores], resampled: npt.NDArray[np.int64] | None
+) -> tuple[float, int, npt.NDArray[np.float64]]:
+    above, below = (np.array([part(case) for case in judged], float) for part in (metric.above, metric.below))
+    value = above.sum() / below.sum() if below.sum() else float("nan")
+    if resampled is None:
+        return float(value), round(below.sum()), np.empty(0)
+    top, bottom = above[resampled].sum(axis=1), below[resampled].sum(axis=1)
+    return float(value), round(below.sum()), top[bottom > 0] / bottom[bottom > 0]
+
+
+def _of_pooled(
+    metric: _Pooled, judged: Sequence[_CaseScores], resampled: npt.NDArray[np.int64] | None
+) -> tuple[float, int, npt.NDArray[np.float64]]:
+    value, count = metric(judged)
+    draws = [metric([judged[i] for i in row])[0] for row in resampled] if resampled is not None else []
+    return value, count, np.array(draws, float)
+
+
+def _metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str, _Metric]]:
+    yield from _vessel_metrics()
+    yield from _feeder_metrics()
+    yield "tumours", "dice", _mean(lambda run: run.tumours.dice)
+    yield "tumours", "sensitivity", _ratio(lambda run: (run.tumours.found, len(run.tumours.dice)))
+    yield "tumours", "false_positives_per_run", _mean(_false_positives)
+    yield "shunts", "sensitivity", _ratio(lambda run: (run.shunts.found, run.shunts.present))
+    yield "shunts", "specificity", _ratio(_cleared)
+    yield "shunts", "located", _ratio(lambda run: (run.shunts.located, run.shunts.places))
+    for part in fields(MotionScores):
+        yield "motion", part.name, _mean(lambda run, k=part.name: [getattr(run.motion, k)])  # type: ignore[misc]  # bound now
+    yield "motion", "runs_without_answer", _count(lambda run: not np.isfinite(run.motion.end_point_error_px))
+    for oil in fields(LipiodolScores):
+        yield "lipiodol", oil.name, _mean_of_oil(oil.name)
+    yield from _response_metrics(judged)
+
+
+def _vessel_metrics() -> Iterable[tuple[str, str, _Metric]]:
     for name in ("dice", "cldice", "precision", "recall", "dice_3px", "cldice_3px", "precision_3px", "recall_3px"):
-        yield "vessels", name, _mean_of_runs(lambda run, name=name: [run.vessels[name]])  # type: ignore[misc]  # bound now
-    yield "vessels", "betti0_error", _mean_of_runs(lambda run: [run.vessels["betti0_error"]])
+        yield "vessels", name, _mean(lambda run, name=name: [run.vessels[name]])  # type: ignore[misc]  # bound now
+    yield "vessels", "betti0_error", _mean(lambda run: [run.vessels["betti0_error"]])
+    for name in ("dice", "precision", "recall", "dice_3px"):
+        yield "veins", name, _mean(lambda run, name=name: getattr(run.veins, name))  # type: ignore[misc]  # bound now
+    yield "veins", "runs_without_answer", _count(lambda run: run.veins.unanswered, lambda run: len(run.veins.dice))
+    yield "catheter", "found", _ratio(lambda run: (run.tip.found, run.tip.present))
+    yield "catheter", "distance_px", _mean(lambda run: [run.tip.distance_px])
+
+
+def _feeder_metrics() -> Iterable[tuple[str, str, _Metric]]:
     yield "feeders", "sensitivity", _ratio(lambda run: (_found(run.feeders.calls), run.feeders.truths))
     yield "feeders", "ppv", _ratio(lambda run: (_found(run.feeders.calls), _called(run.feeders.calls)))
     yield "feeders", "average_precision", _pooled(average_precision)
     yield "feeders", "calibration_error", _pooled(lambda calls, _: calibration_error(calls))
     yield "targets", "on_true_branch", _ratio(lambda run: (run.targets.right, run.targets.given))
     yield "targets", "branches_covered", _ratio(lambda run: (run.targets.covered, run.targets.truths))
-    yield "targets", "non_target_excess", _mean_of_runs(lambda run: list(run.targets.excess))
-    yield "tumours", "dice", _mean_of_runs(lambda run: list(run.tumours.dice))
-    yield "tumours", "sensitivity", _ratio(lambda run: (run.tumours.found, len(run.tumours.dice)))
-    yield "tumours", "false_positives_per_run", _mean_of_runs(_false_positives)
-    yield "shunts", "sensitivity", _ratio(lambda run: (run.shunts.found, run.shunts.present))
-    yield "shunts", "specificity", _ratio(lambda run: (run.shunts.cleared, not run.shunts.present))
-    for part in fields(MotionScores):
-        yield "motion", part.name, _mean_of_runs(lambda run, k=part.name: [getattr(run.motion, k)])  # type: ignore[misc]  # bound now
-    yield "motion", "runs_without_answer", _count(lambda run: not np.isfinite(run.motion.end_point_error_px))
-    for part in fields(LipiodolScores):
-        yield "lipiodol", part.name, _mean_of_oil(part.name)
+    yield "targets", "non_target_excess", _mean(lambda run: run.targets.excess)
 
 
-def _false_positives(run: _RunScores) -> list[float]:
+def _response_metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str, _Metric]]:
+    def every(case: _CaseScores) -> list[bool]:
+        return [call for calls in case.response.agreed.values() for call in calls]
+
+    yield "response", "agreement", _Quotient(lambda case: sum(every(case)), lambda case: len(every(case)))
+    for name in sorted({name for case in judged for name in case.response.agreed}):
+        yield (
+            "response",
+            f"agreement_{name}",
+            _Quotient(
+                lambda case, k=name: sum(case.response.agreed.get(k, ())),  # type: ignore[misc]  # bound now
+                lambda case, k=name: len(case.response.agreed.get(k, ())),  # type: ignore[misc]  # bound now
+            ),
+        )
+    yield "response", "no_answer", _counted(lambda case: case.response.unanswered, lambda case: case.response.truths)
+
+
+def _false_positives(run: _RunScores) -> Sequence[float]:
     # A run without a result calls nothing wrong, which is no merit: it is left out.
-    return [float(run.tumours.false_positives)] if run.shunts.answered else []
+    return [] if run.tumours.false_positives is None else [float(run.tumours.false_positives)]
+
+
+def _cleared(run: _RunScores) -> tuple[bool, bool]:
+    return run.shunts.judged and run.shunts.cleared, run.shunts.judged and not run.shunts.present
 
 
 def _found(calls: Sequence[FeederCall]) -> int:
@@ -182,37 +270,38 @@ def _called(calls: Sequence[FeederCall]) -> int:
     return sum(call.probability >= MIN_PROBABILITY for call in calls)
 
 
-def _mean(values: Iterable[float]) -> tuple[float, int]:
-    known = [v for v in values if np.isfinite(v)]
-    return (float(np.mean(known)) if known else float("nan")), len(known)
+def _mean(pick: Callable[[_RunScores], Sequence[float]]) -> _Quotient:
+    """Return the mean of what is known of every run."""
+    return _mean_of_values(lambda case: [value for run in case.runs for value in pick(run)])
 
 
-def _mean_of_runs(pick: Callable[[_RunScores], list[float]]) -> _Metric:
-    return lambda cases: _mean(v for case in cases for run in case.runs for v in pick(run))
+def _mean_of_oil(name: str) -> _Quotient:
+    return _mean_of_values(lambda case: getattr(case.oil, name))
 
 
-def _mean_of_oil(name: str) -> _Metric:
-    return lambda cases: _mean(v for case in cases for v in getattr(case.oil, name))
+def _mean_of_values(values: Callable[[_CaseScores], Sequence[float]]) -> _Quotient:
+    def known(case: _CaseScores) -> list[float]:
+        return [value for value in values(case) if np.isfinite(value)]
+
+    return _Quotient(lambda case: sum(known(case)), lambda case: len(known(case)))
 
 
-def _ratio(pick: Callable[[_RunScores], tuple[int | bool, int | bool]]) -> _Metric:
-    def metric(cases: Sequence[_CaseScores]) -> tuple[float, int]:
-        parts = [pick(run) for case in cases for run in case.runs]
-        above, below = sum(int(a) for a, _ in parts), sum(int(b) for _, b in parts)
-        return (above / below if below else float("nan")), below
-
-    return metric
+def _ratio(pick: Callable[[_RunScores], tuple[int | bool, int | bool]]) -> _Quotient:
+    return _Quotient(
+        lambda case: sum(int(pick(run)[0]) for run in case.runs),
+        lambda case: sum(int(pick(run)[1]) for run in case.runs),
+    )
 
 
-def _count(pick: Callable[[_RunScores], bool]) -> _Metric:
-    def metric(cases: Sequence[_CaseScores]) -> tuple[float, int]:
-        runs = [run for case in cases for run in case.runs]
-        return float(sum(pick(run) for run in runs)), len(runs)
-
-    return metric
+def _count(pick: Callable[[_RunScores], bool], of: Callable[[_RunScores], int] = lambda _: 1) -> _Metric:
+    return _counted(lambda case: sum(map(pick, case.runs)), lambda case: sum(map(of, case.runs)))
 
 
-def _pooled(measure: Callable[[Sequence[FeederCall], int], float]) -> _Metric:
+def _counted(number: Callable[[_CaseScores], int], of: Callable[[_CaseScores], int]) -> _Pooled:
+    return lambda cases: (float(sum(map(number, cases))), sum(map(of, cases)))
+
+
+def _pooled(measure: Callable[[Sequence[FeederCall], int], float]) -> _Pooled:
     def metric(cases: Sequence[_CaseScores]) -> tuple[float, int]:
         calls = [call for case in cases for run in case.runs for call in run.feeders.calls]
         return measure(calls, sum(run.feeders.truths for case in cases for run in case.runs)), len(calls)
@@ -223,21 +312,29 @@ def _pooled(measure: Callable[[Sequence[FeederCall], int], float]) -> _Metric:
 def _rows(pairs: Sequence[CasePair], judged: Sequence[_CaseScores]) -> Iterable[dict[str, Any]]:
     for case, scores in zip(pairs, judged, strict=True):
         for run, score in zip(case.runs, scores.runs, strict=True):
-            error = score.motion.end_point_error_px
-            yield {
-                "case": case.name,
-                "sop_instance_uid": run.uid,
-                "has_result": run.result is not None,
-                "vessel_dice": score.vessels["dice"],
-                "vessel_cldice": score.vessels["cldice"],
-                "feeders_true": int(score.feeders.truths),
-                "feeders_found": int(_found(score.feeders.calls)),
-                "feeders_listed_right": sum(bool(call.right) for call in score.feeders.calls),
-                "feeders_called": int(_called(score.feeders.calls)),
-                "tumours_true": len(score.tumours.dice),
-                "tumours_found": int(score.tumours.found),
-                "tumours_false": int(score.tumours.false_positives),
-                "targets_right": int(score.targets.right),
-                "targets_given": int(score.targets.given),
-                "motion_error_px": error if np.isfinite(error) else None,
-            }
+            yield _row(case.name, run, score)
+
+
+def _row(case: str, run: RunPair, score: _RunScores) -> dict[str, Any]:
+    def known(value: float) -> float | None:
+        return value if np.isfinite(value) else None
+
+    return {
+        "case": case,
+        "sop_instance_uid": run.uid,
+        "has_result": run.answer is not None,
+        "vessel_dice": score.vessels["dice"],
+        "vessel_cldice": score.vessels["cldice"],
+        "vein_dice": score.veins.dice[0] if score.veins.dice else None,
+        "tip_distance_px": known(score.tip.distance_px),
+        "feeders_true": int(score.feeders.truths),
+        "feeders_found": int(_found(score.feeders.calls)),
+        "feeders_listed_right": sum(bool(call.right) for call in score.feeders.calls),
+        "feeders_called": int(_called(score.feeders.calls)),
+        "tumours_true": len(score.tumours.dice),
+        "tumours_found": int(score.tumours.found),
+        "tumours_false": score.tumours.false_positives,
+        "targets_right": int(score.targets.right),
+        "targets_given": int(score.targets.given),
+        "motion_error_px": known(score.motion.end_point_error_px),
+    }

@@ -8,23 +8,26 @@ Each truth is matched once, the most probable prediction first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.evaluate.documents import FeederTruth, RunPair, read_mask
+from angio_pipeline.evaluate.answers import FeederAnswer, TumourAnswer
+from angio_pipeline.evaluate.documents import FeederTruth, RunPair
 from angio_pipeline.evaluate.lines import branch_between, distance_to_line, resampled
 
 __all__ = [
+    "Fate",
     "FeederCall",
     "FeederScores",
     "TargetScores",
+    "TumourCall",
     "average_precision",
     "calibration_error",
-    "false_tumours",
+    "judge_calls",
     "match_feeders",
     "match_targets",
 ]
@@ -56,8 +59,9 @@ class TargetScores:
     """The targets of one run.
 
     `right` of `given` targets lie on a true branch; `covered` of `truths` branches hold a target;
-    `excess` is each target's true non-target fraction above the best possible (1 off the tree).
-    A target of a tumour that is not there is given and wrong, with an excess of 1.
+    `excess` is each target's true non-target fraction above the best possible (1 off the tree), and 1 for
+    each tumour with feeders that got no target. A target of a tumour that is not there is given and wrong,
+    with an excess of 1.
     """
 
     right: int
@@ -73,64 +77,88 @@ def overlap(predicted: BoolArray, truth: BoolArray) -> float:
     return np.count_nonzero(predicted & truth) / union if union else 0.0
 
 
-def predicted_tumours(pair: RunPair) -> list[tuple[Mapping[str, Any], BoolArray]]:
-    """Return the result's tumours with their masks; empty without a result."""
-    if pair.result is None or pair.result_dir is None:
+class Fate(StrEnum):
+    """What a tumour call is worth: on a true tumour, wrong, or neither right nor wrong."""
+
+    TRUE = "true"
+    FALSE = "false"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TumourCall:
+    """One tumour of the result: its mask, and the true tumours that it meets."""
+
+    answer: TumourAnswer
+    mask: BoolArray
+    meets: tuple[int, ...]
+    fate: Fate
+
+
+def judge_calls(pair: RunPair) -> list[TumourCall]:
+    """Return the result's tumours, each with what it meets; none without a result.
+
+    A region that was given is on no false place. A call on a tumour that cannot be seen, or on blood that
+    left the vessels, is neither right nor wrong.
+    """
+    if pair.answer is None:
         return []
-    return [(t, read_mask(pair.result_dir / t["mask"])) for t in pair.result.get("tumours", [])]
+    truths = [pair.truth_mask(tumour.mask) for tumour in pair.truth.tumours]
+    hidden = [pair.truth_mask(tumour.mask) for tumour in pair.truth.tumours_not_visible]
+    calls = []
+    for answer in pair.answer.tumours:
+        mask = pair.answer_mask(answer.mask)
+        meets = tuple(i for i, truth in enumerate(truths) if overlap(mask, truth) >= MIN_IOU)
+        excused = any(overlap(mask, other) >= MIN_IOU for other in hidden) or _holds_bleed(pair, mask)
+        fate = Fate.TRUE if meets else Fate.NEITHER if excused else Fate.FALSE
+        if not meets and not excused and answer.origin == "roi":
+            meets, fate = tuple(range(len(truths))), Fate.TRUE if truths else Fate.NEITHER
+        calls.append(TumourCall(answer, mask, meets, fate))
+    return calls
 
 
-def false_tumours(pair: RunPair) -> list[Mapping[str, Any]]:
-    """Return the detected tumours that meet no true one, seen or not; a region that was given is none."""
-    names = [t.mask for t in pair.truth.tumours] + [t.mask for t in pair.truth.tumours_not_visible]
-    known = [read_mask(pair.truth_dir / name) for name in names]
-    return [
-        call
-        for call, mask in predicted_tumours(pair)
-        if call.get("origin") != "roi" and all(overlap(mask, other) < MIN_IOU for other in known)
-    ]
+def _holds_bleed(pair: RunPair, mask: BoolArray) -> bool:
+    reach = pair.tolerance_px()
+    where = np.argwhere(mask)
+    return any(
+        len(where) > 0 and float(np.linalg.norm(where - (bleed.row, bleed.col), axis=1).min()) <= reach
+        for bleed in pair.truth.extravasations
+    )
 
 
 def match_feeders(pair: RunPair) -> FeederScores:
-    """Return the judged feeders of one run; a call that fits a faint feeder is left out."""
+    """Return the judged feeders of one run; a call that fits a faint feeder or a hidden tumour is left out."""
     tolerance = pair.tolerance_px()
     places = [
-        (read_mask(pair.truth_dir / tumour.mask), feeder, faint)
-        for tumour in pair.truth.tumours
+        (i, feeder, faint)
+        for i, tumour in enumerate(pair.truth.tumours)
         for faint, feeders in ((False, tumour.feeders), (True, tumour.faint_feeders))
         for feeder in feeders
     ]
     taken: set[int] = set()
     calls = []
-    for tumour, mask, feeder in _by_probability(predicted_tumours(pair)):
-        fits = [
-            i
-            for i, (true_mask, truth, _) in enumerate(places)
-            if _same_tumour(tumour, mask, true_mask)
-            and covered_share(truth, feeder["centreline"], tolerance) >= MIN_COVERED
-        ]
-        free = [i for i in fits if i not in taken and not places[i][2]]
-        if not free and any(places[i][2] for i in fits):
+    for tumour, feeder in _by_probability(judge_calls(pair)):
+        shares = {
+            k: covered_share(truth, feeder.centreline, tolerance)
+            for k, (i, truth, _) in enumerate(places)
+            if i in tumour.meets
+        }
+        fits = [k for k, share in shares.items() if share >= MIN_COVERED]
+        free = [k for k in fits if k not in taken and not places[k][2]]
+        if not free and (tumour.fate is Fate.NEITHER or any(places[k][2] for k in fits)):
             continue
         if free:
-            best = max(free, key=lambda i: covered_share(places[i][1], feeder["centreline"], tolerance))
-            taken.add(best)
-        calls.append(FeederCall(float(feeder["probability"]), bool(free)))
+            taken.add(max(free, key=lambda k: shares[k]))
+        calls.append(FeederCall(feeder.probability, bool(free)))
     return FeederScores(tuple(calls), sum(not faint for _, _, faint in places))
 
 
-def _by_probability(
-    tumours: Iterable[tuple[Mapping[str, Any], BoolArray]],
-) -> list[tuple[Mapping[str, Any], BoolArray, Mapping[str, Any]]]:
-    every = [(tumour, mask, feeder) for tumour, mask in tumours for feeder in tumour.get("feeders", [])]
-    return sorted(every, key=lambda item: -float(item[2]["probability"]))
+def _by_probability(calls: Iterable[TumourCall]) -> list[tuple[TumourCall, FeederAnswer]]:
+    every = [(call, feeder) for call in calls for feeder in call.answer.feeders]
+    return sorted(every, key=lambda item: -item[1].probability)
 
 
-def _same_tumour(tumour: Mapping[str, Any], mask: BoolArray, truth: BoolArray) -> bool:
-    return tumour.get("origin") == "roi" or overlap(mask, truth) >= MIN_IOU
-
-
-def covered_share(truth: FeederTruth, centreline: Sequence[Sequence[float]], tolerance_px: float) -> float:
+def covered_share(truth: FeederTruth, centreline: Sequence[tuple[float, float]], tolerance_px: float) -> float:
     """Return the share of the true branch within `tolerance_px` of a predicted centreline."""
     if not centreline:
         return 0.0
@@ -139,45 +167,48 @@ def covered_share(truth: FeederTruth, centreline: Sequence[Sequence[float]], tol
 
 
 def match_targets(pair: RunPair) -> TargetScores:
-    """Return the judged targets of one run; those for a tumour that cannot be seen do not count."""
+    """Return the judged targets of one run; those for a tumour that cannot be seen do not count.
+
+    A tumour with feeders for which no target is given counts as one excess of 1.
+    """
     tolerance = pair.tolerance_px()
-    found = predicted_tumours(pair)
-    right = given = covered = truths = 0
+    known = [tumour.feeders + tumour.faint_feeders for tumour in pair.truth.tumours]
+    right = given = 0
+    covered: set[tuple[int, int]] = set()
+    served: set[int] = set()
     excess: list[float] = []
-    for tumour in pair.truth.tumours:
-        true_mask = read_mask(pair.truth_dir / tumour.mask)
-        targets = [
-            target for call, mask in found if overlap(mask, true_mask) >= MIN_IOU for target in _target_points(call)
-        ]
-        known = tumour.feeders + tumour.faint_feeders
-        branches = [branch_between(f.centreline, f.branch_start) for f in known]
-        near = np.array([[distance_to_line(t, b)[0] <= tolerance for b in branches] for t in targets], bool)
-        near = near.reshape(len(targets), len(branches))
-        right += int(near.any(axis=1).sum())
-        given += len(targets)
-        covered += int(near[:, : len(tumour.feeders)].any(axis=0).sum())
-        truths += len(tumour.feeders)
-        excess += [_excess(t, known, tolerance) for t in targets]
-    astray = sum(len(_target_points(call)) for call in false_tumours(pair))
-    return TargetScores(right, given + astray, covered, truths, (*excess, *[1.0] * astray))
+    for call in judge_calls(pair):
+        for target in () if call.fate is Fate.NEITHER else call.answer.targets:
+            at = (target.row, target.col)
+            hits = {(i, j) for i in call.meets for j, f in enumerate(known[i]) if _on_branch(at, f, tolerance)}
+            given += 1
+            right += bool(hits)
+            covered |= hits
+            served.update(call.meets)
+            excess.append(_excess(at, [f for i in call.meets for f in known[i]], tolerance))
+    truths = {(i, j) for i, tumour in enumerate(pair.truth.tumours) for j in range(len(tumour.feeders))}
+    unserved = sum(bool(tumour.feeders) and i not in served for i, tumour in enumerate(pair.truth.tumours))
+    return TargetScores(right, given, len(covered & truths), len(truths), (*excess, *[1.0] * unserved))
 
 
-def _target_points(tumour: Mapping[str, Any]) -> list[tuple[float, float]]:
-    return [(float(t["row"]), float(t["col"])) for t in tumour.get("targets", [])]
+def _on_branch(at: tuple[float, float], feeder: FeederTruth, tolerance_px: float) -> bool:
+    return bool(distance_to_line(at, branch_between(feeder.centreline, feeder.branch_start))[0] <= tolerance_px)
 
 
 def _excess(target: tuple[float, float], feeders: Sequence[FeederTruth], tolerance_px: float) -> float:
-    # What lies downstream of the nearest point of the true courses, less the least on any course.
-    here, best = 1.0, 1.0
-    nearest = tolerance_px
-    for feeder in feeders:
-        if feeder.non_target_along is None:
-            continue
-        best = min(best, *feeder.non_target_along)
-        away = np.linalg.norm(np.asarray(feeder.centreline) - target, axis=1)
-        if away.min() <= nearest:
-            nearest = float(away.min())
-            here = feeder.non_target_along[int(np.argmin(away))]
+    # What lies downstream of the nearest point of the true courses, less the least on any course; 1 off the tree,
+    # NaN where the truth does not tell.
+    if not feeders:
+        return 1.0
+    along = [f for f in feeders if f.non_target_along is not None and len(f.non_target_along) == len(f.centreline)]
+    if not along:
+        return float("nan")
+    best = min(min(f.non_target_along or ()) for f in along)
+    away = [np.linalg.norm(np.asarray(f.centreline) - target, axis=1) for f in along]
+    nearest = int(np.argmin([d.min() for d in away]))
+    if away[nearest].min() > tolerance_px:
+        return 1.0
+    here = (along[nearest].non_target_along or ())[int(np.argmin(away[nearest]))]
     return max(0.0, here - best)
 
 

@@ -3,20 +3,22 @@
 A lesion or date without an answer counts as an answer of 0: a relative error of 1, a Dice of 0,
 an interval that misses. An error is |answer - truth| / max(truth, a floor of 1 mg, 1 % or 1 day),
 so that a lesion whose oil is gone is judged by the floor and not divided by nothing; no answer is an
-error of 1 there too.
+error of 1 there too. A lesion that never held oil has no course to be right about: only the iodine
+that is claimed for it counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.optimize import linear_sum_assignment
 
-from angio_pipeline.evaluate.documents import CasePair, LesionTruth, TimepointTruth
+from angio_pipeline.evaluate.answers import CourseAnswer, Interval, LesionAnswer, TimepointAnswer
+from angio_pipeline.evaluate.documents import CasePair, CourseTruth, LesionTruth, TimepointTruth
 
 __all__ = ["LipiodolScores", "score_lipiodol"]
 
@@ -25,6 +27,7 @@ FLOOR_MG = 1.0
 FLOOR_RETENTION = 0.01
 FLOOR_DAYS = 1.0
 _CT = ("CT", "CBCT")
+_NOTHING = TimepointAnswer()
 
 
 @dataclass(slots=True)
@@ -39,6 +42,13 @@ class LipiodolScores:
     deposit_dice: list[float] = field(default_factory=list)
     half_life_error: list[float] = field(default_factory=list)
     half_life_in_interval: list[float] = field(default_factory=list)
+    pattern_agreement: list[float] = field(default_factory=list)
+    completeness_agreement: list[float] = field(default_factory=list)
+    margin_grade_agreement: list[float] = field(default_factory=list)
+    false_iodine_mg: list[float] = field(default_factory=list)
+    liver_mass_error: list[float] = field(default_factory=list)
+    liver_retention_error: list[float] = field(default_factory=list)
+    liver_half_life_error: list[float] = field(default_factory=list)
 
 
 def score_lipiodol(case: CasePair) -> LipiodolScores:
@@ -46,50 +56,93 @@ def score_lipiodol(case: CasePair) -> LipiodolScores:
     scores = LipiodolScores()
     if case.lipiodol is None:
         return scores
-    pool = [(lesion, where) for document, where in case.lipiodol_results for lesion in document.get("lesions", [])]
-    for truth in case.lipiodol.lesions:
-        lesion, where = _nearest(truth, pool)
-        _score_lesion(scores, truth, lesion, case.lipiodol_dir, where)
+    told = [(patient.lipiodol, patient.folder) for patient in case.patients if patient.lipiodol is not None]
+    pool = [(lesion, folder) for answer, folder in told for lesion in answer.lesions]
+    for truth, match in zip(case.lipiodol.lesions, _matched(case.lipiodol.lesions, pool), strict=True):
+        lesion, folder = pool[match] if match is not None else (LesionAnswer(), None)
+        if any(point.iodine_mg > 0 for point in truth.timepoints):
+            _score_lesion(scores, truth, lesion, case.truth_dir, folder)
+        else:
+            scores.false_iodine_mg += [point.iodine_mg or 0.0 for point in _answers(truth, lesion)]
+    if case.lipiodol.liver is not None:
+        livers = [answer.liver for answer, _ in told if answer.liver is not None]
+        _score_liver(scores, case.lipiodol.liver, livers[0] if livers else CourseAnswer())
     return scores
 
 
-def _nearest(truth: LesionTruth, pool: list[tuple[Any, Path]]) -> tuple[Mapping[str, Any], Path | None]:
-    # Lesions meet by where they are; each answer serves one truth.
-    def away(item: tuple[Any, Path]) -> float:
-        at = item[0].get("centroid_mm")
-        return float(np.linalg.norm(np.subtract(at, truth.centroid_mm))) if at else float("inf")
+def _matched(truths: Sequence[LesionTruth], pool: Sequence[tuple[LesionAnswer, Path]]) -> list[int | None]:
+    # Lesions meet by where they are, all together: each answer serves one truth.
+    away = np.full((len(truths), len(pool)), 1e6)
+    for i, truth in enumerate(truths):
+        for j, (lesion, _) in enumerate(pool):
+            if lesion.centroid_mm is not None:
+                away[i, j] = np.linalg.norm(np.subtract(lesion.centroid_mm, truth.centroid_mm))
+    # Beyond reach all are equally far, so that a near pair is never given up for a less far one.
+    rows, columns = linear_sum_assignment(np.where(away <= MATCH_MM, away, 1e3))
+    found = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if away[i, j] <= MATCH_MM}
+    return [found.get(i) for i in range(len(truths))]
 
-    if not pool:
-        return {}, None
-    best = min(range(len(pool)), key=lambda i: away(pool[i]))
-    return pool.pop(best) if away(pool[best]) <= MATCH_MM else ({}, None)
+
+def _answers(truth: CourseTruth, told: CourseAnswer) -> list[TimepointAnswer]:
+    by_series = {point.series_instance_uid: point for point in told.timepoints}
+    return [by_series.get(point.series_instance_uid, _NOTHING) for point in truth.timepoints]
 
 
 def _score_lesion(
-    scores: LipiodolScores, truth: LesionTruth, lesion: Mapping[str, Any], truth_dir: Path, where: Path | None
+    scores: LipiodolScores, truth: LesionTruth, lesion: LesionAnswer, truth_dir: Path, folder: Path | None
 ) -> None:
-    told = {str(t.get("series_instance_uid")): t for t in lesion.get("timepoints", [])}
-    first = min((t.days for t in truth.timepoints if t.modality in _CT), default=0.0)
-    first_film = min((t.days for t in truth.timepoints if t.modality not in _CT), default=0.0)
-    for point in truth.timepoints:
-        answer = told.get(point.series_instance_uid, {})
-        error = _relative_error(answer.get("retention"), point.retention, FLOOR_RETENTION)
+    first = _first_days(truth)
+    for point, answer in zip(truth.timepoints, _answers(truth, lesion), strict=True):
+        _score_retention(scores, point, answer, first[point.modality])
         if point.modality not in _CT:
-            if point.days > first_film:
-                scores.film_retention_error.append(error)
             continue
-        scores.mass_error.append(_relative_error(answer.get("iodine_mg"), point.iodine_mg, FLOOR_MG))
-        scores.mass_in_interval.append(_holds(answer.get("iodine_mg_interval"), point.iodine_mg))
-        # Retention at the first scan is 1 by definition: nothing to be right about.
-        if point.days > first:
-            scores.retention_error.append(error)
-            scores.retention_in_interval.append(_holds(answer.get("retention_interval"), point.retention))
+        scores.mass_error.append(_relative_error(answer.iodine_mg, point.iodine_mg, FLOOR_MG))
+        scores.mass_in_interval.append(_holds(answer.iodine_mg_interval, point.iodine_mg))
         if point.deposit_mask is not None:
-            scores.deposit_dice.append(_deposit_dice(truth_dir, point, answer, where))
-    kinetics = lesion.get("kinetics") or {}
-    half_life = _relative_error(kinetics.get("half_life_days"), truth.half_life_days, FLOOR_DAYS)
-    scores.half_life_error.append(half_life)
-    scores.half_life_in_interval.append(_holds(kinetics.get("half_life_interval"), truth.half_life_days))
+            scores.deposit_dice.append(_deposit_dice(truth_dir, point.deposit_mask, answer, folder))
+        for name in ("pattern", "completeness", "margin_grade"):
+            if getattr(point, name) is not None:
+                getattr(scores, f"{name}_agreement").append(float(getattr(answer, name) == getattr(point, name)))
+    if truth.half_life_days is not None:
+        kinetics = lesion.kinetics
+        told = None if kinetics is None else kinetics.half_life_days
+        scores.half_life_error.append(_relative_error(told, truth.half_life_days, FLOOR_DAYS))
+        interval = None if kinetics is None else kinetics.half_life_interval
+        scores.half_life_in_interval.append(_holds(interval, truth.half_life_days))
+
+
+def _first_days(truth: CourseTruth) -> dict[str, float]:
+    # The first image of each modality.
+    first: dict[str, float] = {}
+    for point in truth.timepoints:
+        first[point.modality] = min(point.days, first.get(point.modality, point.days))
+    return first
+
+
+def _score_retention(scores: LipiodolScores, point: TimepointTruth, answer: TimepointAnswer, first: float) -> None:
+    # Retention at the first image is 1 by definition: nothing to be right about.
+    if point.retention is None or (point.days == first and point.retention == 1):
+        return
+    error = _relative_error(answer.retention, point.retention, FLOOR_RETENTION)
+    if point.modality in _CT:
+        scores.retention_error.append(error)
+        scores.retention_in_interval.append(_holds(answer.retention_interval, point.retention))
+    else:
+        scores.film_retention_error.append(error)
+
+
+def _score_liver(scores: LipiodolScores, truth: CourseTruth, told: CourseAnswer) -> None:
+    first = _first_days(truth)
+    for point, answer in zip(truth.timepoints, _answers(truth, told), strict=True):
+        if point.modality not in _CT:
+            continue
+        scores.liver_mass_error.append(_relative_error(answer.iodine_mg, point.iodine_mg, FLOOR_MG))
+        if point.retention is not None and point.days > first[point.modality]:
+            error = _relative_error(answer.retention, point.retention, FLOOR_RETENTION)
+            scores.liver_retention_error.append(error)
+    if truth.half_life_days is not None:
+        half_life = None if told.kinetics is None else told.kinetics.half_life_days
+        scores.liver_half_life_error.append(_relative_error(half_life, truth.half_life_days, FLOOR_DAYS))
 
 
 def _relative_error(answer: float | None, truth: float, floor: float) -> float:
@@ -98,20 +151,24 @@ def _relative_error(answer: float | None, truth: float, floor: float) -> float:
     return abs(answer - truth) / max(truth, floor)
 
 
-def _holds(interval: list[float | None] | None, truth: float) -> float:
-    # An open end is written as null.
-    if not interval:
+def _holds(interval: Interval | None, truth: float) -> float:
+    # An open end is written as null; an interval without any end says nothing.
+    if interval is None or interval == (None, None):
         return 0.0
     low, high = interval
     return float((low is None or low <= truth) and (high is None or truth <= high))
 
 
-def _deposit_dice(truth_dir: Path, point: TimepointTruth, answer: Mapping[str, Any], where: Path | None) -> float:
-    name = answer.get("deposit_mask")
-    if not name or where is None or not (where / name).is_file() or point.deposit_mask is None:
+def _deposit_dice(truth_dir: Path, name: str, answer: TimepointAnswer, folder: Path | None) -> float:
+    if answer.deposit_mask is None or folder is None or not (folder / answer.deposit_mask).is_file():
         return 0.0
-    truth = sitk.ReadImage(str(truth_dir / point.deposit_mask)) > 0
-    told = sitk.Resample(sitk.ReadImage(str(where / name)) > 0, truth, sitk.Transform(), sitk.sitkNearestNeighbor)
+    truth = sitk.ReadImage(str(truth_dir / name)) > 0
+    try:
+        found = sitk.ReadImage(str(folder / answer.deposit_mask)) > 0
+        told = sitk.Resample(found, truth, sitk.Transform(), sitk.sitkNearestNeighbor)
+    except RuntimeError:
+        # What no reader takes for a volume is no deposit.
+        return 0.0
     a, b = sitk.GetArrayFromImage(truth) > 0, sitk.GetArrayFromImage(told) > 0
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 1.0

@@ -1,15 +1,17 @@
-"""How well the artery mask agrees with the truth."""
+"""How well the masks of arteries and of veins agree with the truth."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, label
 from skimage.morphology import skeletonize
 
-from angio_pipeline.evaluate.documents import RunPair, read_mask
+from angio_pipeline.evaluate.documents import RunPair
 
-__all__ = ["TOLERANCE_PX", "dice", "mask_scores", "score_vessels"]
+__all__ = ["TOLERANCE_PX", "VeinScores", "dice", "mask_scores", "score_veins", "score_vessels"]
 
 BoolArray = npt.NDArray[np.bool_]
 TOLERANCE_PX = 3.0
@@ -17,37 +19,72 @@ _EVERY_DIRECTION = np.ones((3, 3), bool)
 
 
 def score_vessels(pair: RunPair) -> dict[str, float]:
-    """Return the vessel metrics of one run; a run without a result scores 0, and its components all count."""
-    truth = read_mask(pair.truth_dir / pair.truth.artery_mask)
-    predicted = np.zeros_like(truth)
-    if pair.result is not None and pair.result_dir is not None:
-        predicted = read_mask(pair.result_dir / pair.result["vessels"]["artery_mask"])
+    """Return the artery metrics of one run; a run without a mask scores 0, and its components all count."""
+    truth = pair.truth_mask(pair.truth.artery_mask)
+    ignore = np.zeros_like(truth)
     if pair.truth.ignore_mask is not None:
-        predicted = predicted & ~read_mask(pair.truth_dir / pair.truth.ignore_mask)
-    scores = mask_scores(predicted, truth)
-    if pair.result is None:
-        scores = {name: (scores[name] if name == "betti0_error" else 0.0) for name in scores}
-    return scores
+        ignore = pair.truth_mask(pair.truth.ignore_mask)
+    if pair.answer is None or pair.answer.vessels is None:
+        scores = mask_scores(np.zeros_like(truth), truth)
+        return {name: (value if name == "betti0_error" else 0.0) for name, value in scores.items()}
+    return mask_scores(pair.answer_mask(pair.answer.vessels.artery_mask), truth, ignore)
 
 
-def mask_scores(predicted: BoolArray, truth: BoolArray) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class VeinScores:
+    """Veins of one run; empty lists where the truth shows none, zeros where the result tells none."""
+
+    dice: tuple[float, ...] = ()
+    precision: tuple[float, ...] = ()
+    recall: tuple[float, ...] = ()
+    dice_3px: tuple[float, ...] = ()
+    unanswered: bool = False
+
+
+def score_veins(pair: RunPair) -> VeinScores:
+    """Return the vein metrics of one run; where a true artery crosses, a pixel counts neither way."""
+    if pair.truth.vein_mask is None or not (truth := pair.truth_mask(pair.truth.vein_mask)).any():
+        return VeinScores()
+    vessels = None if pair.answer is None else pair.answer.vessels
+    if vessels is None or vessels.vein_mask is None:
+        return VeinScores((0.0,), (0.0,), (0.0,), (0.0,), unanswered=True)
+    artery = pair.truth_mask(pair.truth.artery_mask)
+    scores = mask_scores(pair.answer_mask(vessels.vein_mask), truth & ~artery, artery)
+    one = {name: (scores[name],) for name in ("dice", "precision", "recall", "dice_3px")}
+    return VeinScores(one["dice"], one["precision"], one["recall"], one["dice_3px"])
+
+
+def mask_scores(predicted: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> dict[str, float]:
     """Return Dice, clDice, precision, recall, the same within 3 px, and the Betti-0 error.
 
-    clDice: Shit et al., doi:10.1109/CVPR46437.2021.01629.
+    What is predicted in `ignore` is neither right nor wrong; within 3 px, neither is what is that close to it
+    and to no truth. Centrelines and components are those of the whole prediction, so that cutting out `ignore`
+    makes no slivers and breaks nothing apart. clDice: Shit et al., doi:10.1109/CVPR46437.2021.01629.
     """
-    scores = {"dice": dice(predicted, truth)}
-    scores["precision"] = _share(predicted, truth)
-    scores["recall"] = _share(truth, predicted)
-    lines = skeletonize(predicted), skeletonize(truth)
-    scores["cldice"] = _harmonic(_share(lines[0], truth), _share(lines[1], predicted))
-    wide = _grown(predicted), _grown(truth)
-    scores["precision_3px"] = _share(predicted, wide[1])
-    scores["recall_3px"] = _share(truth, wide[0])
+    ignore = np.zeros_like(truth) if ignore is None else ignore & ~truth
+    wide_truth = _grown(truth)
+    beside = _grown(ignore) & ~wide_truth
+    judged, judged_3px = predicted & ~ignore, predicted & ~ignore & ~beside
+    told, true = skeletonize(predicted), skeletonize(truth)
+    scores = {
+        "dice": dice(judged, truth),
+        "precision": _share(judged, truth),
+        "recall": _share(truth, judged),
+        "cldice": _harmonic(_share(told & ~ignore, truth), _share(true, judged)),
+        "precision_3px": _share(judged_3px, wide_truth),
+        "recall_3px": _share(truth, _grown(judged)),
+    }
     scores["dice_3px"] = _harmonic(scores["precision_3px"], scores["recall_3px"])
-    scores["cldice_3px"] = _harmonic(_share(lines[0], wide[1]), _share(lines[1], wide[0]))
-    count = [label(mask, structure=_EVERY_DIRECTION)[1] for mask in (predicted, truth)]
-    scores["betti0_error"] = float(abs(count[0] - count[1]))
+    line = _share(told & ~ignore & ~beside, wide_truth)
+    scores["cldice_3px"] = _harmonic(line, _share(true, _grown(judged)))
+    scores["betti0_error"] = float(abs(_components(predicted, judged_3px) - _components(truth, truth)))
     return scores
+
+
+def _components(mask: BoolArray, judged: BoolArray) -> int:
+    # Components of which at least a part is judged.
+    labels = label(mask, structure=_EVERY_DIRECTION)[0]
+    return len(np.unique(labels[judged & mask]))
 
 
 def dice(predicted: BoolArray, truth: BoolArray) -> float:
