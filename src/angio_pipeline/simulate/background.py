@@ -1,28 +1,41 @@
-"""Everything on a radiograph that is not contrast medium, in layers that move differently."""
+"""Everything on a radiograph that is not contrast medium, in layers that move differently.
+
+Each layer is drawn once, wider than the picture so that nothing is missing where it moves, and is
+then carried along by its own flow field in each frame.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.interpolate import make_interp_spline
 
 from angio_pipeline.core.params import Params
-from angio_pipeline.simulate.body import Body, Layer
+from angio_pipeline.simulate.body import Body, Layer, Part
+from angio_pipeline.simulate.catheter import project_catheter
+from angio_pipeline.simulate.motion import Breathing, flow_field, warp_layer
 from angio_pipeline.simulate.projection import (
     CArm,
     Ellipsoids,
     Tubes,
     project_ellipsoids,
-    project_overlaps,
     project_tubes,
+    project_union,
 )
+from angio_pipeline.simulate.texture import folds, grain, mottle, uneven
 
-__all__ = ["BackgroundParams", "project_background"]
+__all__ = ["Background", "BackgroundParams", "draw_background", "project_background", "project_devices"]
 
 Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.float32]
 WATER_PER_MM = 0.0185
+_BONE_HU = 100.0
+_MARGIN_MM = 12.0
+# Attenuation of metal, per mm of the way through it: platinum saturates, titanium does not.
+_COIL_PER_MM, _CLIP_PER_MM = 3.0, 0.35
 
 
 class BackgroundParams(Params):
@@ -30,85 +43,222 @@ class BackgroundParams(Params):
 
     gas: float = Field(0.6, ge=0, le=3, description="volume of bowel gas, relative")
     texture: float = Field(0.035, ge=0, le=0.3, description="standard deviation of soft mottle, attenuation")
-    wedge: float = Field(0.62, ge=0, le=1, description="share of over-bright lung that filters take away")
+    bone: float = Field(1.7, ge=0.5, le=3, description="attenuation of bone beyond that of its Hounsfield units")
+    bone_grain: float = Field(0.14, ge=0, le=0.6, description="standard deviation of bone's unevenness, relative")
+    outline_mm: float = Field(2.2, ge=0, le=10, description="how uneven the outlines of organs are, sd in mm")
+    edge_mm: float = Field(0.9, ge=0, le=5, description="softness of the outlines of organs, sd in mm")
+    folds: int = Field(6, ge=0, le=40, description="folds of skin and planes of fat")
+    fold_depth: float = Field(0.035, ge=0, le=0.3, description="attenuation of a fold")
+    wedge: float = Field(0.72, ge=0, le=1, description="share of over-bright lung that filters take away")
     wires: int = Field(1, ge=0, le=5, description="monitor leads on the skin")
+    table_half_width_mm: float = Field(225.0, ge=100, le=400, description="from the table's middle to its edge, mm")
+    table_shift_mm: float = Field(0.0, ge=-150, le=150, description="table's middle to the patient's left, mm")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """Layers of attenuation (rows, columns) float32 seen by `carm`, which is `margin` pixels wider on each side."""
+
+    carm: CArm
+    margin: int
+    layers: dict[Layer, Image]
+
+    def at(self, breathing: Breathing, frame: int) -> Image:
+        """Return (H, W) the attenuation of everything as it stands in `frame`."""
+        total = np.zeros((self.carm.rows, self.carm.columns), np.float32)
+        for layer, image in self.layers.items():
+            if breathing.moves(layer):
+                total += warp_layer(image, *flow_field(breathing, self.carm, frame, layer))
+            else:
+                total += image
+        return self._cropped(total)
+
+    def still(self) -> Image:
+        """Return (H, W) the attenuation of everything at rest."""
+        return self._cropped(np.sum(list(self.layers.values()), axis=0, dtype=np.float32))
+
+    def with_added(self, layer: Layer, image: npt.NDArray[np.floating]) -> Background:
+        """Return the background with `image`, seen by `self.carm`, added to one layer."""
+        added = self.layers[layer] + np.asarray(image, np.float32)
+        return replace(self, layers={**self.layers, layer: added})
+
+    def _cropped(self, image: Image) -> Image:
+        m = self.margin
+        return image[m : image.shape[0] - m, m : image.shape[1] - m].copy()
+
+
+def draw_background(
+    carm: CArm,
+    body: Body,
+    params: BackgroundParams,
+    rng: np.random.Generator,
+    *,
+    coils: Tubes | None = None,
+    clips: Tubes | None = None,
+) -> Background:
+    """Return the layers that a C-arm sees of a body, relative to air."""
+    margin = int(np.ceil(_MARGIN_MM / carm.isocentre_pixel_mm))
+    wide = replace(carm, rows=carm.rows + 2 * margin, columns=carm.columns + 2 * margin)
+    soft, bone = _soft_parts(wide, body, params), _bones(wide, body, params)
+    layers = {layer: np.zeros((wide.rows, wide.columns), np.float32) for layer in Layer}
+    for layer, image in _shaped(soft, wide, params, rng).items():
+        layers[layer] += image
+    for layer, image in bone.items():
+        factor = grain(image.shape, wide.isocentre_pixel_mm, rng, sd=params.bone_grain)
+        ragged = uneven(_blurred(image, 0.4, wide), wide.isocentre_pixel_mm, rng, sd_mm=0.5, wave_mm=9.0)
+        layers[layer] += ragged * factor
+    for layer, share in ((Layer.STATIC, 0.5), (Layer.CHEST, 0.3), (Layer.VISCERA, 0.85)):
+        layers[layer] += share * params.texture * mottle(layers[layer].shape, wide.isocentre_pixel_mm, rng, slope=2.6)
+    layers[Layer.STATIC] += folds(
+        layers[Layer.STATIC].shape, wide.isocentre_pixel_mm, rng, count=params.folds, depth=params.fold_depth
+    )
+    layers[Layer.VISCERA] += project_devices(wide, coils, clips).astype(np.float32)
+    layers[Layer.TABLE] += _table(wide, params, rng)
+    layers[Layer.TABLE] += params.wedge * _wedge(np.sum(list(layers.values()), axis=0))
+    layers[Layer.CHEST] += _wires(wide, params.wires, rng)
+    return Background(wide, margin, layers)
+
+
+def _radiographic(hu: float, bone: float) -> float:
+    # Calcium attenuates more in the softer beam of a radiograph than at the kilovoltage of CT.
+    return hu if hu <= _BONE_HU else _BONE_HU + bone * (hu - _BONE_HU)
+
+
+def _weight(part: Part, bone: float) -> float:
+    return WATER_PER_MM * (_radiographic(part.hu, bone) - _radiographic(part.host_hu, bone)) / 1000
+
+
+def _is_bone(part: Part) -> bool:
+    return part.hu > _BONE_HU or part.host_hu > _BONE_HU
+
+
+def _chord(carm: CArm, part: Part, weight: float) -> Image:
+    if isinstance(part.solids, Tubes):
+        return project_tubes(carm, part.solids, np.full(len(part.solids.radius), weight)).astype(np.float32)
+    return (weight * project_union(carm, part.solids)).astype(np.float32)
+
+
+def _bones(carm: CArm, body: Body, params: BackgroundParams) -> dict[Layer, Image]:
+    images = {layer: np.zeros((carm.rows, carm.columns), np.float32) for layer in (Layer.STATIC, Layer.CHEST)}
+    for part in body.parts:
+        if _is_bone(part):
+            images[part.layer] += _chord(carm, part, _weight(part, params.bone))
+    return images
+
+
+def _soft_parts(carm: CArm, body: Body, params: BackgroundParams) -> dict[Layer, Image]:
+    images = {layer: np.zeros((carm.rows, carm.columns), np.float32) for layer in Layer}
+    for part in body.parts:
+        weight = _weight(part, params.bone)
+        if not _is_bone(part) and weight != 0:
+            images[part.layer] += _chord(carm, part, weight)
+    lung = body.part("lungs")
+    _displace_lung(images, carm, body, _weight(lung, params.bone))
+    # Vessels of the lung show only where there is lung to show them in.
+    seen = np.clip(project_union(carm, body.lungs) / 25 - _pushed(carm, body, body.lobes) / 25, 0, 1)
+    weight = WATER_PER_MM * (35 - lung.hu) / 1000
+    vessels = project_tubes(carm, body.markings, np.full(len(body.markings.radius), weight))
+    images[Layer.VISCERA] += (seen * vessels).astype(np.float32)
+    return images
+
+
+def _pushed(carm: CArm, body: Body, *solids: Ellipsoids) -> Array:
+    both = Ellipsoids(np.vstack([s.centre for s in solids]), np.concatenate([s.shape for s in solids]))
+    return project_union(carm, both, within=body.lungs)
+
+
+def _displace_lung(images: dict[Layer, Image], carm: CArm, body: Body, lung_weight: float) -> None:
+    # Lung was added as if alone; liver, left dome and heart push it away, each in its own layer, and
+    # what two of them share is taken once.
+    heart = body.part("heart").solids
+    assert isinstance(heart, Ellipsoids)
+    liver = _pushed(carm, body, body.lobes)
+    below = _pushed(carm, body, body.lobes, body.under_lung)
+    whole = _pushed(carm, body, body.lobes, body.under_lung, heart)
+    images[Layer.VISCERA] -= (lung_weight * liver).astype(np.float32)
+    images[Layer.BOWEL] -= (lung_weight * (below - liver)).astype(np.float32)
+    images[Layer.HEART] -= (lung_weight * (whole - below)).astype(np.float32)
+
+
+def _shaped(
+    images: dict[Layer, Image], carm: CArm, params: BackgroundParams, rng: np.random.Generator
+) -> dict[Layer, Image]:
+    # Outlines uneven and soft; how much, and over what length, differs between organs.
+    shaped = dict(images)
+    for layer, size, wave_mm in ((Layer.VISCERA, 1.0, 34.0), (Layer.HEART, 0.8, 30.0), (Layer.BOWEL, 0.8, 13.0)):
+        image = _blurred(images[layer], params.edge_mm, carm)
+        pixel = carm.isocentre_pixel_mm
+        shaped[layer] = uneven(image, pixel, rng, sd_mm=size * params.outline_mm, wave_mm=wave_mm)
+    return shaped
+
+
+def _blurred(image: Image, sd_mm: float, carm: CArm) -> Image:
+    sd = sd_mm / carm.isocentre_pixel_mm
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sd)) if sd > 0.1 else image
+
+
+def _wedge(total: Image) -> Image:
+    # Semi-transparent filters that the operator slides over lung and beside the flank.
+    rows, columns = total.shape
+    middle = np.median(total[rows // 4 : 3 * rows // 4, columns // 4 : 3 * columns // 4])
+    small = cv2.resize(total, (columns // 8, rows // 8), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), 5.0)
+    return np.asarray(cv2.resize(np.maximum(middle - soft, 0.0), (columns, rows), interpolation=cv2.INTER_LINEAR))
+
+
+def _table(carm: CArm, params: BackgroundParams, rng: np.random.Generator) -> Image:
+    # A carbon-fibre top with denser edges, and a mattress with its seams; both behind the patient.
+    x, half = params.table_shift_mm + 38.0, params.table_half_width_mm
+    rails = [
+        (x - half, 134.0, 7.0),
+        (x + half, 134.0, 7.0),
+        (x - 0.93 * half, 128.0, 2.5),
+        (x + 0.93 * half, 128.0, 2.5),
+    ]
+    at = np.array([rail[:2] for rail in rails])
+    ends = [np.column_stack([at, np.full(len(at), z)]) for z in (-300.0, 300.0)]
+    tubes = Tubes(ends[0], ends[1], np.array([rail[2] for rail in rails]))
+    image = project_tubes(carm, tubes, np.array([0.03, 0.03, 0.02, 0.02])).astype(np.float32)
+    return image + np.float32(0.012) * mottle(image.shape, carm.isocentre_pixel_mm, rng, slope=2.2, longest_mm=30.0)
+
+
+def project_devices(carm: CArm, coils: Tubes | None, clips: Tubes | None) -> Array:
+    """Return (rows, columns) attenuation of coils (platinum) and surgical clips (titanium)."""
+    image = np.zeros((carm.rows, carm.columns))
+    for tubes, weight in ((coils, _COIL_PER_MM), (clips, _CLIP_PER_MM)):
+        if tubes is not None and len(tubes.radius):
+            image += project_tubes(carm, tubes, np.full(len(tubes.radius), weight))
+    return image
+
+
+def _wires(carm: CArm, count: int, rng: np.random.Generator) -> Image:
+    # Leads from the shoulders to electrodes on the skin, each with a snap in a conducting disc.
+    image = np.zeros((carm.rows, carm.columns))
+    for _ in range(count):
+        start = np.array([rng.uniform(-110, 130), -118, 160])
+        end = np.array([rng.uniform(-110, 130), -118, rng.uniform(-60, 60)])
+        line = _slack(start, end, rng)
+        image += project_tubes(
+            carm, Tubes(line[:-1], line[1:], np.full(len(line) - 1, 0.4)), np.full(len(line) - 1, 0.28)
+        )
+        disc = Ellipsoids.aligned(np.stack([end, end]), [[9.0, 0.5, 9.0], [3.6, 1.2, 3.6]])
+        image += project_ellipsoids(carm, disc, np.array([0.03, 0.22]))
+    return image.astype(np.float32)
+
+
+def _slack(start: Array, end: Array, rng: np.random.Generator) -> Array:
+    t = np.linspace(0, 1, 61)[:, None]
+    bow = sum((rng.normal(0, 14 / k, 3) * [1, 0, 0.5] * np.sin(np.pi * k * t) for k in (1, 2, 3)), np.zeros((61, 3)))
+    return np.asarray(start + t * (end - start) + bow)
 
 
 def project_background(
     carm: CArm, body: Body, catheter_mm: Array, params: BackgroundParams, rng: np.random.Generator
 ) -> dict[Layer, Array]:
     """Return each layer's attenuation (rows, columns), relative to air."""
-    layers = {layer: np.zeros((carm.rows, carm.columns)) for layer in Layer}
-    for part in body.parts:
-        weight = WATER_PER_MM * (part.hu - part.host_hu) / 1000
-        if isinstance(part.solids, Tubes):
-            layers[part.layer] += project_tubes(carm, part.solids, np.full(len(part.solids.radius), weight))
-        else:
-            layers[part.layer] += project_ellipsoids(carm, part.solids, weight)
-    layers[Layer.VISCERA] += _liver_in_lung(carm, body)
-    layers[Layer.STATIC] += _devices(carm, catheter_mm, params.wires, rng)
-    # Most of the soft mottle over the liver is viscera that breathe; the wall behind them does not.
-    for layer, share in ((Layer.STATIC, 0.35), (Layer.VISCERA, 1.0)):
-        layers[layer] += share * params.texture * _mottle(carm.rows, carm.columns, rng)
-    layers[Layer.STATIC] += params.wedge * _wedge(sum(layers.values(), np.zeros((carm.rows, carm.columns))))
+    drawn = draw_background(carm, body, params, rng)
+    m = drawn.margin
+    layers = {layer: image[m:-m, m:-m].astype(float) for layer, image in drawn.layers.items()}
+    layers[Layer.STATIC] += project_catheter(carm, catheter_mm) + layers.pop(Layer.TABLE)
+    layers[Layer.VISCERA] += layers.pop(Layer.HEART)
     return layers
-
-
-def _wedge(total: Array) -> Array:
-    # Semi-transparent filters that the operator slides over lung and beside the flank.
-    rows, columns = total.shape
-    middle = np.median(total[rows // 4 : 3 * rows // 4, columns // 4 : 3 * columns // 4])
-    small = cv2.resize(total, (columns // 8, rows // 8), interpolation=cv2.INTER_AREA)
-    soft = cv2.GaussianBlur(small, (0, 0), 4.0)
-    return np.asarray(cv2.resize(np.maximum(middle - soft, 0.0), (columns, rows), interpolation=cv2.INTER_LINEAR))
-
-
-def _liver_in_lung(carm: CArm, body: Body) -> Array:
-    # Chords of lobes and lungs were added separately; where they overlap liver wins, and the two
-    # lobes must not count twice.
-    liver, lung = body.part("liver"), body.part("lungs")
-    lobes, lungs = body.lobes, body.lungs
-    pairs = [(i, j) for i in range(len(lobes.centre)) for j in range(len(lungs.centre))]
-    first = Ellipsoids(lobes.centre[[i for i, _ in pairs]], lobes.shape[[i for i, _ in pairs]])
-    second = Ellipsoids(lungs.centre[[j for _, j in pairs]], lungs.shape[[j for _, j in pairs]])
-    lung_weight = -WATER_PER_MM * (lung.hu - lung.host_hu) / 1000
-    image = project_overlaps(carm, first, second, lung_weight)
-    right = Ellipsoids(lobes.centre[:1], lobes.shape[:1])
-    left = Ellipsoids(lobes.centre[1:], lobes.shape[1:])
-    return image + project_overlaps(carm, right, left, -WATER_PER_MM * (liver.hu - liver.host_hu) / 1000)
-
-
-def _devices(carm: CArm, catheter_mm: Array, wires: int, rng: np.random.Generator) -> Array:
-    image = np.zeros((carm.rows, carm.columns))
-    if len(catheter_mm):
-        image += _catheter(carm, catheter_mm)
-    for _ in range(wires):
-        start = np.array([rng.uniform(-110, 130), -118, 140])
-        end = np.array([rng.uniform(-110, 130), -118, rng.uniform(-60, 40)])
-        middle = 0.5 * (start + end) + rng.normal(0, 12, 3) * [1, 0, 1]
-        lead = _polyline(np.array([start, middle, end]), 60)
-        image += project_tubes(carm, Tubes(lead[:-1], lead[1:], np.full(60, 0.45)), np.full(60, 0.22))
-        image += project_ellipsoids(carm, Ellipsoids.aligned(end, [4.5, 1.0, 4.5]), 0.10)
-    return image
-
-
-def _catheter(carm: CArm, course_mm: Array) -> Array:
-    # 5 F, filled with contrast before the run.
-    fine = _polyline(course_mm, 60)
-    return project_tubes(carm, Tubes(fine[:-1], fine[1:], np.full(60, 0.85)), np.full(60, 0.09))
-
-
-def _polyline(control: Array, count: int) -> Array:
-    chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(control, axis=0), axis=1))])
-    curve = make_interp_spline(chord, control, k=min(3, len(control) - 1))
-    return np.asarray(curve(np.linspace(0, chord[-1], count + 1)))
-
-
-def _mottle(rows: int, columns: int, rng: np.random.Generator) -> Array:
-    # Power falls as the cube of frequency, as anatomical noise does (doi:10.1118/1.1355308).
-    image = np.zeros((rows, columns))
-    for octave in range(2, 7):
-        size = 2**octave
-        coarse = rng.standard_normal((size + 1, size + 1)).astype(np.float32)
-        image += cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC) * 2.0 ** (-0.75 * (octave - 2))
-    return np.asarray((image - image.mean()) / image.std())
