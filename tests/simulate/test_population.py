@@ -146,6 +146,14 @@ def test_a_case_that_cannot_be_made_is_named_and_leaves_nothing_behind(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-000", "simulation.json"]
 
 
+def test_a_tumour_outside_the_liver_is_refused_by_the_name_of_its_field(tmp_path: Path, preset: str) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(TINY.replace("[anatomy]", "[anatomy]\ntumours_at_mm = [[150.0, 0.0, 0.0]]"))
+    with pytest.raises(ConfigError, match=r"^case-000: Expected every centre of tumours_at_mm to lie in the liver"):
+        simulate(tmp_path / "out", cases=1, seed=0, preset=str(path))
+    assert not list((tmp_path / "out").glob("*case*"))
+
+
 def test_after_an_interrupt_there_are_whole_cases_only_and_the_next_call_goes_on(
     tmp_path: Path, preset: str, two_by_two: Path
 ) -> None:

@@ -144,7 +144,7 @@ class LipiodolTruth(_Document):
 class ResponseTimepointTruth(_Document):
     """What each criterion says on one date; None where it cannot be applied."""
 
-    date: str
+    date: str | None = None
     calls: dict[str, str | None] = {}
 
 

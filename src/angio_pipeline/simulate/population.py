@@ -162,7 +162,7 @@ def _write(job: _Job) -> int:
     try:
         write_patient(job.unfinished, job.case, job.params)
     except AngioError as error:
-        raise AngioError(f"{job.case.name}: {error.sentence}", reason=error.reason) from error
+        raise type(error)(f"{job.case.name}: {error.sentence}", reason=error.reason) from error
     job.unfinished.rename(job.folder)
     return job.case.number
 

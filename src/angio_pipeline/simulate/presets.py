@@ -16,11 +16,15 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.anatomy import AnatomyParams
 from angio_pipeline.simulate.background import BackgroundParams
 from angio_pipeline.simulate.cohort import CohortParams
+from angio_pipeline.simulate.collimation import CollimationParams
 from angio_pipeline.simulate.contrast import ContrastParams
+from angio_pipeline.simulate.ct import CtParams
+from angio_pipeline.simulate.deposits import DepositParams
 from angio_pipeline.simulate.detector import DetectorParams
-from angio_pipeline.simulate.followup import CtParams, DepositParams
+from angio_pipeline.simulate.exports import ExportParams
 from angio_pipeline.simulate.motion import MotionParams
 from angio_pipeline.simulate.runs import RunParams
+from angio_pipeline.simulate.treatment import TreatmentParams
 
 __all__ = ["PRESETS", "SimulationParams", "each_group", "load_preset"]
 
@@ -38,13 +42,6 @@ class GeometryParams(Params):
     )
 
 
-class TreatmentParams(Params):
-    """What embolisation left."""
-
-    residual_flow: float = Field(0.0, ge=0.0, le=1.0, description="inflow of embolised feeders, relative")
-    film_days: tuple[float, ...] = Field((0.0, 28.0), description="days after treatment on which radiographs are taken")
-
-
 class SimulationParams(Params):
     """Every setting of a simulated patient."""
 
@@ -52,6 +49,8 @@ class SimulationParams(Params):
     contrast: ContrastParams = ContrastParams()
     geometry: GeometryParams = GeometryParams()
     detector: DetectorParams = DetectorParams()
+    collimation: CollimationParams = CollimationParams()
+    export: ExportParams = ExportParams()
     run: RunParams = RunParams()
     short_run: RunParams = RunParams(fast_frames=11, slow_frames=5)
     motion: MotionParams = MotionParams()
@@ -83,17 +82,14 @@ def each_group(params: Params, path: str = "") -> Iterator[tuple[str, Params]]:
 
 
 def _check_order(path: str, group: Params) -> None:
-    # By convention of names: X_min before X_max, and days go forward from treatment.
+    # By convention of names: X_min before X_max, and days go forward.
     start = f"{path}." if path else ""
     for name in type(group).model_fields:
         value, other = getattr(group, name), name.replace("_min", "_max", 1)
         if other != name and other in type(group).model_fields and value > getattr(group, other):
             raise ValueError(f"{start}{name} must not exceed {start}{other}")
-        if name.endswith("days") and isinstance(value, tuple):
-            if any(day < 0 for day in value):
-                raise ValueError(f"{start}{name} must not lie before treatment")
-            if any(b <= a for a, b in pairwise(value)):
-                raise ValueError(f"{start}{name} must increase")
+        if name.endswith("days") and isinstance(value, tuple) and any(b <= a for a, b in pairwise(value)):
+            raise ValueError(f"{start}{name} must increase")
 
 
 def load_preset(name: str) -> SimulationParams:
@@ -149,7 +145,7 @@ def _sentence(file: str, problem: ValidationError) -> str:
     if first["type"] == "value_error":
         # A rule between fields; its sentence begins with a field's name inside the group.
         start = f"{field}." if first["loc"] else ""
-        return f"Expected possible settings in {file}, found others: {start}{first['ctx']['error']}."
+        return f"Expected possible settings in {file}; {start}{first['ctx']['error']}."
     return f"Expected another value for {field} in {file}: {_lowered(first['msg'])}; found {first['input']!r:.60}."
 
 

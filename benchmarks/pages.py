@@ -1,0 +1,78 @@
+"""What the benchmark scripts share: calling `angio`, tables, and sections of pages that a script owns."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def angio(*arguments: str) -> str:
+    """Return what the command prints.
+
+    Raises
+    ------
+    CalledProcessError
+        When it fails.
+    """
+    command = [sys.executable, "-m", "angio_pipeline", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def state() -> str:
+    """Return the version and the commit that were measured."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return angio("--version").strip() + (f", commit {commit.stdout.strip()}" if commit.returncode == 0 else "")
+
+
+def machine() -> str:
+    """Return what is measured on, and how busy it is with other work (mean load of the last minute)."""
+    here = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    return f"{here}, load {os.getloadavg()[0]:.1f} from other work"
+
+
+def accuracy_table(document: dict[str, Any]) -> str:
+    """Return the metrics of `angio evaluate --json` as a Markdown table; unknown is a dash."""
+    lines = ["| what | metric | value | 95 % interval | n |", "| --- | --- | ---: | ---: | ---: |"]
+    for group, metrics in document["metrics"].items():
+        for name, score in metrics.items():
+            value = "–" if score["value"] is None else f"{score['value']:.3f}"
+            ends = score["interval"]
+            interval = "–" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+            lines.append(f"| {group} | {name.replace('_', ' ')} | {value} | {interval} | {score['count']} |")
+    return "\n".join(lines)
+
+
+def feeder_words(document: dict[str, Any]) -> str:
+    """Return in a sentence how many feeders were listed, and how many of them as probable."""
+    true, listed, found = (
+        sum(run[key] for run in document["per_run"])
+        for key in ("feeders_true", "feeders_listed_right", "feeders_found")
+    )
+    return f"Of {true} true feeders {listed} are listed, {found} of them with a probability of at least 0.5."
+
+
+def with_section(page: str, name: str, script: str, text: str) -> str:
+    """Return a page with the section that `script` owns replaced.
+
+    Raises
+    ------
+    ValueError
+        When the page does not hold the section's marks exactly once.
+    """
+    start, end = f"<!-- {name}: written by {script} -->", f"<!-- end of {name} -->"
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+        raise ValueError(f"Expected the page to hold {start} and {end} once and in this order.")
+    marked = re.escape(start) + ".*?" + re.escape(end)
+    return re.sub(marked, lambda _: f"{start}\n{text}\n{end}", page, flags=re.DOTALL)
+
+
+def write_section(path: Path, name: str, script: str, text: str) -> None:
+    """Replace the section of a page that `script` owns."""
+    path.write_text(with_section(path.read_text(encoding="utf-8"), name, script, text), encoding="utf-8")
