@@ -7,7 +7,7 @@ veins, shunts, and what earlier treatment left behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -175,13 +175,22 @@ def build_anatomy(params: AnatomyParams, rng: np.random.Generator) -> Anatomy:
     history, plans = draw_history(params, rng), plan_lesions(params, rng)
     for attempt in range(_TRIES):
         strict = attempt < 0.7 * _TRIES
+        if attempt >= _TRIES // 6:
+            # Too much for this liver: ask for less, but never for less than the settings allow.
+            plans = tuple(_shrunk(plan, params.tumour_radius_min_mm) for plan in plans)
         arteries, bodies = _with_tumours(liver, variant, history, plans, params, rng, strict=strict)
         if arteries is not None:
             return _complete(liver, arteries, bodies, history, params, rng)
     raise ConfigError(
-        "Expected room in the liver for tumours_max tumours of tumour_radius_max_mm with feeders_max feeders, "
+        "Expected room in the liver for tumours_max tumours of tumour_radius_min_mm with feeders_max feeders, "
         f"found none in {_TRIES} tries; ask for fewer or smaller ones."
     )
+
+
+def _shrunk(plan: LesionPlan, least_mm: float) -> LesionPlan:
+    if plan.daughter_of is not None:
+        return plan
+    return replace(plan, radius_mm=max(least_mm, 0.95 * plan.radius_mm))
 
 
 def _with_tumours(
@@ -219,7 +228,7 @@ def _complete(
     rng: np.random.Generator,
 ) -> Anatomy:
     obstacles, tree = obstacles_of(bodies), arteries.tree
-    grow_twigs(arteries, liver, obstacles)
+    grow_twigs(arteries, liver)
     portal = grow_portal(liver, obstacles, params, rng)
     hepatic = grow_hepatic(liver, obstacles, params, rng)
     tributaries = lay_tributaries(portal.tree.position[0], params, rng)

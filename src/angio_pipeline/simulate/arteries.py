@@ -44,8 +44,8 @@ _MESENTERIC = (
     (28.0, 2.0, -140.0),
 )  # fmt: skip
 _LEFT_GASTRIC = (
-    (48.0, 17.0, -2.0), (53.0, 9.0, 13.0), (59.0, 0.0, 27.0), (67.0, -9.0, 38.0), (76.0, -17.0, 42.0),
-    (82.0, -24.0, 36.0), (83.0, -30.0, 23.0), (78.0, -34.0, 8.0), (70.0, -36.0, -3.0),
+    (48.5, 20.0, -2.0), (53.0, 17.0, 13.0), (58.0, 15.0, 26.0), (66.0, 12.0, 37.0), (76.0, 7.0, 42.0),
+    (84.0, 0.0, 37.0), (87.0, -8.0, 24.0), (83.0, -15.0, 8.0), (74.0, -20.0, -5.0),
 )  # fmt: skip
 _SPLENIC = (
     (52.0, 22.0, -13.0), (62.0, 29.0, -9.0), (73.0, 35.0, -5.0), (85.0, 41.0, -2.0), (97.0, 45.0, 2.0),
@@ -70,7 +70,7 @@ _REPLACED_RIGHT = (
     (-8.0, 17.5, -13.0),
     (-18.0, 12.0, -4.0),
 )
-_REPLACED_LEFT = ((47.0, -2.0, 27.0), (36.0, -7.0, 28.0), (25.0, -11.0, 25.0))
+_REPLACED_LEFT = ((49.0, 12.0, 29.0), (38.0, 6.0, 30.0), (28.0, -3.0, 28.0), (20.0, -10.0, 25.0))
 _COMMON_FROM_MESENTERIC = ((40.0, 21.0, -44.0), (31.0, 20.0, -38.0), (23.0, 17.0, -29.0), (18.0, 15.0, -22.0))
 _COMMON_FROM_GASTRIC = ((46.0, 12.0, -3.0), (37.0, 10.0, -8.0), (27.0, 12.0, -15.0), (18.0, 15.0, -22.0))
 
@@ -99,11 +99,26 @@ class ArteryParams(Params):
 
 @dataclass(slots=True, eq=False)
 class Arteries:
-    """The arterial tree while it grows; `origin` maps a part of the liver to the node that supplies it."""
+    """The arterial tree while it grows.
+
+    Attributes
+    ----------
+    variant : int
+        Michels' type.
+    obstacles : ndarray, (M, 4)
+        Spheres (x, y, z, radius) that branches go round.
+    origin : dict
+        Landmarks by name; parts of the liver map to the node that supplies them.
+    terminals, spleen : list of int
+        Ends in liver and spleen.
+    points, draws : ndarray, (K, 3) and (K,)
+        Where twigs are still to grow, and what they draw in ml/s.
+    """
 
     tree: Tree
     variant: int
-    origin: dict[str, int]
+    obstacles: Array
+    origin: dict[str, int] = field(default_factory=dict)
     terminals: list[int] = field(default_factory=list)
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     draws: Array = field(default_factory=lambda: np.zeros(0))
@@ -138,20 +153,23 @@ def lay_arteries(
         Whether there is one to feed.
     """
     tree = Tree(np.asarray(_AORTA) + rng.normal(0, 1.0, 3), params.murray_mm(), "aorta")
-    arteries = Arteries(tree, variant, {})
+    arteries = Arteries(tree, variant, obstacles)
     _great_branches(arteries, stump, rng)
     _hepatic_branches(arteries, rng)
     _small_branches(arteries, stump, gallbladder, rng)
     _spleen_and_bowel(arteries, rng)
-    _segments(arteries, liver, obstacles, rng)
-    _coarse_branches(arteries, liver, obstacles, params, rng)
+    _segments(arteries, liver, rng)
+    _coarse_branches(arteries, liver, params, rng)
     return arteries
 
 
-def _near(points: _Points, rng: np.random.Generator, scatter: float = 1.2) -> Array:
+def _near(points: _Points, rng: np.random.Generator, obstacles: Array | None = None) -> Array:
     # One common shift for the vessel and a little for each point: scatter without kinks.
     course = np.asarray(points)
-    return course + rng.normal(0, scatter, 3) + rng.normal(0, 0.4 * scatter, course.shape)
+    course = course + rng.normal(0, 1.2, 3) + rng.normal(0, 0.5, course.shape)
+    if obstacles is None or not any(crosses(a, b, obstacles) for a, b in pairwise(course)):
+        return course
+    return _resampled(_push_out(_resampled(course, 1.5), obstacles), 7.0)
 
 
 def _great_branches(arteries: Arteries, stump: bool, rng: np.random.Generator) -> None:
@@ -199,19 +217,21 @@ def _hepatic_branches(arteries: Arteries, rng: np.random.Generator) -> None:
     hilum = tree.path(at["fork"], _near(_PROPER, rng), Territory.TRUNK, name="proper hepatic")
     at["proper"], at["hilum"] = tree.parent[hilum], hilum
     if not replaced_right:
-        at["right"] = tree.path(hilum, _near(_RIGHT, rng), Territory.TRUNK, name="right hepatic")
+        at["right"] = tree.path(hilum, _near(_RIGHT, rng, arteries.obstacles), Territory.TRUNK, name="right hepatic")
         at["right anterior"] = at["right posterior"] = at["right"]
     if not replaced_left:
-        at["left"] = tree.path(hilum, _near(_LEFT, rng), Territory.TRUNK, name="left hepatic")
+        at["left"] = tree.path(hilum, _near(_LEFT, rng, arteries.obstacles), Territory.TRUNK, name="left hepatic")
         at["segment 2"] = at["segment 3"] = at["left"]
     if replaced_right or extra_right:
         name = "replaced right hepatic" if replaced_right else "accessory right hepatic"
-        end = tree.path(at["mesenteric"], _near(_REPLACED_RIGHT, rng), Territory.TRUNK, name=name)
+        end = tree.path(at["mesenteric"], _near(_REPLACED_RIGHT, rng, arteries.obstacles), Territory.TRUNK, name=name)
         at["right posterior"] = end
         at.setdefault("right anterior", end)
     if replaced_left or extra_left:
         name = "replaced left hepatic" if replaced_left else "accessory left hepatic"
-        end = tree.path(at["left gastric 2"], _near(_REPLACED_LEFT, rng), Territory.TRUNK, name=name)
+        end = tree.path(
+            at["left gastric 2"], _near(_REPLACED_LEFT, rng, arteries.obstacles), Territory.TRUNK, name=name
+        )
         at["segment 2"] = end
         at.setdefault("segment 3", end)
     # The middle hepatic artery: usually of the left; of the proper hepatic where that one is replaced.
@@ -231,43 +251,47 @@ def _small_branches(arteries: Arteries, stump: bool, gallbladder: bool, rng: np.
         pancreatic = tree.path(
             at["gastroduodenal"], _near(_PANCREATIC, rng), Territory.OTHER, name="pancreaticoduodenal"
         )
-        _fringe(tree, at["fork"], omental, _OMENTAL_ML_S, 26, (0.0, -4.0, 7.0), rng)
-        _fringe(tree, at["fork"], pancreatic, _PANCREATIC_ML_S, 22, (6.0, 0.0, 0.0), rng)
+        _fringe(arteries, at["fork"], omental, _Fringe(_OMENTAL_ML_S, 26, (0.0, -4.0, 7.0)), rng)
+        _fringe(arteries, at["fork"], pancreatic, _Fringe(_PANCREATIC_ML_S, 22, (6.0, 0.0, 0.0)), rng)
     duodenal = tree.named("gastroduodenal")[0]
     left = tree.parent[at["left"]] if "left" in at else at["proper"]
     origins = [at["proper"], left, at["common"], at["proper"] if stump else duodenal]
     above = int(rng.choice(origins, p=[0.5, 0.25, 0.1, 0.15]))
-    gastric = tree.path(above, _near(_RIGHT_GASTRIC, rng), Territory.OTHER, name="right gastric")
-    _fringe(tree, above, gastric, _RIGHT_GASTRIC_ML_S, 9, (2.0, -2.0, 5.0), rng)
-    _fringe(tree, at["left gastric 3"], at["left gastric end"], _LEFT_GASTRIC_ML_S, 26, (7.0, -3.0, 0.0), rng)
+    gastric = tree.path(above, _near(_RIGHT_GASTRIC, rng, arteries.obstacles), Territory.OTHER, name="right gastric")
+    _fringe(arteries, above, gastric, _Fringe(_RIGHT_GASTRIC_ML_S, 9, (2.0, -2.0, 5.0)), rng)
+    _fringe(
+        arteries, at["left gastric 3"], at["left gastric end"], _Fringe(_LEFT_GASTRIC_ML_S, 26, (7.0, -3.0, 0.0)), rng
+    )
     if gallbladder:
         main = at.get("right", at["right anterior"])
         above = tree.parent[main] if rng.random() < 0.8 else at["hilum"]
-        cystic = tree.path(above, _near(_CYSTIC, rng), Territory.OTHER, name="cystic")
-        _fringe(tree, above, cystic, _CYSTIC_ML_S, 9, (-2.0, -4.0, -4.0), rng)
+        cystic = tree.path(above, _near(_CYSTIC, rng, arteries.obstacles), Territory.OTHER, name="cystic")
+        _fringe(arteries, above, cystic, _Fringe(_CYSTIC_ML_S, 9, (-2.0, -4.0, -4.0)), rng)
 
 
-def _fringe(
-    tree: Tree,
-    above: int,
-    end: int,
-    flow: float,
-    count: int,
-    lean: tuple[float, float, float],
-    rng: np.random.Generator,
-) -> None:
-    # Twigs along a branch that runs from `above` to `end`, mostly to the side that `lean` (mm) points to.
+@dataclass(frozen=True, slots=True)
+class _Fringe:
+    # Twigs along a branch: their flow and number, and the side they mostly go to.
+    flow_ml_s: float
+    count: int
+    lean_mm: tuple[float, float, float]
+
+
+def _fringe(arteries: Arteries, above: int, end: int, fringe: _Fringe, rng: np.random.Generator) -> None:
+    # Twigs of the branch that runs from `above` to `end`.
+    tree = arteries.tree
     way = tree.way(end)
     way = way[way.index(above) + 1 :]
     for node in way:
         tree.group[node] = end
     course = np.array([tree.position[n] for n in [above, *way]])
-    where = rng.uniform(0.15, 1.0, count) * (len(way))
+    where = rng.uniform(0.15, 1.0, fringe.count) * len(way)
     points = np.stack([np.interp(where, np.arange(len(course)), course[:, c]) for c in range(3)], axis=1)
-    points += np.asarray(lean) * rng.uniform(0.3, 2.2, (count, 1)) + rng.normal(0, 5.0, (count, 3))
-    draws = flow * rng.dirichlet(np.full(count + 1, 4.0))
+    points += np.asarray(fringe.lean_mm) * rng.uniform(0.3, 2.2, (fringe.count, 1))
+    points += rng.normal(0, 5.0, points.shape)
+    draws = fringe.flow_ml_s * rng.dirichlet(np.full(fringe.count + 1, 4.0))
     tree.supply(end, float(draws[0]))
-    tree.grow(points, draws[1:], Territory.OTHER, group=end)
+    tree.grow(points, draws[1:], Territory.OTHER, group=end, obstacles=arteries.obstacles)
 
 
 def _spleen_and_bowel(arteries: Arteries, rng: np.random.Generator) -> None:
@@ -283,13 +307,13 @@ def _spleen_and_bowel(arteries: Arteries, rng: np.random.Generator) -> None:
     tree.grow(points, _MESENTERIC_ML_S / 81, Territory.BOWEL)
 
 
-def _segments(arteries: Arteries, liver: Liver, obstacles: Array, rng: np.random.Generator) -> None:
+def _segments(arteries: Arteries, liver: Liver, rng: np.random.Generator) -> None:
     # Sectoral arteries to their sector and from there to its segments, each laid as one curve.
     at, right, left = arteries.origin, Territory.RIGHT_LIVER, Territory.LEFT_LIVER
 
     def lead(above: int, lobe: int, unit: tuple[float, float, float], territory: Territory, name: str) -> int:
         target = liver.at(lobe, unit) + rng.normal(0, 3.0, 3)
-        return _lead(arteries.tree, above, target, territory, name, obstacles, rng)
+        return _lead(arteries, above, target, territory, name, rng)
 
     front = lead(at["right anterior"], 0, (0.12, -0.2, 0.05), right, "right anterior")
     back = lead(at["right posterior"], 0, (-0.12, 0.3, 0.0), right, "right posterior")
@@ -313,10 +337,11 @@ def _segments(arteries: Arteries, liver: Liver, obstacles: Array, rng: np.random
 
 
 def _lead(
-    tree: Tree, above: int, target: Array, territory: Territory, name: str, obstacles: Array, rng: np.random.Generator
+    arteries: Arteries, above: int, target: Array, territory: Territory, name: str, rng: np.random.Generator
 ) -> int:
+    tree = arteries.tree
     heading = tree.position[above] - tree.position[tree.parent[above]]
-    course = route(tree.position[above], heading, target, obstacles, rng)
+    course = route(tree.position[above], heading, target, arteries.obstacles, rng)
     return tree.path(above, course, territory, name=name)
 
 
@@ -357,22 +382,20 @@ def _resampled(points: Array, step_mm: float) -> Array:
     return np.stack([np.interp(where, along, points[:, c]) for c in range(3)], axis=1)
 
 
-def _coarse_branches(
-    arteries: Arteries, liver: Liver, obstacles: Array, params: ArteryParams, rng: np.random.Generator
-) -> None:
+def _coarse_branches(arteries: Arteries, liver: Liver, params: ArteryParams, rng: np.random.Generator) -> None:
     # All the points that liver twigs will reach, drawn at once; the first of them, far from each
     # other, give the coarse tree from which tumours are fed.
     widest = (0.5 * params.smallest_diameter_mm / params.murray_mm()) ** 3
     count = params.terminals or int(np.ceil(LIVER_ML_S / (0.85 * widest)))
     mean = min(LIVER_ML_S / count, 0.85 * widest) if not params.terminals else LIVER_ML_S / count
     pool = points_within(liver.lobes, 7 * count, rng)
-    for x, y, z, radius in obstacles:
+    for x, y, z, radius in arteries.obstacles:
         pool = pool[np.linalg.norm(pool - [x, y, z], axis=1) > radius + 0.5]
     arteries.points = spread_points(pool, count, tried=max(1, len(pool) // count) if len(pool) < 6 * count else 6)
     arteries.draws = mean * rng.uniform(0.85, 1 / 0.85, len(arteries.points)).clip(max=1 / 0.85)
     coarse = min(_COARSE, len(arteries.points))
     flow = np.full(coarse, LIVER_ML_S / (coarse + len(arteries.terminals)))
-    arteries.terminals += _supply_liver(arteries.tree, liver, arteries.points[:coarse], flow, obstacles)
+    arteries.terminals += _supply_liver(arteries.tree, liver, arteries.points[:coarse], flow, arteries.obstacles)
     arteries.points, arteries.draws = arteries.points[coarse:], arteries.draws[coarse:]
 
 
@@ -382,14 +405,14 @@ def _supply_liver(tree: Tree, liver: Liver, points: Array, flow: Array, obstacle
     return ends + tree.grow(points[left], flow[left], Territory.LEFT_LIVER, obstacles=obstacles)
 
 
-def grow_twigs(arteries: Arteries, liver: Liver, obstacles: Array) -> None:
+def grow_twigs(arteries: Arteries, liver: Liver) -> None:
     """Grow all that is finer than the coarse branches, and let every terminal draw its own flow."""
     tree = arteries.tree
     mean = float(arteries.draws.mean()) if len(arteries.draws) else LIVER_ML_S / max(len(arteries.terminals), 1)
     for terminal in arteries.terminals:
         tree.flow[terminal] = mean
     tree.settle()
-    arteries.terminals += _supply_liver(tree, liver, arteries.points, arteries.draws, obstacles)
+    arteries.terminals += _supply_liver(tree, liver, arteries.points, arteries.draws, arteries.obstacles)
     tree.settle()
 
 

@@ -241,21 +241,39 @@ def place(
     bodies: list[TumourBody] = []
     for plan in plans:
         main = None if plan.daughter_of is None else bodies[plan.daughter_of]
-        centre = _fixed(plan, liver) if plan.at_mm is not None else _free(plan, main, bodies, liver, hubs, params, rng)
+        if plan.at_mm is not None:
+            centre: Array | None = _fixed(plan, bodies, liver, hubs)
+        else:
+            centre = _free(plan, main, bodies, liver, hubs, params, rng)
         if centre is None:
             return None
         bodies.append(_make_body(plan, centre, params, rng))
     return tuple(bodies)
 
 
-def _fixed(plan: LesionPlan, liver: Liver) -> Array:
-    at = np.asarray(plan.at_mm)
-    if not lies_in(liver, at, plan.radius_mm, 0.6):
+def _fixed(plan: LesionPlan, bodies: list[TumourBody], liver: Liver, hubs: Array) -> Array:
+    at, radius = np.asarray(plan.at_mm), plan.radius_mm
+    found = f"{at.tolist()} with a radius of {radius:.0f} mm"
+    if not lies_in(liver, at, radius, 0.6):
         raise ConfigError(
-            f"Expected every centre of tumours_at_mm to lie in the liver, found {at.tolist()} with a radius of "
-            f"{plan.radius_mm:.0f} mm outside it; move it or make it smaller."
+            f"Expected every centre of tumours_at_mm to lie in the liver, found {found} outside it; "
+            "move it or make it smaller."
+        )
+    if not _clear_of(hubs, at, radius):
+        raise ConfigError(
+            f"Expected every centre of tumours_at_mm to be clear of the great vessels at the porta, found {found} "
+            "on them; move it or make it smaller."
+        )
+    if any(np.linalg.norm(at - b.centre_mm) < radius + b.radius_mm for b in bodies):
+        raise ConfigError(
+            f"Expected the centres of tumours_at_mm to be apart, found {found} overlapping another; "
+            "move it or make it smaller."
         )
     return at
+
+
+def _clear_of(hubs: Array, centre: Array, radius: float) -> bool:
+    return bool((np.linalg.norm(hubs - centre, axis=1) > 1.08 * radius + 5).all())
 
 
 def _free(
@@ -280,8 +298,7 @@ def _free(
             shadow = -80.0
         apart = all(np.linalg.norm(centre - b.centre_mm) > radius + b.radius_mm + gap for b in bodies)
         seen = all(np.hypot(*(centre - b.centre_mm)[[0, 2]]) > radius + b.radius_mm + shadow for b in bodies)
-        clear = bool((np.linalg.norm(hubs - centre, axis=1) > 1.08 * radius + 5).all())
-        if apart and seen and clear and lies_in(liver, centre, radius):
+        if apart and seen and _clear_of(hubs, centre, radius) and lies_in(liver, centre, radius):
             return np.asarray(centre)
     return None
 
