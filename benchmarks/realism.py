@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,12 +43,13 @@ from image_measures import (
     rise_and_width_s,
     widths_px,
 )
+from pages import ROOT, angio, write_section
 from realism_pictures import draw_pictures
 
-ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = "benchmarks/realism.py"
 PRESETS = ("easy", "clinical", "hard")
 REAL = ("xa_phantom", "xa_coronary", "vessels_dca", "vessels_arcade", "XA1")
-SEED = 7000  # apart from the seeds of other benchmarks
+SEED = 7000  # apart from those of other benchmarks
 MASKS = 3
 SEEN = 2.5  # depth over clutter that three quarters of the vessels drawn by hand in vessels_dca reach
 QUANTILES = (5, 25, 50, 75, 95)
@@ -85,8 +84,7 @@ class Picture:
 def simulate_into(out: Path, cases: int, seed: int) -> None:
     """Write patients of each preset into a subfolder of its name."""
     for preset in PRESETS:
-        command = [sys.executable, "-m", "angio_pipeline", "simulate", str(out / preset)]
-        subprocess.run([*command, "--cases", str(cases), "--seed", str(seed), "--preset", preset], check=True)
+        angio("simulate", str(out / preset), "--cases", str(cases), "--seed", str(seed), "--preset", preset)
 
 
 def load_simulated(folder: Path, preset: str) -> list[Picture]:
@@ -294,21 +292,6 @@ def _cell(value: Any, form: str) -> str:
     return words if low == high else f"{words} ({form.format(low)}–{form.format(high)})"
 
 
-def replace_between(text: str, name: str, new: str) -> str:
-    """Return `text` with what stands between its markers of that name replaced.
-
-    Raises
-    ------
-    ValueError
-        When the markers are not there.
-    """
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if text.count(start) != 1 or text.count(end) != 1:
-        raise ValueError(f"Expected the markers {start} and {end} once each; put them back.")
-    head, rest = text.split(start)
-    return f"{head}{start}\n{new.strip()}\n{end}{rest.split(end)[1]}"
-
-
 def collect(real: Path, simulated: Path) -> Iterator[tuple[str, list[Picture]]]:
     """Yield each group's name and pictures, simulated ones first; groups without files are left out."""
     for preset in PRESETS:
@@ -359,8 +342,7 @@ def main() -> None:
     words = table(document["groups"])
     print(words)
     if not given.no_pages:
-        page = given.page.read_text(encoding="utf-8")
-        given.page.write_text(replace_between(page, "realism", words), encoding="utf-8")
+        write_section(given.page, "realism", SCRIPT, words)
 
 
 if __name__ == "__main__":

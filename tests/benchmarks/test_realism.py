@@ -16,6 +16,7 @@ import pytest
 from scipy import ndimage
 
 ROOT = Path(__file__).resolve().parents[2]
+START, END = "<!-- realism: written by benchmarks/realism.py -->", "<!-- end of realism -->"
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_one_command_measures_draws_and_writes(
 ) -> None:
     page = tmp_path / "docs" / "simulator.md"
     page.parent.mkdir()
-    page.write_text("before\n<!-- realism -->\nold\n<!-- /realism -->\nafter\n")
+    page.write_text(f"before\n{START}\nold\n{END}\nafter\n")
     given = {"real": tiny[0], "simulated": tiny[1], "out": tmp_path / "realism.json", "page": page}
     monkeypatch.setattr(sys, "argv", ["realism.py", *(f"--{k}={v}" for k, v in given.items())])
     realism.main()
@@ -157,15 +158,10 @@ def test_one_command_measures_draws_and_writes(
     assert len(list((page.parent / "images").glob("realism-*.png"))) == 4
 
 
-def test_a_page_without_markers_is_refused(realism: ModuleType) -> None:
-    with pytest.raises(ValueError, match="Expected the markers <!-- realism -->"):
-        realism.replace_between("no markers", "realism", "new")
-
-
 def test_the_page_shows_what_was_measured(realism: ModuleType) -> None:
     groups = json.loads((ROOT / "benchmarks" / "realism.json").read_text())["groups"]
     page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
-    shown = page.split("<!-- realism -->\n")[1].split("\n<!-- /realism -->")[0]
+    shown = page.split(f"{START}\n")[1].split(f"\n{END}")[0]
     assert shown == realism.table(groups), "run benchmarks/realism.py"
     assert {"easy", "clinical", "hard", "xa_phantom", "xa_coronary", "vessels_dca"} <= set(groups)
 
