@@ -121,14 +121,14 @@ def test_a_voxel_belongs_to_a_lesion_when_half_of_it_does(patient: Any, treated:
 def test_the_deposit_mask_is_as_large_as_what_holds_oil(body: Body, patient: Any, plan: Callable[..., Any]) -> None:
     whole = DepositParams(homogeneous=1, defective=0, inhomogeneous=0, faint=0)
     treated = draw_treatment(patient, plan(), TreatmentParams(), np.random.default_rng(0), deposit=whole)
-    scan = take(body, patient, treated, matrix=192)
+    scan = take(body, patient, treated, matrix=256, slice_mm=1.5)
     voxel = float(np.prod(scan.spacing_mm))
     for lesion in treated.lesions:
         region = (lesion.grid.solid * lesion.deposit.region).sum() * lesion.grid.step_mm**3
         region *= lesion.scale(1.0) ** 3
-        assert scan.deposits[lesion.id].sum() * voxel == pytest.approx(region, rel=0.08)
+        assert scan.deposits[lesion.id].sum() * voxel == pytest.approx(region, rel=0.04)
         assert scan.lesions[lesion.id].sum() * voxel == pytest.approx(
-            lesion.grid.volume_mm3 * lesion.scale(1.0) ** 3, rel=0.05
+            lesion.grid.volume_mm3 * lesion.scale(1.0) ** 3, rel=0.04
         )
 
 
