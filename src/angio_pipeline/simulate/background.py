@@ -15,7 +15,6 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.body import Body, Layer, Part
-from angio_pipeline.simulate.catheter import project_catheter
 from angio_pipeline.simulate.motion import Breathing, flow_field, warp_layer
 from angio_pipeline.simulate.projection import (
     CArm,
@@ -27,7 +26,7 @@ from angio_pipeline.simulate.projection import (
 )
 from angio_pipeline.simulate.texture import folds, grain, mottle, uneven
 
-__all__ = ["Background", "BackgroundParams", "draw_background", "project_background", "project_devices"]
+__all__ = ["Background", "BackgroundParams", "draw_background", "project_devices"]
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -250,15 +249,3 @@ def _slack(start: Array, end: Array, rng: np.random.Generator) -> Array:
     t = np.linspace(0, 1, 61)[:, None]
     bow = sum((rng.normal(0, 14 / k, 3) * [1, 0, 0.5] * np.sin(np.pi * k * t) for k in (1, 2, 3)), np.zeros((61, 3)))
     return np.asarray(start + t * (end - start) + bow)
-
-
-def project_background(
-    carm: CArm, body: Body, catheter_mm: Array, params: BackgroundParams, rng: np.random.Generator
-) -> dict[Layer, Array]:
-    """Return each layer's attenuation (rows, columns), relative to air."""
-    drawn = draw_background(carm, body, params, rng)
-    m = drawn.margin
-    layers = {layer: image[m:-m, m:-m].astype(float) for layer, image in drawn.layers.items()}
-    layers[Layer.STATIC] += project_catheter(carm, catheter_mm) + layers.pop(Layer.TABLE)
-    layers[Layer.VISCERA] += layers.pop(Layer.HEART)
-    return layers

@@ -19,20 +19,16 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.collimation import CollimationParams, draw_opening
-from angio_pipeline.simulate.exports import ExportParams, Storage, store_frames
+from angio_pipeline.simulate.exports import ExportParams, store_frames
 
 __all__ = [
     "DetectorParams",
     "Exposure",
-    "Storage",
     "acquire",
     "binned",
-    "expose",
     "exposure_level",
     "film_detector",
     "harden",
-    "log_noise",
-    "store",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -63,8 +59,6 @@ class DetectorParams(Params):
     electronic_noise: float = Field(6.0, ge=0, le=500, description="noise of the electronics, sd in quanta a pixel")
     lag: float = Field(0.02, ge=0, le=0.5, description="share of the frame before that is left in each frame")
     exposure_drift: float = Field(0.0, ge=0, le=0.5, description="greatest relative change of exposure over a run")
-    bits: int = Field(12, ge=8, le=16, description="bits of the largest stored value")
-    storage: Storage = Field(Storage.LIN, description="stored values follow the beam, its log, or the display")
 
     @property
     def pixel_mm(self) -> float:
@@ -142,10 +136,10 @@ def acquire(
 ) -> Exposure:
     """Return the exposure of a run from the total attenuation (H, W) of each frame.
 
-    The exposure is set on the first frame and locked. Without `export` the detector's own `storage`
-    and `bits` are used; `mask_frames` is how many frames an already subtracted export takes as mask.
+    The exposure is set on the first frame and locked. `export` says how frames are stored;
+    `mask_frames` is how many of the first an already subtracted export takes as mask.
     """
-    export = ExportParams(storage=detector.storage, bits=detector.bits) if export is None else export
+    export = ExportParams() if export is None else export
     opening = draw_opening(detector.rows, detector.columns, collimation)
     mtf, gains = _transfer(detector), _Gains(detector.exposure_drift, rng)
     signal: list[Image] = []
@@ -248,35 +242,3 @@ def _sensitivity(attenuation: Image, level: float, detector: DetectorParams, mtf
     noise = np.sqrt(variance) / light
     share = kept * primary / light / (1 + detector.beam_hardening * np.maximum(attenuation, 0))
     return noise.astype(float), share.astype(float)
-
-
-def expose(attenuation: Array, params: DetectorParams, level: float) -> Array:
-    """Return (H, W) expected quanta: primary, veil of scatter, blur.
-
-    Where attenuation equals `level`, `params.photons` reach each pixel; a run keeps the level of
-    its first frame, as the exposure is locked once a run begins.
-    """
-    h, w = attenuation.shape
-    primary = np.exp(level - attenuation)
-    veil = cv2.GaussianBlur(cv2.resize(primary, (w // 8, h // 8), interpolation=cv2.INTER_AREA), (0, 0), 7.0)
-    total = primary + params.scatter * cv2.resize(veil, (w, h), interpolation=cv2.INTER_LINEAR)
-    if params.blur_px > 0:
-        total = cv2.GaussianBlur(total, (0, 0), params.blur_px)
-    return np.asarray(params.photons * total / (1 + params.scatter))
-
-
-def log_noise(expected: Array) -> Array:
-    """Return (H, W) standard deviation of the attenuation of one frame."""
-    return np.asarray(1 / np.sqrt(np.maximum(expected, 1.0)))
-
-
-def store(expected: Array, params: DetectorParams, white: float, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """Return (H, W) uint16 stored values; `white` is the number of quanta at the top of the scale."""
-    counts = np.maximum(expected + np.sqrt(expected) * rng.standard_normal(expected.shape), 0.0)
-    top = 2**params.bits - 1
-    share = counts / white
-    if params.storage is Storage.LOG:
-        share = np.log1p(share * top) / np.log1p(top)
-    elif params.storage is Storage.DISP:
-        share = np.clip(share, 0, 1) ** 0.6
-    return np.asarray(np.clip(np.rint(share * top), 0, top), dtype=np.uint16)

@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.collimation import Outside
 
-__all__ = ["ExportParams", "Storage", "Vendor", "store_frames"]
+__all__ = ["ExportParams", "Storage", "Vendor", "linear_table", "store_frames"]
 
 Array = npt.NDArray[np.float32]
+# The logarithm starts at this part of white, whatever the bits.
+_LOG_SPAN = 4095.0
 
 
 class Storage(StrEnum):
@@ -45,7 +47,7 @@ class ExportParams(Params):
     subtracted_span: float = Field(
         1.2, ge=0.2, le=5, description="attenuation of contrast that a subtracted export shows as black"
     )
-    inverted: bool = Field(False, description="stored as MONOCHROME1, low values shown bright")
+    inverted: bool = Field(False, description="stored as MONOCHROME1, which XA forbids and archives hold")
     edge_enhancement: float = Field(
         0.0, ge=0, le=3, description="unsharp masking of DISP exports, share of the detail that is added"
     )
@@ -79,12 +81,20 @@ def store_frames(
         mask = np.asarray(np.mean(logs, axis=0), np.float32)
     stored = np.empty((len(signal), *open_area.shape), np.uint16)
     for k, frame in enumerate(signal):
-        share = _tone(frame / white, export, top) if mask is None else _subtracted(frame, mask, export)
+        share = _tone(frame / white, export) if mask is None else _subtracted(frame, mask, export)
         if outside is not Outside.BLADES:
             share = np.where(open_area, share, np.float32(outside is Outside.WHITE))
         value = np.rint(np.clip(share, 0, 1) * top)
         stored[k] = top - value if export.inverted else value
     return stored
+
+
+def linear_table(export: ExportParams) -> npt.NDArray[np.uint16]:
+    """Return for each stored value of a LOG export a value of 16 bits proportional to the beam."""
+    top = 2**export.bits - 1
+    share = np.expm1(np.arange(top + 1) / top * np.log1p(_LOG_SPAN)) / _LOG_SPAN
+    value = np.rint(65535 * share).astype(np.uint16)
+    return np.asarray(value[::-1] if export.inverted else value, np.uint16)
 
 
 def _log(signal: Array) -> Array:
@@ -96,11 +106,11 @@ def _subtracted(frame: Array, mask: Array, export: ExportParams) -> Array:
     return _sharpened(np.asarray(grey, np.float32), export.edge_enhancement)
 
 
-def _tone(share: Array, export: ExportParams, top: int) -> Array:
+def _tone(share: Array, export: ExportParams) -> Array:
     if export.storage is Storage.LIN:
         return share
     if export.storage is Storage.LOG:
-        return np.asarray(np.log1p(np.maximum(share, 0) * top) / np.log1p(top), np.float32)
+        return np.asarray(np.log1p(np.maximum(share, 0) * _LOG_SPAN) / np.log1p(_LOG_SPAN), np.float32)
     # A display curve: gamma with a shoulder and a toe, after sharpening in the displayed values.
     shown = _sharpened(np.asarray(np.clip(share, 0, 1) ** np.float32(0.6)), export.edge_enhancement)
     shown = np.clip(shown, 0, 1)
