@@ -302,3 +302,16 @@ def test_another_protocol_leaves_the_patient_as_it_is(body: Body, patient: Any, 
 def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         CtParams.model_validate(settings)
+
+
+def test_coverage_is_told_as_it_truly_is(body: Body, patient: Any, plan: Callable[..., Any]) -> None:
+    whole = DepositParams(homogeneous=1, defective=0, inhomogeneous=0, faint=0, unevenness=0.05)
+    faint = DepositParams(homogeneous=0, defective=0, inhomogeneous=0, faint=1)
+    rich, poor = (
+        draw_treatment(patient, plan(), TreatmentParams(), np.random.default_rng(0), deposit=d) for d in (whole, faint)
+    )
+    assert take(body, patient, rich).coverage["L1"] == {"75": 100.0, "160": 100.0, "215": 100.0}
+    low = take(body, patient, poor).coverage["L1"]
+    assert low["75"] > low["160"] >= low["215"]
+    assert low["215"] < 5
+    assert take(body, patient, rich, -3.0).coverage["L1"] == {}

@@ -148,7 +148,7 @@ def calls(document: dict[str, Any], k: int) -> dict[str, Any]:
 def test_complete_necrosis_is_complete_by_enhancement_and_not_by_size(treat: Make) -> None:
     document = tell_response(treat(necrosis_main=1.0, necrosis_daughter=1.0, oil_ml=0.0), DAYS)
     told = calls(document, 1)
-    assert told["recist_1_1"] == "SD"
+    assert told["recist"] == "SD"
     assert told["mrecist/tissue"] == told["easl/tissue"] == "CR"
     assert told["qeasl/tissue"] == "PR"
     assert told["recicl/tissue"] == "TE4"
@@ -158,7 +158,7 @@ def test_complete_necrosis_is_complete_by_enhancement_and_not_by_size(treat: Mak
 def test_untreated_growth_is_progression(treat: Make) -> None:
     document = tell_response(treat(necrosis_main=0.0, necrosis_daughter=0.0, oil_ml=0.0), (-3.0, 28.0, 900.0))
     told = calls(document, 1)
-    assert {told[name] for name in ("recist_1_1", "mrecist/tissue", "easl/tissue", "who", "choi")} == {"PD"}
+    assert {told[name] for name in ("recist", "mrecist/tissue", "easl/tissue", "who", "choi")} == {"PD"}
     assert told["recicl/tissue"] == "TE1"
 
 
@@ -198,7 +198,7 @@ def test_sizes_before_treatment_are_those_of_the_solids(treat: Make) -> None:
 
 def test_the_nadir_is_the_least_so_far(treat: Make) -> None:
     document = tell_response(treat(necrosis_main=0.7), (-3.0, 28.0, 120.0, 700.0))
-    reasons = [next(r for r in t["reasons"] if r["name"] == "recist_1_1") for t in document["timepoints"]]
+    reasons = [next(r for r in t["reasons"] if r["name"] == "recist") for t in document["timepoints"]]
     sums = [reasons[0]["baseline"], *(r["value"] for r in reasons)]
     for k, reason in enumerate(reasons):
         assert reason["nadir"] == min(sums[: k + 1])
@@ -213,8 +213,8 @@ def test_a_new_lesion_is_progression_once_it_is_there(treat: Make) -> None:
     before, after = document["timepoints"]
     assert before["new_lesions"] == []
     assert "N1" in after["new_lesions"]
-    assert after["calls"]["recist_1_1"] == "PD"
-    reason = next(r for r in after["reasons"] if r["name"] == "recist_1_1")
+    assert after["calls"]["recist"] == "PD"
+    reason = next(r for r in after["reasons"] if r["name"] == "recist")
     assert reason["because"] == "new lesion"
     assert reason["call_of_targets"] != "PD"
     assert after["calls"]["qeasl/tissue"] == "PR"
@@ -234,7 +234,7 @@ def test_new_enhancement_in_a_treated_lesion_is_progression_by_easl(treat: Make)
 def test_hypovascular_tumours_are_no_targets_of_enhancement(treat: Make) -> None:
     document = tell_response(treat(kind=TumourKind.HYPOVASCULAR), DAYS)
     assert document["targets"]["mrecist"] == []
-    assert document["targets"]["recist_1_1"]
+    assert document["targets"]["recist"]
     assert calls(document, 0)["mrecist/tissue"] is None
 
 
@@ -245,7 +245,7 @@ def test_a_vanished_lesion_has_no_size(treat: Make) -> None:
     last = document["lesions"][0]["timepoints"][-1]
     assert last["longest_mm"] == last["volume_ml"] == 0
     assert last["necrotic_share"] is None
-    assert calls(document, 2)["recist_1_1"] == calls(document, 2)["who"] == "CR"
+    assert calls(document, 2)["recist"] == calls(document, 2)["who"] == "CR"
 
 
 @pytest.mark.parametrize(

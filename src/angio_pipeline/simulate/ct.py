@@ -53,6 +53,7 @@ NECROTIC_HU = 28.0
 _KVP, _SLOPE = (80.0, 100.0, 120.0, 140.0), (41.0, 31.5, 25.0, 21.2)
 # Less oil than this (10 HU at 120 kVp) no longer counts as a deposit.
 _LEAST_OIL_MG_ML = 0.4
+_COVERAGE_HU = (75.0, 160.0, 215.0)
 _FINEST_VESSEL_MM = 0.6
 _BODY_MM = (38.0, 2.0, 188.0, 122.0)
 
@@ -91,7 +92,7 @@ class CtParams(Params):
     """When and how the patient is scanned."""
 
     baseline_day: float = Field(-3.0, ge=-180, lt=0, description="day of the scan before treatment")
-    days: tuple[float, ...] = Field((1.0, 28.0), min_length=1, description="days of the scans after treatment")
+    days: tuple[float, ...] = Field((1.0, 28.0, 84.0), min_length=1, description="days of the scans after treatment")
     baseline_phases: tuple[CtPhase, ...] = Field((CtPhase.ARTERIAL,), min_length=1, description="before treatment")
     early_phases: tuple[CtPhase, ...] = Field((CtPhase.PLAIN,), min_length=1, description="in the first week after it")
     late_phases: tuple[CtPhase, ...] = Field(
@@ -174,6 +175,9 @@ class CtScan:
         Where the lesions' centres lie in this scan.
     clipped_voxels : dict of int
         Voxels of each deposit stored at `clip_hu`.
+    coverage : dict of dict
+        Percent of each tumour above 75, 160 and 215 HU without contrast medium, as it truly is (before blur
+        and noise); empty without oil.
     """
 
     days: float
@@ -193,6 +197,7 @@ class CtScan:
     wall_iodine_mg: dict[str, float]
     centroid_mm: dict[str, Array]
     clipped_voxels: dict[str, int]
+    coverage: dict[str, dict[str, float]]
     placement: Placement
     clip_hu: int = CLIP_HU
 
@@ -310,7 +315,7 @@ def _paints(
 def _couch(phases: int) -> list[Paint]:
     # A hollow carbon lens under the back.
     x, back = _BODY_MM[0], _BODY_MM[1] + _BODY_MM[3]
-    shells = (((215.0, 15.0, 2000.0), 40.0), ((212.5, 12.5, 2000.0), -960.0))
+    shells = (((215.0, 15.0, 2000.0), 150.0), ((211.0, 11.5, 2000.0), -960.0))
     return [Paint(Ellipsoids.aligned([x, back + 13, 0], r), (hu,) * phases, False) for r, hu in shells]
 
 
@@ -470,8 +475,22 @@ def _tell(
         wall_iodine_mg=treatment.wall_iodine_mg(days),
         centroid_mm={lesion.id: point for lesion, point in zip(known, at, strict=True)},
         clipped_voxels={name: int(np.count_nonzero(stored[mask] >= CLIP_HU)) for name, mask in deposits.items()},
+        coverage={lesion.id: cover_percent(lesion, days, params.kvp) for lesion in known},
         placement=placement,
     )
+
+
+def cover_percent(lesion: Lesion, days: float, kvp: float) -> dict[str, float]:
+    """Return the percent of a tumour above 75, 160 and 215 HU without contrast medium; empty without oil."""
+    scale = lesion.scale(days)
+    if lesion.deposit is None or days < 0 or scale == 0:
+        return {}
+    solid = lesion.grid.solid
+    inside = solid > 0.5
+    alive = lesion.living(days)[inside] / solid[inside]
+    oil = lesion.deposit.oil.mg_ml[inside] / solid[inside] * np.float32(lesion.left(days) / scale**3)
+    hu = alive * lesion.body.native_hu + (1 - alive) * NECROTIC_HU + np.float32(iodine_slope(kvp)) * oil
+    return {f"{t:g}": 100 * float(np.mean(hu > t)) for t in _COVERAGE_HU}
 
 
 def _mask(grid: VoxelGrid, poured: Window, field: int) -> BoolArray:

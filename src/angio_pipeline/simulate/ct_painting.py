@@ -103,10 +103,12 @@ def _boxes(
     along = solid[~ball, 3:6] * solid[~ball, 6:7]
     centre[~ball] = solid[~ball, :3] + 0.5 * along
     half[~ball] = 0.5 * np.abs(along) + solid[~ball, 7:8]
-    half += extra[:, 1:2] + extra[:, :1] * placement.reach_mm
+    half += extra[:, 1:2] + extra[:, :1] * placement.slope * half.max(axis=1, keepdims=True)
     c, s = np.cos(placement.turn_rad), np.sin(placement.turn_rad)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    at = centre @ turn.T + placement.shift_mm
+    viscera = extra[:, 0] > 0
+    at = placement.to_scanner(centre, viscera=False)
+    at[viscera] = placement.to_scanner(centre[viscera], viscera=True)
     reach = half @ np.abs(turn).T + 0.75 * np.array([*grid.spacing_mm[:0:-1], grid.slice_mm]) + 0.5
     spacing = np.array(grid.spacing_mm[::-1])
     low = np.floor((at - reach - grid.origin_mm) / spacing)[:, ::-1]

@@ -64,6 +64,11 @@ class Placement:
         """Greatest displacement of viscera against the static body along any axis."""
         return abs(self.breath_mm) * 1.25 + 2.0 * abs(self.bend_mm)
 
+    @property
+    def slope(self) -> float:
+        """Bound of how much the displacement differs between two points, over their distance along any axis."""
+        return 0.25 * abs(self.breath_mm) / 70 + 4 * abs(self.bend_mm) / 50
+
 
 def _along_z(x: float, y: float, p: Array) -> float:
     # To the feet: more in front and to the right, as the diaphragm does.

@@ -58,7 +58,7 @@ _EXACT = 1e-9
 class Criterion(StrEnum):
     """The criteria, by name."""
 
-    RECIST = "recist_1_1"
+    RECIST = "recist"
     MRECIST = "mrecist"
     EASL = "easl"
     WHO = "who"
@@ -343,9 +343,9 @@ def _size(field: FloatArray, step_mm: float, cell_ml: float) -> SizeOf:
 def tell_response(treatment: Treatment, days: Sequence[float], dates: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the document of truth/response.json for scans on `days`, the one before treatment first.
 
-    `timepoints` holds, from the first date after treatment on, `calls` by criterion (`recist_1_1`, `who`, `choi`)
-    or by criterion and convention (`mrecist/oil_necrotic`, …; null without a target) and, in `reasons`, the numbers
-    behind each call; `lesions` holds what was measured at every date.
+    `timepoints` holds, from the first date after treatment on, `calls` by criterion (`recist`, version 1.1;
+    `who`, `choi`) or by criterion and convention (`mrecist/oil_necrotic`, …; null without a target) and, in
+    `reasons`, the numbers behind each call; `lesions` holds what was measured at every date.
 
     Parameters
     ----------

@@ -293,16 +293,17 @@ def draw_treatment(
     rngs = rng.spawn(4 + len(anatomy.tumours))
     flows = [_feeder_flows(tumour, plan, params, r) for tumour, r in zip(anatomy.tumours, rngs[4:], strict=True)]
     lesions = _treat(anatomy, plan, params, settings, flows, rngs[4:])
-    near = _beside(anatomy)
+    children = anatomy.arteries.children()
+    near = _beside(anatomy, children)
     oiled = [lesion for lesion in lesions if lesion.deposit is not None]
     segment = _segment_oil(anatomy, near, settings, rngs[0]) if oiled else None
-    walls = _stray_walls(anatomy, plan, params, settings, rngs[1], body) if oiled else {}
+    walls = _stray_walls(anatomy.arteries, children, plan, params, settings, rngs[1], body) if oiled else {}
     return Treatment(
         tuple(lesions),
         _new_lesions(anatomy, params, rngs[2]),
         segment,
         walls,
-        _flow_kept(anatomy, flows, near, plan.residual_flow(params.segment_kept)),
+        _flow_kept(anatomy, children, flows, near, plan.residual_flow(params.segment_kept)),
         Washout(settings.liver_half_life_days),
         Washout(settings.wall_half_life_days),
     )
@@ -403,10 +404,9 @@ def _downstream(children: list[list[int]], node: int) -> list[int]:
     return found
 
 
-def _beside(anatomy: Anatomy, least: int = 8) -> list[int]:
+def _beside(anatomy: Anatomy, children: list[list[int]], least: int = 8) -> list[int]:
     # For each feeder the smallest part of the tree about its origin that also supplies liver: the segment.
     tree, liver = anatomy.arteries, set(anatomy.liver_terminals)
-    children = tree.children()
     segment: set[int] = set()
     for tumour in anatomy.tumours:
         for start in tumour.branch_starts:
@@ -418,9 +418,15 @@ def _beside(anatomy: Anatomy, least: int = 8) -> list[int]:
     return sorted(segment)
 
 
-def _flow_kept(anatomy: Anatomy, flows: Sequence[tuple[float, ...]], near: list[int], segment_kept: float) -> Array:
+def _flow_kept(
+    anatomy: Anatomy,
+    children: list[list[int]],
+    flows: Sequence[tuple[float, ...]],
+    near: list[int],
+    segment_kept: float,
+) -> Array:
     tree = anatomy.arteries
-    kept, children = np.ones(len(tree)), tree.children()
+    kept = np.ones(len(tree))
     territory = np.asarray(tree.territory)
     liver = np.isin(territory, [int(Territory.RIGHT_LIVER), int(Territory.LEFT_LIVER)])
     beside = np.asarray(near, int)
@@ -475,7 +481,8 @@ _ORGANS = {
 
 
 def _stray_walls(
-    anatomy: Anatomy,
+    tree: Tree,
+    children: list[list[int]],
     plan: PatientPlan,
     params: TreatmentParams,
     deposit: DepositParams,
@@ -488,7 +495,7 @@ def _stray_walls(
     walls = {}
     for organ, (branches, radii) in _ORGANS.items():
         reached, amount = rng.random() < chance, deposit.wall_mg * float(np.exp(rng.normal(0, 0.4)))
-        at = _end_of(anatomy.arteries, branches)
+        at = _end_of(tree, children, branches)
         if not reached or at is None or amount <= 0:
             continue
         wall = known.get(organ)
@@ -501,12 +508,12 @@ def _stray_walls(
     return walls
 
 
-def _end_of(tree: Tree, branches: tuple[str, ...]) -> Array | None:
+def _end_of(tree: Tree, children: list[list[int]], branches: tuple[str, ...]) -> Array | None:
     # Where the first of the named branches ends, away from its origin.
     named = [node for node, name in enumerate(tree.name) if name in branches]
     if not named:
         return None
-    below = _downstream(tree.children(), named[0])
+    below = _downstream(children, named[0])
     origin = tree.position[tree.parent[named[0]]]
     return tree.position[max(below, key=lambda n: float(np.linalg.norm(tree.position[n] - origin)))]
 
