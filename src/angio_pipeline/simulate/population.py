@@ -25,9 +25,9 @@ import cv2
 import angio_pipeline
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.simulate.cohort import ProcedureRecord, read_plan, write_records
-from angio_pipeline.simulate.dicom import Case
-from angio_pipeline.simulate.patient import write_patient
+from angio_pipeline.simulate.dicom_common import Case
 from angio_pipeline.simulate.presets import SimulationParams, load_preset
+from angio_pipeline.simulate.writing import write_patient
 from angio_pipeline.workers import start_method
 
 __all__ = ["Finished", "make_case", "simulate"]

@@ -22,6 +22,7 @@ from angio_pipeline.simulate.ct import CtParams
 from angio_pipeline.simulate.deposits import DepositParams
 from angio_pipeline.simulate.detector import DetectorParams
 from angio_pipeline.simulate.exports import ExportParams
+from angio_pipeline.simulate.films import FilmParams
 from angio_pipeline.simulate.motion import MotionParams
 from angio_pipeline.simulate.runs import RunParams
 from angio_pipeline.simulate.treatment import TreatmentParams
@@ -36,6 +37,9 @@ class GeometryParams(Params):
 
     sid_mm: float = Field(1100.0, ge=700, le=1500, description="source to detector")
     sod_mm: float = Field(750.0, ge=400, le=1100, description="source to the isocentre, at least 50 below sid_mm")
+    below_mm: float = Field(
+        22.0, ge=-60, le=120, description="how far below the liver's middle the runs are centred, as operators do"
+    )
     oblique_primary_deg: float = Field(-30.0, ge=-60, le=60, description="angle of the second run, negative is RAO")
     oblique_secondary_deg: float = Field(
         10.0, ge=-40, le=40, description="angle of the second run, positive is cranial"
@@ -49,14 +53,19 @@ class SimulationParams(Params):
     contrast: ContrastParams = ContrastParams()
     geometry: GeometryParams = GeometryParams()
     detector: DetectorParams = DetectorParams()
-    collimation: CollimationParams = CollimationParams()
-    export: ExportParams = ExportParams()
+    collimations: tuple[CollimationParams, ...] = Field(
+        (CollimationParams(),), min_length=1, description="one is drawn for each patient"
+    )
+    exports: tuple[ExportParams, ...] = Field(
+        (ExportParams(),), min_length=1, description="one is drawn for each patient"
+    )
     run: RunParams = RunParams()
     short_run: RunParams = RunParams(fast_frames=11, slow_frames=5)
-    motion: MotionParams = MotionParams()
+    motions: tuple[MotionParams, ...] = Field((MotionParams(),), min_length=1, description="one is drawn for each run")
     background: BackgroundParams = BackgroundParams()
     treatment: TreatmentParams = TreatmentParams()
     deposit: DepositParams = DepositParams()
+    film: FilmParams = FilmParams()
     ct: CtParams = CtParams()
     cohort: CohortParams = CohortParams()
 

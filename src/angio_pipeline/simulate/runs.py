@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.anatomy import Anatomy
-from angio_pipeline.simulate.blush import Bed, beds
-from angio_pipeline.simulate.body import Layer
-from angio_pipeline.simulate.contrast import BolusTable, ContrastParams, make_bolus, transit_delays
-from angio_pipeline.simulate.courses import Courses
-from angio_pipeline.simulate.detector import DetectorParams, expose, exposure_level, store
-from angio_pipeline.simulate.motion import Breathing, flow_field, warp_layer
+from angio_pipeline.simulate.background import Background
+from angio_pipeline.simulate.catheter import project_catheter
+from angio_pipeline.simulate.circulation import Circulation, circulate
+from angio_pipeline.simulate.collimation import CollimationParams
+from angio_pipeline.simulate.contrast import ContrastParams, Injection
+from angio_pipeline.simulate.courses import Courses, Vasculature
+from angio_pipeline.simulate.detector import DetectorParams, Exposure, acquire
+from angio_pipeline.simulate.devices import Catheter
+from angio_pipeline.simulate.exports import ExportParams
+from angio_pipeline.simulate.motion import Breathing
 from angio_pipeline.simulate.projection import CArm, Tubes, project_tubes
-from angio_pipeline.simulate.tree import Territory
 
-__all__ = ["RunParams", "RunPlan", "RunScene", "acquire", "frame_times", "stage_run"]
+__all__ = ["RunParams", "RunPlan", "RunScene", "frame_times", "record", "stage_run"]
 
 Array = npt.NDArray[np.float64]
+TREES = ("arteries", "portal", "hepatic", "tributaries")
 
 
 class RunParams(Params):
-    """Frames of a run: a fast part, then a slow part."""
+    """Frames of a run, a fast part then a slow part, and where the catheter stands."""
 
-    fast_frames: int = Field(14, ge=3, le=200)
-    fast_fps: float = Field(3.0, gt=0, le=30)
-    slow_frames: int = Field(6, ge=0, le=200)
-    slow_fps: float = Field(1.0, gt=0, le=30)
+    fast_frames: int = Field(14, ge=3, le=200, description="frames of the arterial part")
+    fast_fps: float = Field(3.0, gt=0, le=30, description="frames a second of the arterial part")
+    slow_frames: int = Field(6, ge=0, le=200, description="frames of the late part")
+    slow_fps: float = Field(1.0, gt=0, le=30, description="frames a second of the late part")
     mask_frames: int = Field(3, ge=0, le=20, description="frames before contrast arrives at the tip")
+    catheter_orders: tuple[int, ...] = Field(
+        (1,),
+        min_length=1,
+        description="where the tip may stand: 0 celiac, 1 common hepatic, 2 proper hepatic, 3 lobar, 4 segmental",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> RunParams:
+        if not all(0 <= order <= 4 for order in self.catheter_orders):
+            raise ValueError("catheter_orders must be from 0 to 4")
+        if self.mask_frames >= self.fast_frames + self.slow_frames:
+            raise ValueError("mask_frames must be fewer than all frames")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunPlan:
-    """What makes one run of a patient differ from another."""
+    """What makes one run of a patient differ from another; `kept` (arteries' nodes,) is the flow embolisation left."""
 
     name: str
     carm: CArm
     times_s: Array
-    residual: Array
     mask_frames: int
+    catheter: Catheter
+    kept: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,47 +70,79 @@ class RunScene:
 
     plan: RunPlan
     anatomy: Anatomy
-    courses: Courses
+    vessels: Vasculature
     breathing: Breathing
-    background: dict[Layer, Array]
-    bolus: BolusTable
-    delay_s: Array
-    present: Array
-    beds: list[Bed]
+    background: Background
+    injection: Injection
+    circulation: Circulation
     contrast: ContrastParams
     detector: DetectorParams
+    collimation: CollimationParams
 
-    def tubes(self, frame: int) -> Tubes:
-        """Return the vessels where they stand in `frame`."""
-        tubes = self.courses.tubes
-        start = tubes.start + self.breathing.displacement(tubes.start, frame)
-        end = tubes.end + self.breathing.displacement(tubes.end, frame)
-        return Tubes(start, end, tubes.radius)
+    def courses(self, which: str) -> Courses:
+        """Return the courses of one of `TREES`."""
+        courses: Courses = getattr(self.vessels, which)
+        return courses
 
-    def concentration(self, frame: int) -> Array:
-        """Return (S,) mg/ml in each segment."""
-        return self.present * self.bolus.at(self.bolus.artery, self.delay_s, float(self.plan.times_s[frame]))
+    def tubes(self, which: str, frame: int) -> Tubes:
+        """Return the vessels of one tree where they stand in `frame`."""
+        return _moved(self.courses(which).tubes, self.breathing, frame)
 
-    def vessel_attenuation(self, frame: int) -> Array:
-        """Return (rows, columns) attenuation by contrast in arteries."""
-        weight = 1e-3 * self.contrast.mass_attenuation_mm2_mg * self.concentration(frame)
-        return project_tubes(self.plan.carm, self.tubes(frame), np.where(weight > 1e-7, weight, 0.0))
+    def vessel_attenuation(self, frame: int, which: str = "arteries") -> Array:
+        """Return (rows, columns) attenuation by contrast in one tree."""
+        time = float(self.plan.times_s[frame])
+        tubes, conc = self.circulation.columns(which, self.tubes(which, frame), time)
+        weight = 1e-3 * self.contrast.mass_attenuation_mm2_mg * conc
+        seen = weight > _LEAST
+        image = np.zeros((self.plan.carm.rows, self.plan.carm.columns))
+        return project_tubes(self.plan.carm, tubes, np.where(seen, weight, 0.0)) if seen.any() else image
 
     def tissue_attenuation(self, frame: int) -> Array:
-        """Return (rows, columns) attenuation by contrast in tumour and liver tissue."""
+        """Return (rows, columns) attenuation by contrast in tissue: tumours, liver, spleen, what has bled out."""
         time = float(self.plan.times_s[frame])
         image = np.zeros((self.plan.carm.rows, self.plan.carm.columns))
-        for bed in self.beds:
-            moved = self.breathing.displacement(bed.centre, frame)
-            image += bed.areal_density(self.plan.carm, self.bolus, time, moved)
+        for bed in self.circulation.beds:
+            image += bed.areal_density(self.plan.carm, time, self.breathing.displacement(bed.centre, frame))
         return image * self.contrast.mass_attenuation_mm2_mg
 
+    def catheter_mm(self, frame: int) -> Array:
+        """Return (K, 3) the catheter's course: its tip moves with the liver, its aortic part stands still."""
+        course = self.plan.catheter.course_mm
+        run = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(course, axis=0), axis=1))])
+        share = np.clip(1 - (run[-1] - run) / _LOOSE_MM, 0, 1)[:, None]
+        return np.asarray(course + share * self.breathing.displacement(course, frame))
+
+    def catheter_attenuation(self, frame: int) -> Array:
+        """Return (rows, columns) attenuation of the catheter and of the contrast in its lumen."""
+        since = float(self.plan.times_s[frame]) - self.injection.start_s
+        # The column of contrast that was injected last stays in the lumen.
+        filled = self.injection.iodine_mg_per_ml if since > -_LUMEN_S else 0.0
+        return project_catheter(self.plan.carm, self.catheter_mm(frame), filled, self.contrast.mass_attenuation_mm2_mg)
+
+    def contrast_attenuation(self, frame: int) -> Array:
+        """Return (rows, columns) attenuation of all contrast medium outside the catheter."""
+        return sum((self.vessel_attenuation(frame, which) for which in TREES), self.tissue_attenuation(frame))
+
     def background_attenuation(self, frame: int) -> Array:
-        """Return (rows, columns) attenuation of everything but contrast."""
-        total = self.background[Layer.STATIC].copy()
-        for layer in (Layer.CHEST, Layer.VISCERA, Layer.BOWEL):
-            total += warp_layer(self.background[layer], *flow_field(self.breathing, self.plan.carm, frame, layer))
-        return total
+        """Return (rows, columns) attenuation of everything but contrast medium and catheter."""
+        return np.asarray(self.background.at(self.breathing, frame), float)
+
+    def frames(self) -> Iterator[Array]:
+        """Return the total attenuation (rows, columns) of each frame."""
+        for k in range(len(self.plan.times_s)):
+            yield self.background_attenuation(k) + self.catheter_attenuation(k) + self.contrast_attenuation(k)
+
+
+# Attenuation a millimetre below which a segment is not worth drawing; the catheter's last part that
+# follows the liver; how long before the injection its lumen is filled.
+_LEAST = 1e-7
+_LOOSE_MM = 60.0
+_LUMEN_S = 0.15
+
+
+def _moved(tubes: Tubes, breathing: Breathing, frame: int) -> Tubes:
+    start = tubes.start + breathing.displacement(tubes.start, frame)
+    return Tubes(start, tubes.end + breathing.displacement(tubes.end, frame), tubes.radius)
 
 
 def frame_times(params: RunParams) -> Array:
@@ -103,35 +154,38 @@ def frame_times(params: RunParams) -> Array:
 def stage_run(
     plan: RunPlan,
     anatomy: Anatomy,
-    courses: Courses,
+    vessels: Vasculature,
     breathing: Breathing,
-    background: dict[Layer, Array],
+    background: Background,
+    *,
     contrast: ContrastParams,
     detector: DetectorParams,
-    root_radius_mm: float,
+    collimation: CollimationParams,
 ) -> RunScene:
     """Return the scene of one run; contrast reaches the tip just after the last mask frame."""
-    tree = anatomy.tree
-    territory, tumour = np.asarray(tree.territory), np.asarray(tree.tumour)
-    embolised = np.isin(territory, [int(Territory.FEEDER), int(Territory.TUMOUR)])
-    kept = np.where(embolised, plan.residual[np.clip(tumour, 0, None)] if len(plan.residual) else 1.0, 1.0)
-    delay = transit_delays(tree, courses, anatomy.root_flow_ml_s, root_radius_mm, 1 / np.maximum(kept, 0.05))
-    present = (kept > 0).astype(float)[courses.edge]
     times = plan.times_s
-    injected = 0.5 * (times[plan.mask_frames - 1] + times[plan.mask_frames]) if plan.mask_frames else -1.0
-    bolus = make_bolus(contrast, anatomy.root_flow_ml_s, float(injected), float(times[-1]), float(delay.max()))
-    tissue = beds(anatomy, courses, delay, plan.residual)
-    return RunScene(plan, anatomy, courses, breathing, background, bolus, delay, present, tissue, contrast, detector)
+    start = 0.5 * (times[plan.mask_frames - 1] + times[plan.mask_frames]) if plan.mask_frames else -1.0
+    # A branch takes what it can carry: the pump is set lower the further out the tip stands.
+    flow = float(anatomy.arteries.flow[plan.catheter.tip_node])
+    rate = min(contrast.injection_ml_s, contrast.injection_over_flow * flow)
+    injection = Injection(
+        tip_node=plan.catheter.tip_node,
+        rate_ml_s=rate,
+        duration_s=contrast.injection_s,
+        iodine_mg_per_ml=contrast.iodine_mg_per_ml,
+        start_s=float(start),
+    )
+    flowing = circulate(anatomy, vessels, injection, contrast, kept=plan.kept, until_s=float(times[-1]))
+    return RunScene(plan, anatomy, vessels, breathing, background, injection, flowing, contrast, detector, collimation)
 
 
-def acquire(scene: RunScene, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """Return (T, H, W) stored values."""
-    background = scene.background_attenuation(0)
-    level = exposure_level(background)
-    first = expose(background, scene.detector, level)
-    white = float(np.percentile(first, 99.7)) * 1.05
-    frames = []
-    for k in range(len(scene.plan.times_s)):
-        total = scene.background_attenuation(k) + scene.vessel_attenuation(k) + scene.tissue_attenuation(k)
-        frames.append(store(expose(total, scene.detector, level), scene.detector, white, rng))
-    return np.stack(frames)
+def record(scene: RunScene, export: ExportParams, rng: np.random.Generator) -> Exposure:
+    """Return the frames as stored, and what the detector makes of small changes of attenuation."""
+    return acquire(
+        scene.frames(),
+        detector=scene.detector,
+        collimation=scene.collimation,
+        rng=rng,
+        export=export,
+        mask_frames=max(scene.plan.mask_frames, 1),
+    )

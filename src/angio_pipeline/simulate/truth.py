@@ -3,7 +3,9 @@
 What counts as visible: the peak contrast of an artery is at least twice the standard deviation
 of a subtracted frame's noise, unbroken from the tip, and three times somewhere further along.
 Fainter arteries, and the tangle of vessels inside a tumour (vessel and blush at once), go to the
-ignore mask.
+ignore mask. A vein counts from three times the noise; what it is joined to does not matter, as
+veins fill from tissue. A tumour counts when its blush differs from the liver about it by three
+times the noise of a 5 x 5 mean, in some frame.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.simulate.detector import expose, exposure_level, log_noise
+from angio_pipeline.simulate.blush import Bed
+from angio_pipeline.simulate.catheter import OUTER_MM
+from angio_pipeline.simulate.detector import Exposure
+from angio_pipeline.simulate.lesions import Shunt, ShuntKind
 from angio_pipeline.simulate.motion import Breathing
 from angio_pipeline.simulate.projection import CArm, Ellipsoids, Tubes, project_ellipsoids
 from angio_pipeline.simulate.runs import RunScene
@@ -28,7 +33,9 @@ from angio_pipeline.simulate.tree import Territory
 __all__ = ["RunTruth", "tell_truth", "write_truth"]
 
 Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+VEINS = ("portal", "hepatic", "tributaries")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +43,9 @@ class RunTruth:
     """The truth of one run: masks (H, W), arrival (H, W) float32, and the document that names them."""
 
     artery: BoolArray
+    vein: BoolArray
     ignore: BoolArray
+    catheter: BoolArray
     tumours: Mapping[str, BoolArray]
     arrival_s: npt.NDArray[np.float32]
     document: dict[str, Any]
@@ -77,76 +86,139 @@ def stamp_tubes(carm: CArm, tubes: Tubes, value: Array, chosen: BoolArray) -> Ar
     return image
 
 
-def tell_truth(scene: RunScene) -> RunTruth:
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    # What the truth needs again and again: the scene, its exposure, and the arteries as seen from the tip.
+    scene: RunScene
+    exposure: Exposure
+    frame: int
+    before: IntArray
+    turned: BoolArray
+    seen: BoolArray
+
+    @property
+    def carm(self) -> CArm:
+        return self.scene.plan.carm
+
+    def way(self, segment: int) -> list[int]:
+        # Segments from the catheter's tip to `segment`, both included.
+        way = [segment]
+        while self.before[way[-1]] >= 0:
+            way.append(int(self.before[way[-1]]))
+        return way[::-1]
+
+
+def tell_truth(scene: RunScene, exposure: Exposure) -> RunTruth:
     """Return the truth of one run."""
     frame = reference_frame(scene)
-    tubes, carm = scene.tubes(frame), scene.plan.carm
-    inner = np.asarray(scene.anatomy.tree.territory)[scene.courses.edge] == int(Territory.TUMOUR)
-    filled = scene.present * scene.bolus.peak(scene.bolus.artery, scene.delay_s) > 0
-    seen = visible_segments(scene) & ~inner
-    rise = scene.bolus.rise_s(scene.bolus.artery, scene.delay_s)
-    drawn = stamp_tubes(carm, tubes, rise, seen)
-    artery = np.isfinite(drawn)
-    faint = np.isfinite(stamp_tubes(carm, tubes, rise, filled & ~seen)) & ~artery
-    shown = {f"T{i + 1}": _tumour_mask(scene, i, frame) for i in range(len(scene.anatomy.tumours))}
-    visible = {name: mask for i, (name, mask) in enumerate(shown.items()) if _blush_visible(scene, i, mask)}
-    arrival = np.where(artery, drawn, _tissue_arrival(scene, frame, visible))
+    before, turned = from_the_tip(scene)
+    view = _View(scene, exposure, frame, before, turned, visible_segments(scene, exposure, before))
+    artery, faint, rise = _draw_arteries(view)
+    vein, vein_rise = _draw_veins(view)
+    shown = {f"T{i + 1}": _tumour_mask(view, i) for i in range(len(scene.anatomy.tumours))}
+    visible = _visible_tumours(view, shown)
+    arrival = _tissue_arrival(view, visible)
+    arrival = np.where(artery, rise, np.where(vein, vein_rise, arrival))
     document = {
         "schema": "angio-pipeline/truth/1",
         "artery_mask": "artery.png",
-        "vein_mask": None,
+        "vein_mask": "vein.png" if vein.any() else None,
         "ignore_mask": "ignore.png",
+        "catheter_mask": "catheter.png",
         "reference_frame": frame,
-        "catheter_tip": _rounded(carm.project(tubes.start[:1])[0]),
+        "catheter_tip": _rounded(view.carm.project(scene.catheter_mm(frame)[-1:])[0]),
+        "catheter_order": scene.plan.catheter.order,
         "arrival_s": "arrival.npy",
-        "motion_px": _rounded(_motion(scene, seen)),
-        "tumours": [_tumour(scene, i, frame, seen) for i in range(len(shown)) if f"T{i + 1}" in visible],
+        "motion_px": _rounded(_motion(view)) if view.seen.any() else None,
+        "tumours": [_tumour(view, i) for i in range(len(shown)) if f"T{i + 1}" in visible],
         "tumours_not_visible": [{"id": n, "mask": f"tumour-{n}.png"} for n in shown if n not in visible],
-        "shunts": [],
+        **_shunts(view),
+        "extravasations": _bleeds(view),
     }
-    return RunTruth(artery, faint, shown, arrival.astype(np.float32), document)
+    return RunTruth(artery, vein, faint, _catheter(view), shown, arrival.astype(np.float32), document)
 
 
 def reference_frame(scene: RunScene) -> int:
     """Return the frame that holds the most arterial contrast."""
-    tubes = scene.courses.tubes
-    volume = np.pi * tubes.radius**2 * scene.courses.length_mm()
-    load = [float((scene.concentration(k) * volume).sum()) for k in range(len(scene.plan.times_s))]
+    courses = scene.courses("arteries")
+    volume = np.pi * courses.tubes.radius**2 * courses.length_mm()
+    load = [float((scene.circulation.concentration("arteries", float(t)) * volume).sum()) for t in scene.plan.times_s]
     return int(np.argmax(load))
 
 
-def visible_segments(scene: RunScene) -> BoolArray:
-    """Return (S,) whether each segment counts as visible."""
-    ratio = _peak_over_noise(scene)
-    parent = scene.courses.parent
+def from_the_tip(scene: RunScene) -> tuple[IntArray, BoolArray]:
+    """Return (S,) the segment before each artery segment on the way from the catheter's tip, and whether it is turned.
+
+    Before the first there is none: -1. Downstream of the tip it is the parent. Above the tip the order is
+    turned round, since what fills there fills by reflux; a branch that leaves there comes after the reversed
+    trunk.
+    """
+    courses = scene.courses("arteries")
+    before = np.array(courses.parent, dtype=np.int64)
+    turned = np.zeros(len(before), bool)
+    index = np.arange(len(before))
+    above = courses.last_of_node[scene.plan.catheter.tip_node]
+    below = -1
+    while above >= 0:
+        before[(courses.parent == above) & (index != below)] = below
+        before[above], turned[above] = below, True
+        below, above = above, int(courses.parent[above])
+    before[(courses.parent < 0) & (index != below)] = below
+    return before, turned
+
+
+def visible_segments(scene: RunScene, exposure: Exposure, before: IntArray) -> BoolArray:
+    """Return (S,) whether each artery segment counts as visible."""
+    ratio = _peak_over_noise(scene, exposure, "arteries")
+    inner = _inside_tumours(scene)
+    order = _outwards(before)
     unbroken = np.zeros(len(ratio), bool)
-    for k, above in enumerate(parent):
-        unbroken[k] = ratio[k] >= 2 and (above < 0 or unbroken[above])
+    for k in order:
+        unbroken[k] = ratio[k] >= 2 and (before[k] < 0 or unbroken[before[k]])
     further = np.where(unbroken, ratio, 0.0)
-    for k in range(len(ratio) - 1, -1, -1):
-        if parent[k] >= 0:
-            further[parent[k]] = max(further[parent[k]], further[k])
-    return unbroken & (further >= 3)
+    for k in order[::-1]:
+        if before[k] >= 0:
+            further[before[k]] = max(further[before[k]], further[k])
+    return unbroken & (further >= 3) & ~inner
 
 
-def _peak_over_noise(scene: RunScene) -> Array:
+def _outwards(before: IntArray) -> list[int]:
+    # Segments in an order in which each comes after the one before it.
+    depth = np.full(len(before), -1)
+    for k in range(len(before)):
+        way = []
+        node = k
+        while node >= 0 and depth[node] < 0:
+            way.append(node)
+            node = int(before[node])
+        level = depth[node] if node >= 0 else -1
+        for step, part in enumerate(reversed(way)):
+            depth[part] = level + 1 + step
+    return [int(k) for k in np.argsort(depth, kind="stable")]
+
+
+def _inside_tumours(scene: RunScene) -> BoolArray:
+    territory = np.asarray(scene.anatomy.arteries.territory)
+    return np.asarray(territory[scene.courses("arteries").edge] == int(Territory.TUMOUR))
+
+
+def _peak_over_noise(scene: RunScene, exposure: Exposure, which: str) -> Array:
     # A tube seen across, spread by pixel and detector: chord profile convolved with a Gaussian.
-    carm, courses = scene.plan.carm, scene.courses
-    conc = np.max([scene.concentration(k) for k in range(len(scene.plan.times_s))], axis=0)
+    carm, courses = scene.plan.carm, scene.courses(which)
+    conc = np.max([scene.circulation.concentration(which, float(t)) for t in scene.plan.times_s], axis=0)
     middle = 0.5 * (courses.tubes.start + courses.tubes.end)
     size = carm.pixel_mm * carm.view(middle)[:, 2] / carm.sid_mm
-    spread = np.hypot(scene.detector.blur_px, 0.29) * size
+    spread = np.hypot(scene.detector.spread_px, 0.29) * size
     chord = blurred_chord(courses.tubes.radius, spread)
-    background = scene.background_attenuation(0)
-    level = exposure_level(background)
-    expected = expose(background, scene.detector, level)
-    direct = np.exp(level - background) * scene.detector.photons
-    primary = direct / (1 + scene.detector.scatter) / expected
-    masks = max(scene.plan.mask_frames, 1)
-    noise = log_noise(expected) * np.sqrt(1 + 1 / masks)
     at = np.clip(np.rint(carm.project(middle)).astype(int), 0, np.array([carm.rows, carm.columns]) - 1)
-    factor = cv2.blur(primary / noise, (5, 5))[at[:, 0], at[:, 1]]
+    factor = cv2.blur(_signal_over_noise(scene, exposure), (5, 5))[at[:, 0], at[:, 1]]
     return np.asarray(1e-3 * scene.contrast.mass_attenuation_mm2_mg * conc * chord * factor)
+
+
+def _signal_over_noise(scene: RunScene, exposure: Exposure) -> Array:
+    # How much a unit of attenuation shows in a subtracted frame, in standard deviations of its noise.
+    masks = max(scene.plan.mask_frames, 1)
+    return np.asarray(exposure.primary_share / (exposure.noise * np.sqrt(1 + 1 / masks)))
 
 
 def blurred_chord(radius: Array, spread: Array) -> Array:
@@ -159,41 +231,91 @@ def blurred_chord(radius: Array, spread: Array) -> Array:
     return np.asarray((profile * kernel).sum(axis=1))
 
 
-def _tumour_mask(scene: RunScene, index: int, frame: int) -> BoolArray:
-    solid = scene.anatomy.tumours[index].solid
-    moved = scene.breathing.displacement(solid.centre, frame)
+def _draw_arteries(view: _View) -> tuple[BoolArray, BoolArray, Array]:
+    scene = view.scene
+    tubes = scene.tubes("arteries", view.frame)
+    rise = scene.circulation.rise_s("arteries")
+    filled = np.isfinite(rise)
+    drawn = stamp_tubes(view.carm, tubes, rise, view.seen & filled)
+    opened = view.exposure.open_area
+    artery = np.isfinite(drawn) & opened
+    faint = np.isfinite(stamp_tubes(view.carm, tubes, rise, filled & ~view.seen)) & ~artery
+    return artery, faint | (np.isfinite(drawn) & ~opened), drawn
+
+
+def _draw_veins(view: _View) -> tuple[BoolArray, Array]:
+    least = np.full((view.carm.rows, view.carm.columns), np.inf)
+    for which in VEINS:
+        ratio = _peak_over_noise(view.scene, view.exposure, which)
+        rise = view.scene.circulation.rise_s(which)
+        seen = np.isfinite(rise) & (ratio >= 3)
+        if seen.any():
+            drawn = stamp_tubes(view.carm, view.scene.tubes(which, view.frame), rise, seen)
+            least = np.minimum(least, drawn)
+    return np.isfinite(least) & view.exposure.open_area, least
+
+
+def _catheter(view: _View) -> BoolArray:
+    course = view.scene.catheter_mm(view.frame)
+    tubes = Tubes(course[:-1], course[1:], np.full(len(course) - 1, OUTER_MM))
+    every = np.ones(len(course) - 1, bool)
+    drawn = stamp_tubes(view.carm, tubes, np.zeros(len(course) - 1), every)
+    return np.isfinite(drawn) & view.exposure.open_area
+
+
+def _tumour_mask(view: _View, index: int) -> BoolArray:
+    solid = view.scene.anatomy.tumours[index].solid
+    moved = view.scene.breathing.displacement(solid.centre, view.frame)
     body = Ellipsoids(solid.centre + moved, solid.shape)
-    return np.asarray(project_ellipsoids(scene.plan.carm, body, 1.0) > 0)
+    return np.asarray(project_ellipsoids(view.carm, body, 1.0) > 0) & view.exposure.open_area
 
 
-def _blush_visible(scene: RunScene, index: int, mask: BoolArray) -> bool:
-    # Seen when the middle of the blush rises three times above the noise of a 5 x 5 mean.
-    bed = scene.beds[index + 1]
-    times = scene.plan.times_s
-    peak = max(float(bed.mass_mg(scene.bolus, float(t)).sum()) for t in times)
-    area = np.count_nonzero(mask) * scene.plan.carm.isocentre_pixel_mm**2
-    mean = scene.contrast.mass_attenuation_mm2_mg * peak / max(area, 1e-9)
-    return bool(mean > 3 * 1.4 / np.sqrt(scene.detector.photons) / 5)
+def _visible_tumours(view: _View, shown: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
+    scene = view.scene
+    late = [k for k, t in enumerate(scene.plan.times_s) if t > scene.injection.start_s]
+    chosen = late[:: max(1, len(late) // 6)]
+    scale = cv2.blur(_signal_over_noise(scene, view.exposure), (5, 5)) * 5
+    contrast = dict.fromkeys(shown, 0.0)
+    for k in chosen:
+        image = scene.tissue_attenuation(k) * scale
+        for name, mask in shown.items():
+            around = _around(mask, shown) & view.exposure.open_area
+            if mask.any() and around.any():
+                contrast[name] = max(contrast[name], abs(float(image[mask].mean() - image[around].mean())))
+    return {name: mask for name, mask in shown.items() if contrast[name] >= 3}
 
 
-def _tissue_arrival(scene: RunScene, frame: int, visible: Mapping[str, BoolArray]) -> Array:
-    carm = scene.plan.carm
-    arrival = np.full((carm.rows, carm.columns), np.nan)
+def _around(mask: BoolArray, shown: Mapping[str, BoolArray]) -> BoolArray:
+    size = max(9, round(mask.shape[0] / 32) | 1)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    return np.asarray(grown & ~np.logical_or.reduce(list(shown.values())))
+
+
+def _beds_of(scene: RunScene, index: int) -> list[Bed]:
+    return [bed for bed in scene.circulation.beds if bed.tumour == index]
+
+
+def _tissue_arrival(view: _View, visible: Mapping[str, BoolArray]) -> Array:
+    arrival = np.full((view.carm.rows, view.carm.columns), np.nan)
     for name, mask in visible.items():
-        bed = scene.beds[int(name[1:])]
-        rise = scene.bolus.rise_s(scene.bolus.tumour, bed.delay_s)
-        at = carm.project(bed.centre + scene.breathing.displacement(bed.centre, frame))
-        where = np.argwhere(mask)
-        nearest = np.argmin(((where[:, None] - at) ** 2).sum(axis=2), axis=1)
-        arrival[mask] = rise[nearest]
+        for bed in _beds_of(view.scene, int(name[1:]) - 1):
+            rise = bed.rise_s()
+            known = np.isfinite(rise)
+            if not known.any():
+                continue
+            moved = bed.centre[known] + view.scene.breathing.displacement(bed.centre[known], view.frame)
+            where = np.argwhere(mask)
+            nearest = np.argmin(((where[:, None] - view.carm.project(moved)) ** 2).sum(axis=2), axis=1)
+            arrival[mask] = rise[known][nearest]
     return arrival
 
 
-def _motion(scene: RunScene, seen: BoolArray) -> Array:
+def _motion(view: _View) -> Array:
     # Mean over the visible vessels' length, against the mean position in the frames before contrast.
-    middle = 0.5 * (scene.courses.tubes.start + scene.courses.tubes.end)[seen]
-    weight = scene.courses.length_mm()[seen]
-    path = mean_positions(scene.plan.carm, middle, weight, scene.breathing, len(scene.plan.times_s))
+    scene, courses = view.scene, view.scene.courses("arteries")
+    middle = 0.5 * (courses.tubes.start + courses.tubes.end)[view.seen]
+    weight = courses.length_mm()[view.seen]
+    path = mean_positions(view.carm, middle, weight, scene.breathing, len(scene.plan.times_s))
     return np.asarray(path - path[: max(scene.plan.mask_frames, 1)].mean(axis=0))
 
 
@@ -205,39 +327,67 @@ def mean_positions(carm: CArm, points: Array, weight: Array, breathing: Breathin
     )
 
 
-def _tumour(scene: RunScene, index: int, frame: int, seen: BoolArray) -> dict[str, Any]:
-    body = scene.anatomy.tumours[index]
-    flow = np.asarray(scene.anatomy.tree.flow)[list(body.entries)]
+def _tumour(view: _View, index: int) -> dict[str, Any]:
+    body = view.scene.anatomy.tumours[index]
+    flow = np.asarray(view.scene.anatomy.arteries.flow)[list(body.entries)]
     feeders = [
-        _feeder(scene, index, start, entry, float(part), frame)
+        (_feeder(view, index, start, entry, float(part)), _feeder_shown(view, start, entry))
         for start, entry, part in zip(body.branch_starts, body.entries, flow / flow.sum(), strict=True)
     ]
-    last = [scene.courses.last_of_node[entry] for entry in body.entries]
-    own = [f for f, k in zip(feeders, last, strict=True) if seen[k]]
-    faint = [f for f, k in zip(feeders, last, strict=True) if not seen[k]]
-    return {"id": f"T{index + 1}", "mask": f"tumour-T{index + 1}.png", "feeders": own, "faint_feeders": faint}
+    main = body.daughter_of
+    return {
+        "id": f"T{index + 1}",
+        "mask": f"tumour-T{index + 1}.png",
+        "kind": body.kind.value,
+        "daughter_of": None if main is None else f"T{main + 1}",
+        "feeders": [feeder for feeder, shown in feeders if shown],
+        "faint_feeders": [feeder for feeder, shown in feeders if not shown],
+    }
 
 
-def _feeder(scene: RunScene, index: int, start: int, entry: int, part: float, frame: int) -> dict[str, Any]:
-    courses, tree, carm = scene.courses, scene.anatomy.tree, scene.plan.carm
-    way = courses.upstream(courses.last_of_node[entry])
-    tubes = scene.tubes(frame)
-    line = carm.project(np.vstack([tubes.start[way[:1]], tubes.end[way]]))
-    fork = carm.project(tubes.end[[courses.last_of_node[start]]])[0]
+def _own_part(view: _View, start: int, entry: int) -> list[int]:
+    # The feeder's own segments: from its fork, or from the tip when that stands beyond the fork, to the tumour.
+    courses = view.scene.courses("arteries")
+    after_fork = courses.upstream(courses.last_of_node[entry])
+    after_fork = after_fork[after_fork.index(courses.last_of_node[start]) + 1 :]
+    walked = set(view.way(courses.last_of_node[entry]))
+    return [k for k in after_fork if k in walked]
+
+
+def _feeder_shown(view: _View, start: int, entry: int) -> bool:
+    # Visible to its end, and mostly inside the picture.
+    own = _own_part(view, start, entry)
+    if not own or not view.seen[own[-1]]:
+        return False
+    at = np.rint(view.carm.project(view.scene.tubes("arteries", view.frame).end[own])).astype(int)
+    inside = ((at >= 0) & (at < [view.carm.rows, view.carm.columns])).all(axis=1)
+    opened = np.zeros(len(own), bool)
+    opened[inside] = view.exposure.open_area[tuple(at[inside].T)]
+    return bool(opened.mean() >= 0.7)
+
+
+def _feeder(view: _View, index: int, start: int, entry: int, part: float) -> dict[str, Any]:
+    courses, tree = view.scene.courses("arteries"), view.scene.anatomy.arteries
+    way = view.way(courses.last_of_node[entry])
+    own = _own_part(view, start, entry)
+    tubes = view.scene.tubes("arteries", view.frame)
+    tip = view.scene.catheter_mm(view.frame)[-1:]
+    far = np.where(view.turned[way, None], tubes.start[way], tubes.end[way])
+    line = view.carm.project(np.vstack([tip, far]))
+    begin = tubes.start[own[:1]] if own else tubes.end[way[-1:]]
     total = np.asarray(tree.flow)[courses.edge[way]]
-    own = tumour_flow(scene, index)
-    share = np.clip(1 - own[courses.edge[way]] / np.maximum(total, 1e-12), 0, 1)
+    share = np.clip(1 - tumour_flow(view.scene, index)[courses.edge[way]] / np.maximum(total, 1e-12), 0, 1)
     return {
         "centreline": _rounded(line),
-        "branch_start": _rounded(fork),
+        "branch_start": _rounded(view.carm.project(begin)[0]),
         "contribution": round(part, 4),
         "non_target_along": _rounded(np.concatenate([share[:1], share])),
     }
 
 
 def tumour_flow(scene: RunScene, index: int) -> Array:
-    """Return (N,) the share of the root's flow through each tree edge that goes to one tumour."""
-    tree = scene.anatomy.tree
+    """Return (N,) ml/s through each edge of the arteries that go to one tumour."""
+    tree = scene.anatomy.arteries
     flow = np.zeros(len(tree))
     for entry in scene.anatomy.tumours[index].entries:
         node = entry
@@ -249,6 +399,37 @@ def tumour_flow(scene: RunScene, index: int) -> Array:
     return flow
 
 
+def _shunts(view: _View) -> dict[str, list[dict[str, Any]]]:
+    told: dict[str, list[dict[str, Any]]] = {"shunts": [], "shunts_not_visible": []}
+    for shunt in view.scene.anatomy.shunts:
+        moved = shunt.at_mm[None] + view.scene.breathing.displacement(shunt.at_mm[None], view.frame)
+        row, col = (round(float(v), 3) for v in view.carm.project(moved)[0])
+        entry = {"kind": shunt.kind.value, "row": row, "col": col}
+        told["shunts" if _shunt_shown(view, shunt) else "shunts_not_visible"].append(entry)
+    return told
+
+
+def _shunt_shown(view: _View, shunt: Shunt) -> bool:
+    # The vein behind the opening stands out.
+    which = "portal" if shunt.kind is ShuntKind.ARTERIOPORTAL else "hepatic"
+    courses = view.scene.courses(which)
+    here = courses.edge == shunt.vein_node
+    ratio = _peak_over_noise(view.scene, view.exposure, which)
+    return bool(here.any() and ratio[here].max() >= 3)
+
+
+def _bleeds(view: _View) -> list[dict[str, float]]:
+    bleed = view.scene.anatomy.bleed
+    if bleed is None:
+        return []
+    last = view.scene.courses("arteries").last_of_node[bleed.artery_node]
+    if not view.seen[last]:
+        return []
+    moved = bleed.at_mm[None] + view.scene.breathing.displacement(bleed.at_mm[None], view.frame)
+    row, col = view.carm.project(moved)[0]
+    return [{"row": round(float(row), 3), "col": round(float(col), 3)}]
+
+
 def _rounded(values: Array) -> Any:
     return np.round(np.asarray(values, float), 3).tolist()
 
@@ -256,7 +437,9 @@ def _rounded(values: Array) -> Any:
 def write_truth(truth: RunTruth, directory: Path) -> None:
     """Write truth.json, masks and arrival.npy into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    masks = {"artery.png": truth.artery, "ignore.png": truth.ignore}
+    masks = {"artery.png": truth.artery, "ignore.png": truth.ignore, "catheter.png": truth.catheter}
+    if truth.document["vein_mask"] is not None:
+        masks["vein.png"] = truth.vein
     masks |= {f"tumour-{name}.png": mask for name, mask in truth.tumours.items()}
     for name, mask in masks.items():
         if not cv2.imwrite(str(directory / name), mask.astype(np.uint8) * 255):

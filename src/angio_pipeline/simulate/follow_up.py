@@ -1,0 +1,156 @@
+"""After treatment: CT visits and films of a patient as DICOM, and the truth of the oil in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from angio_pipeline.simulate.ct import CtPhase, CtScan, plan_visits, scan_visit
+from angio_pipeline.simulate.deposits import OIL_MG_PER_ML
+from angio_pipeline.simulate.dicom_common import Case
+from angio_pipeline.simulate.dicom_ct import write_ct
+from angio_pipeline.simulate.dicom_seg import write_segmentation
+from angio_pipeline.simulate.films import write_film
+from angio_pipeline.simulate.patient import Patient
+from angio_pipeline.simulate.treatment import Lesion
+
+__all__ = ["write_follow_up"]
+
+Document = dict[str, Any]
+
+
+def write_follow_up(folder: Path, patient: Patient) -> None:
+    """Write a patient's scans and films into `folder`/dicom, regions into rois, truth into truth."""
+    points: dict[str, list[Document]] = {lesion.id: [] for lesion in patient.treatment.lesions}
+    liver: list[Document] = []
+    visits = plan_visits(patient.params.ct)
+    for order, visit in enumerate(visits):
+        scans = scan_visit(
+            patient.body,
+            patient.anatomy,
+            patient.treatment,
+            visit,
+            patient.params.ct,
+            patient.rng("ct", f"{visit.days:g}"),
+            vessels=patient.vessels,
+        )
+        first_after = visit.days == min(v.days for v in visits if v.days >= 0)
+        for phase, made in enumerate(scans):
+            told = _write_scan(folder, patient, made, 200 + 100 * order + phase + 1, regions=first_after)
+            if made.phase is CtPhase.PLAIN and visit.days >= 0:
+                for name, point in told.items():
+                    points[name].append(point)
+                liver.append(_liver_point(patient, made))
+    for order, days in enumerate(patient.params.treatment.film_days):
+        for name, point in write_film(folder, patient, days, 104 + 300 * order).items():
+            points[name].append(point)
+    _write_oil_truth(folder / "truth", patient, points, liver)
+
+
+def _write_scan(folder: Path, patient: Patient, made: CtScan, number: int, *, regions: bool) -> dict[str, Document]:
+    case = patient.case
+    study, series = _study(made), made.phase.value
+    when = case.at(made.days) + timedelta(hours=1, minutes=2 * (number % 10))
+    headers = write_ct(
+        folder / "dicom" / study / series, case, study=study, series=series, number=number, when=when, scan=made
+    )
+    if regions and made.phase is CtPhase.PLAIN and made.lesions:
+        write_segmentation(
+            folder / "rois" / "lesions.dcm",
+            case,
+            study=study,
+            when=when + timedelta(hours=1),
+            scan=made,
+            slices=headers,
+        )
+    for kind, masks in (("lesion", made.lesions), ("deposit", made.deposits)):
+        for name, mask in masks.items():
+            _write_mask(folder / "truth" / _mask_name(made, kind, name), mask, made)
+    treated = {lesion.id for lesion in patient.treatment.lesions if lesion.deposit is not None}
+    return {name: _point(case, made, name, when) for name in made.lesions if name in treated}
+
+
+def _study(made: CtScan) -> str:
+    return "baseline-ct" if made.days < 0 else f"day{round(made.days):03d}-ct"
+
+
+def _mask_name(made: CtScan, kind: str, lesion: str) -> str:
+    return f"{_study(made)}-{made.phase.value}-{kind}-{lesion}.nii.gz"
+
+
+def _point(case: Case, made: CtScan, name: str, when: Any) -> Document:
+    return {
+        "date": f"{when:%Y%m%d}",
+        "days": made.days,
+        "modality": "CT",
+        "study_instance_uid": str(case.uid("study", _study(made))),
+        "series_instance_uid": str(case.uid("series", _study(made), made.phase.value)),
+        "iodine_mg": round(made.iodine_mg[name], 4),
+        "oil_ml": round(made.iodine_mg[name] / OIL_MG_PER_ML, 6),
+        "rim_iodine_mg": round(made.rim_iodine_mg[name], 4),
+        "clipped_voxels": made.clipped_voxels[name],
+        "centroid_mm": np.round(made.centroid_mm[name], 3).tolist(),
+        "lesion_mask": _mask_name(made, "lesion", name),
+        "deposit_mask": _mask_name(made, "deposit", name),
+    }
+
+
+def _liver_point(patient: Patient, made: CtScan) -> Document:
+    return {
+        "days": made.days,
+        "series_instance_uid": str(patient.case.uid("series", _study(made), made.phase.value)),
+        "iodine_mg": round(made.liver_iodine_mg, 4),
+        "wall_iodine_mg": {organ: round(mass, 4) for organ, mass in made.wall_iodine_mg.items()},
+    }
+
+
+def _write_mask(path: Path, mask: npt.NDArray[np.bool_], made: CtScan) -> None:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing([float(v) for v in made.spacing_mm[::-1]])
+    image.SetOrigin([float(v) for v in made.origin_mm])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _write_oil_truth(
+    truth: Path, patient: Patient, points: dict[str, list[Document]], liver: Sequence[Document]
+) -> None:
+    lesions = [
+        _course(patient, index, lesion, points[lesion.id])
+        for index, lesion in enumerate(patient.treatment.lesions)
+        if lesion.deposit is not None
+    ]
+    document = {
+        "schema": "angio-pipeline/lipiodol-truth/1",
+        "lesions": lesions,
+        "liver": {"timepoints": list(liver)} if liver else None,
+    }
+    truth.mkdir(parents=True, exist_ok=True)
+    (truth / "lipiodol.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _course(patient: Patient, index: int, lesion: Lesion, points: list[Document]) -> Document:
+    ct = min((p["days"] for p in points if p["modality"] == "CT"), default=0.0)
+    film = min((p["days"] for p in points if p["modality"] != "CT"), default=0.0)
+    for point in points:
+        # Scans and films are each compared with the first of their own kind.
+        first = ct if point["modality"] == "CT" else film
+        point["retention"] = round(lesion.iodine_mg(point["days"]) / lesion.iodine_mg(first), 6)
+    half_life = lesion.half_life_days(ct)
+    main = patient.anatomy.tumours[index].daughter_of
+    return {
+        "id": lesion.id,
+        "tumour": f"T{index + 1}",
+        "daughter_of": None if main is None else f"L{main + 1}",
+        "pattern": lesion.pattern.value,
+        "centroid_mm": next((p["centroid_mm"] for p in points if "centroid_mm" in p), None),
+        "half_life_days": None if half_life is None else round(half_life, 4),
+        "timepoints": points,
+    }
