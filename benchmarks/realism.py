@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.pixels.processing import apply_modality_lut
 from scipy import ndimage
 
 from image_measures import (
@@ -65,7 +66,7 @@ class Picture:
     Attributes
     ----------
     group, name : where it is from
-    frames : (T, H, W) grey, white is high
+    frames : (T, H, W) grey, white is high; a logarithm is undone where the file says how
     times_s : (T,)
     shown : frame with most contrast in the arteries
     mask : (H, W) vessels in that frame, if someone drew them
@@ -88,7 +89,7 @@ def simulate_into(out: Path, cases: int, seed: int) -> None:
 
 
 def load_simulated(folder: Path, preset: str) -> list[Picture]:
-    """Return the runs of one preset that are stored unsubtracted and linear, each with its truth.
+    """Return the runs of one preset that are stored unsubtracted, each with its truth.
 
     Runs after embolisation are left out: they hold oil, and hardly any tumour vessel.
     """
@@ -96,23 +97,31 @@ def load_simulated(folder: Path, preset: str) -> list[Picture]:
     for path in sorted((folder / preset).glob("case-*/dicom/**/*.dcm")):
         header = pydicom.dcmread(path, stop_before_pixels=True)
         truth = path.parents[2] / "truth" / str(header.SOPInstanceUID)
-        linear = header.get("PixelIntensityRelationship", "") in ("LIN", "DISP")
-        subtracted = "SUBTRACTED" in " ".join(header.get("ImageType", []))
-        if int(header.get("NumberOfFrames", 1)) < 4 or not linear or subtracted or path.stem.startswith("post"):
+        if int(header.get("NumberOfFrames", 1)) < 4 or path.stem.startswith("post"):
             continue
         document = json.loads((truth / "truth.json").read_text())
         mask = _read(truth / document["artery_mask"]) > 127
         name = f"{path.parents[2].name} {path.stem}"
-        found.append(_run(path, preset, name, int(document["reference_frame"]), mask, still=False))
+        run = _run(path, preset, name, int(document["reference_frame"]), mask, still=False)
+        if not _subtracted_already(run.frames[0]):
+            found.append(run)
     return found
+
+
+def _subtracted_already(grey: Array) -> bool:
+    # Before contrast such an export is one even grey, whatever its header says of it.
+    low, high = np.percentile(grey[open_area(grey)], (10, 90))
+    return bool(high < 1.1 * low)
 
 
 def _run(path: Path, group: str, name: str, shown: int | None, mask: BoolArray | None, *, still: bool) -> Picture:
     data = pydicom.dcmread(path)
     frames = np.asarray(data.pixel_array, float)
     frames = frames[None] if frames.ndim == 2 else frames
-    if data.PhotometricInterpretation == "MONOCHROME1":
-        frames = frames.max() - frames
+    if "ModalityLUTSequence" in data:  # the way back from a logarithm
+        frames = np.asarray(apply_modality_lut(data.pixel_array, data), float)
+    elif data.PhotometricInterpretation == "MONOCHROME1":
+        frames = 2**data.BitsStored - 1 - frames
     if "FrameTimeVector" in data:
         times = np.cumsum(np.asarray(data.FrameTimeVector, float)) / 1000
     else:
