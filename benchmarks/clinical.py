@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def measure(choice: Choice, workers: int, work: Path) -> dict[str, Any]:
     patients, results = work / "patients", work / "results"
     options = ("--seed", str(choice.seed), "--preset", choice.preset, "--workers", str(workers))
     angio("simulate", str(patients), "--cases", str(choice.cases), *options)
-    sources = sorted(patients.glob("case-*/dicom"))[: choice.cases]
+    sources = sorted(patients.glob("case-*/dicom"))
+    if len(sources) > choice.cases:
+        raise SystemExit(f"Expected {choice.cases} patients in {patients}, found {len(sources)}; name another --work.")
     angio("run", *map(str, sources), "--out", str(results), "--quiet", "--workers", str(workers))
     said = angio("evaluate", "--truth", str(patients), "--results", str(results), "--json")
     made = json.loads((patients / "simulation.json").read_text(encoding="utf-8"))
@@ -54,7 +57,7 @@ def section(figures: dict[str, Any]) -> str:
     patients, found = figures["patients"], figures["evaluation"]
     runs = f"{found['runs']} runs, {found['runs_without_result']} of them without a result"
     return (
-        f"Measured with {figures['measured_with']}. {found['cases']} patients of the preset "
+        f"Measured with {figures['measured_with']}. {found['cases']} simulated, preset "
         f"`{patients['preset']}`, seed {patients['seed']},\nno region given; {runs}.\n"
         f"Intervals are 95 % bootstrap over patients. {feeder_words(found)}\n\n{accuracy_table(found)}"
     )
@@ -71,7 +74,11 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "clinical", help="patients and results, kept")
     given = parser.parse_args()
     choice = Choice(given.cases, given.seed, given.preset)
-    figures = measure(choice, given.workers, given.work)
+    try:
+        figures = measure(choice, given.workers, given.work)
+    except subprocess.CalledProcessError as problem:
+        # What it said stands above; patients of another version are not mixed with new ones.
+        raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
     if choice != standard:
         print(section(figures))
         return 0
