@@ -42,14 +42,16 @@ class BackgroundParams(Params):
 
     gas: float = Field(0.6, ge=0, le=3, description="volume of bowel gas, relative")
     texture: float = Field(0.035, ge=0, le=0.3, description="standard deviation of soft mottle, attenuation")
-    bone: float = Field(1.7, ge=0.5, le=3, description="attenuation of bone beyond that of its Hounsfield units")
-    bone_grain: float = Field(0.14, ge=0, le=0.6, description="standard deviation of bone's unevenness, relative")
-    outline_mm: float = Field(2.2, ge=0, le=10, description="how uneven the outlines of organs are, sd in mm")
+    bone: float = Field(2.0, ge=0.5, le=3, description="attenuation of bone beyond that of its Hounsfield units")
+    bone_grain: float = Field(0.09, ge=0, le=0.6, description="standard deviation of bone's unevenness, relative")
+    outline_mm: float = Field(2.6, ge=0, le=10, description="how uneven the outlines of organs are, sd in mm")
     edge_mm: float = Field(0.9, ge=0, le=5, description="softness of the outlines of organs, sd in mm")
     folds: int = Field(6, ge=0, le=40, description="folds of skin and planes of fat")
     fold_depth: float = Field(0.035, ge=0, le=0.3, description="attenuation of a fold")
-    wedge: float = Field(0.72, ge=0, le=1, description="share of over-bright lung that filters take away")
-    wires: int = Field(1, ge=0, le=5, description="monitor leads on the skin")
+    strands: int = Field(150, ge=0, le=3000, description="fat planes, fasciae and bowel folds seen edge-on")
+    strand_depth: float = Field(0.06, ge=0, le=0.3, description="mean attenuation of a strand")
+    wedge: float = Field(0.5, ge=0, le=1, description="share of over-bright lung that filters take away")
+    wires: int = Field(1, ge=0, le=5, description="greatest number of monitor leads on the skin")
     table_half_width_mm: float = Field(225.0, ge=100, le=400, description="from the table's middle to its edge, mm")
     table_shift_mm: float = Field(0.0, ge=-150, le=150, description="table's middle to the patient's left, mm")
 
@@ -106,16 +108,60 @@ def draw_background(
         factor = grain(image.shape, wide.isocentre_pixel_mm, rng, sd=params.bone_grain)
         ragged = uneven(_blurred(image, 0.4, wide), wide.isocentre_pixel_mm, rng, sd_mm=0.5, wave_mm=9.0)
         layers[layer] += ragged * factor
-    for layer, share in ((Layer.STATIC, 0.5), (Layer.CHEST, 0.3), (Layer.VISCERA, 0.85)):
-        layers[layer] += share * params.texture * mottle(layers[layer].shape, wide.isocentre_pixel_mm, rng, slope=2.6)
-    layers[Layer.STATIC] += folds(
-        layers[Layer.STATIC].shape, wide.isocentre_pixel_mm, rng, count=params.folds, depth=params.fold_depth
-    )
+    _texture(layers, wide, params, rng)
+    for layer, image in _strands(wide, body, params, rng).items():
+        layers[layer] += image
     layers[Layer.VISCERA] += project_devices(wide, coils, clips).astype(np.float32)
     layers[Layer.TABLE] += _table(wide, params, rng)
     layers[Layer.TABLE] += params.wedge * _wedge(np.sum(list(layers.values()), axis=0))
     layers[Layer.CHEST] += _wires(wide, params.wires, rng)
     return Background(wide, margin, layers)
+
+
+def _texture(layers: dict[Layer, Image], carm: CArm, params: BackgroundParams, rng: np.random.Generator) -> None:
+    # Broad unevenness, and a third as much down to the pixel: what is fine in a radiograph is mostly
+    # lines and edges, not mottle. The liver itself is even, so most of it stands still.
+    shape, pixel = (carm.rows, carm.columns), carm.isocentre_pixel_mm
+    for layer, share in ((Layer.STATIC, 0.8), (Layer.CHEST, 0.3), (Layer.VISCERA, 0.4), (Layer.BOWEL, 0.3)):
+        broad = mottle(shape, pixel, rng, slope=2.8, shortest_mm=7.0)
+        layers[layer] += share * params.texture * broad
+    layers[Layer.STATIC] += 0.12 * params.texture * mottle(shape, pixel, rng, slope=1.6, longest_mm=6.0)
+    layers[Layer.STATIC] += folds(shape, pixel, rng, count=params.folds, depth=params.fold_depth)
+
+
+def _strands(carm: CArm, body: Body, params: BackgroundParams, rng: np.random.Generator) -> dict[Layer, Image]:
+    # Fat planes, fasciae and folds of bowel, which show where a sheet is seen edge-on; specks of calcium.
+    images: dict[Layer, Image] = {}
+    for layer, count, low, high in (
+        (Layer.STATIC, 0.6, (-150, -115, -190), (220, 115, 190)),
+        (Layer.BOWEL, 0.4, (-90, -80, -170), (150, 30, -55)),
+    ):
+        lines = [_strand(rng, np.array(low), np.array(high)) for _ in range(round(count * params.strands))]
+        if not lines:
+            continue
+        start, end = np.vstack([line[:-1] for line in lines]), np.vstack([line[1:] for line in lines])
+        pieces = np.array([len(line) - 1 for line in lines])
+        radius = np.repeat(0.3 + rng.gamma(2.0, 0.22, len(lines)), pieces)
+        depth = (
+            params.strand_depth * rng.exponential(1.0, len(lines)).clip(0.15, 4) * rng.choice([-0.6, 1.0], len(lines))
+        )
+        weight = np.repeat(depth, pieces) / (2 * radius) * _fading(pieces)
+        images[layer] = _blurred(project_tubes(carm, Tubes(start, end, radius), weight).astype(np.float32), 0.35, carm)
+    return images
+
+
+def _strand(rng: np.random.Generator, low: Array, high: Array) -> Array:
+    # A smooth walk of 15 to 70 mm through a box.
+    pieces = int(rng.integers(8, 24))
+    heading = rng.normal(0, 1, 3)
+    turns = np.cumsum(rng.normal(0, 0.16, (pieces, 3)), axis=0) + heading
+    steps = rng.uniform(1.8, 3.2) * turns / np.linalg.norm(turns, axis=1)[:, None]
+    return np.asarray(rng.uniform(low, high) + np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]))
+
+
+def _fading(pieces: npt.NDArray[np.int64]) -> Array:
+    # Each strand comes and goes along its length.
+    return np.concatenate([np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 0.5 for n in pieces])
 
 
 def _radiographic(hu: float, bone: float) -> float:
@@ -233,7 +279,7 @@ def project_devices(carm: CArm, coils: Tubes | None, clips: Tubes | None) -> Arr
 def _wires(carm: CArm, count: int, rng: np.random.Generator) -> Image:
     # Leads from the shoulders to electrodes on the skin, each with a snap in a conducting disc.
     image = np.zeros((carm.rows, carm.columns))
-    for _ in range(count):
+    for _ in range(int(rng.integers(0, count + 1))):
         start = np.array([rng.uniform(-110, 130), -118, 160])
         end = np.array([rng.uniform(-110, 130), -118, rng.uniform(-60, 60)])
         line = _slack(start, end, rng)
@@ -247,5 +293,5 @@ def _wires(carm: CArm, count: int, rng: np.random.Generator) -> Image:
 
 def _slack(start: Array, end: Array, rng: np.random.Generator) -> Array:
     t = np.linspace(0, 1, 61)[:, None]
-    bow = sum((rng.normal(0, 14 / k, 3) * [1, 0, 0.5] * np.sin(np.pi * k * t) for k in (1, 2, 3)), np.zeros((61, 3)))
+    bow = sum((rng.normal(0, 26 / k, 3) * [1, 0, 0.5] * np.sin(np.pi * k * t) for k in (1, 2, 3, 4)), np.zeros((61, 3)))
     return np.asarray(start + t * (end - start) + bow)

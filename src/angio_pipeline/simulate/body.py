@@ -6,6 +6,7 @@ exact chords, CT paints the parts in order. Hounsfield units at 120 kVp; LPS mil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -18,6 +19,7 @@ from angio_pipeline.simulate.projection import Ellipsoids, Tubes
 __all__ = ["HEART_MM", "HEART_RADIUS_MM", "Body", "Layer", "Part", "build_body"]
 
 Array = npt.NDArray[np.float64]
+Points = Sequence[Sequence[float]]
 SPINE_MM = (38.0, 66.0)
 HEART_MM = np.array([55.0, -38.0, 112.0])
 HEART_RADIUS_MM = 46.0
@@ -89,13 +91,16 @@ def build_body(lobes: Ellipsoids, rng: np.random.Generator, gas: float = 1.0) ->
         Part("lungs", Layer.VISCERA, _LUNG_HU, _CAVITY_HU, lungs, 2),
         Part("left dome", Layer.BOWEL, _CAVITY_HU, _CAVITY_HU, dome, 3),
         Part("heart", Layer.HEART, 45, _CAVITY_HU, heart, 3),
-        Part("spleen", Layer.VISCERA, 50, _CAVITY_HU, Ellipsoids.aligned([148, 40, 28], [28, 38, 52]), 4),
+        Part("spleen", Layer.VISCERA, 50, _CAVITY_HU, Ellipsoids.aligned([146, 40, 28], [33, 43, 58]), 4),
         Part("kidneys", Layer.VISCERA, 34, _CAVITY_HU, _kidneys(x)),
         Part("stomach", Layer.BOWEL, 25, _CAVITY_HU, Ellipsoids.aligned([96, -30, 30], [40, 34, 55]), 5),
         Part("loops", Layer.BOWEL, 25, _CAVITY_HU, _loops(rng), 5),
+        Part("duodenum", Layer.BOWEL, 28, _CAVITY_HU, _course(_DUODENUM_MM, 11.0)),
+        Part("pancreas", Layer.VISCERA, 40, _CAVITY_HU, _course(_PANCREAS_MM, 10.0)),
         Part("aorta", Layer.STATIC, 42, _CAVITY_HU, _straight((x + 9, y - 22), -200, 200, 10.5)),
         Part("cava", Layer.STATIC, 38, _CAVITY_HU, _straight((x - 18, y - 20), -200, 90, 11.5)),
         Part("liver", Layer.VISCERA, _LIVER_HU, _CAVITY_HU, lobes, 5),
+        Part("gallbladder", Layer.VISCERA, 10, _LIVER_HU, Ellipsoids.aligned([-32, -26, -34], [13, 14, 24]), 2),
         Part("liver veins", Layer.VISCERA, 44, _LIVER_HU, _liver_veins(rng)),
         Part("gas", Layer.BOWEL, -950, 25, _gas(rng, gas), 3),
         *_spine(x, y, rng),
@@ -141,17 +146,28 @@ def _paired_tubes(
     return Tubes(start, end, np.full(2, radius))
 
 
+_DUODENUM_MM: Points = [[6.0, -14, -44], [-16, -6, -46], [-24, 4, -62], [-24, 12, -86], [-10, 20, -102], [24, 22, -104]]
+_PANCREAS_MM: Points = [[-12.0, 4, -70], [-6, 0, -56], [16, -6, -46], [46, 0, -34], [80, 14, -14], [112, 26, 4]]
+
+
+def _course(points: Points, radius: float) -> Tubes:
+    at = np.array(points, float)
+    return Tubes(at[:-1], at[1:], np.full(len(at) - 1, radius))
+
+
 def _kidneys(x: float) -> Ellipsoids:
     return Ellipsoids.aligned([[x - 68, 56, -72], [x + 66, 56, -52]], [[26, 24, 50], [26, 24, 50]])
 
 
 def _loops(rng: np.random.Generator) -> Ellipsoids:
-    # Transverse colon and small bowel below the liver.
+    # Transverse colon and small bowel below the liver; the left colon.
     across = np.linspace(-80, 125, 12)
     colon = np.stack([across, np.full(12, -58.0), -84 - 14 * np.sin(np.pi * np.linspace(0, 1, 12))], axis=1)
     small = np.stack([rng.uniform(-70, 125, 26), rng.uniform(-66, 20, 26), rng.uniform(-150, -62, 26)], axis=1)
-    radii = np.vstack([rng.uniform(13, 19, (12, 3)), rng.uniform(10, 17, (26, 3))])
-    return Ellipsoids.aligned(np.vstack([colon, small]) + rng.normal(0, 3, (38, 3)), radii)
+    # The descending colon and loops up the left flank, as far as the spleen.
+    flank = np.stack([rng.uniform(118, 158, 12), rng.uniform(-60, 20, 12), np.linspace(-120, -8, 12)], axis=1)
+    radii = np.vstack([rng.uniform(13, 19, (12, 3)), rng.uniform(10, 17, (38, 3))])
+    return Ellipsoids.aligned(np.vstack([colon, small, flank]) + rng.normal(0, 3, (50, 3)), radii)
 
 
 def _gas(rng: np.random.Generator, amount: float) -> Ellipsoids:

@@ -19,18 +19,20 @@ def mottle(
     *,
     slope: float = 3.0,
     longest_mm: float = 80.0,
+    shortest_mm: float = 0.0,
     stretch: float = 1.0,
 ) -> Image:
     """Return (H, W) noise of mean 0 and standard deviation 1 whose power falls as frequency to the `slope`.
 
     Anatomical noise falls as about the cube (doi:10.1118/1.1355308); waves longer than `longest_mm` are
-    held level. `stretch` draws the pattern out along the rows' direction (down the picture).
+    held level, waves shorter than `shortest_mm` fade. `stretch` draws the pattern out down the picture.
     """
     down = scipy.fft.fftfreq(shape[0], pixel_mm)[:, None] * stretch
     along = scipy.fft.rfftfreq(shape[1], pixel_mm)
     frequency = np.sqrt(down**2 + along**2 + 1 / longest_mm**2)
+    weight = frequency ** (-slope / 2) * np.exp(-2 * (frequency * shortest_mm) ** 2)
     white = scipy.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    image = scipy.fft.irfft2(white * (frequency ** (-slope / 2)).astype(np.float32), s=shape)
+    image = scipy.fft.irfft2(white * weight.astype(np.float32), s=shape)
     return np.asarray((image - image.mean()) / image.std(), np.float32)
 
 
