@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from angio_pipeline.core.followups import Completeness
 from angio_pipeline.simulate.body import Body, build_body
 from angio_pipeline.simulate.ct import (
     CLIP_HU,
@@ -314,4 +315,6 @@ def test_coverage_is_told_as_it_truly_is(body: Body, patient: Any, plan: Callabl
     low = take(body, patient, poor).coverage["L1"]
     assert low["75"] > low["160"] >= low["215"]
     assert low["215"] < 5
+    assert take(body, patient, rich).completeness["L1"] is Completeness.COMPLETE
+    assert take(body, patient, poor, 200.0).completeness["L1"] is Completeness.POOR
     assert take(body, patient, rich, -3.0).coverage["L1"] == {}

@@ -1,6 +1,7 @@
 """What treatment did: flow, oil, necrosis, size; all of it known and none of it before day 0."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from angio_pipeline.core.followups import Pattern
 from angio_pipeline.simulate.cohort import PatientPlan
 from angio_pipeline.simulate.deposits import DepositParams
 from angio_pipeline.simulate.lesions import TumourKind
+from angio_pipeline.simulate.projection import Tubes
 from angio_pipeline.simulate.treatment import Treatment, TreatmentParams, VolumeCourse, draw_treatment
 
 QUIET = {"new_lesions_per_year": 0.0, "residual_spread": 0.0}
@@ -171,3 +173,17 @@ def test_another_anatomy_is_refused(treat: Treat, anatomy: Callable[..., Any]) -
 def test_impossible_settings_are_refused_by_name(settings: dict[str, object], field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         TreatmentParams.model_validate(settings)
+
+
+def test_stray_oil_lies_in_the_wall_of_the_organ_the_body_has(anatomy: Callable[..., Any], plan: Plan) -> None:
+    tube = Tubes(np.array([[-30.0, -20.0, -40.0]]), np.array([[-30.0, -20.0, 0.0]]), np.array([9.0]))
+    part = SimpleNamespace(name="gallbladder", solids=tube)
+    made = draw_treatment(
+        anatomy(),
+        plan(),
+        TreatmentParams.model_validate(QUIET | {"non_target": 1.0}),
+        np.random.default_rng(0),
+        body=SimpleNamespace(parts=(part,)),
+    )
+    where = made.walls["gallbladder"].centre_mm
+    assert np.hypot(where[0] + 30, where[1] + 20) == pytest.approx(9.0, abs=1.0)

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 
+from angio_pipeline.core.followups import Completeness, Pattern
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.anatomy import Anatomy
 from angio_pipeline.simulate.body import Body, Layer
@@ -178,6 +179,9 @@ class CtScan:
     coverage : dict of dict
         Percent of each tumour above 75, 160 and 215 HU without contrast medium, as it truly is (before blur
         and noise); empty without oil.
+    completeness : dict
+        By the share above 75 HU: complete beyond 90 % and without the great defect of pattern II, poor below
+        50 %, moderate between (doi:10.1186/s40644-016-0090-4); None without oil.
     """
 
     days: float
@@ -198,6 +202,7 @@ class CtScan:
     centroid_mm: dict[str, Array]
     clipped_voxels: dict[str, int]
     coverage: dict[str, dict[str, float]]
+    completeness: dict[str, Completeness | None]
     placement: Placement
     clip_hu: int = CLIP_HU
 
@@ -251,7 +256,9 @@ def scan_visit(
     params = _protocol(params, visit.days, protocol_rng)
     grid = _voxels(params, protocol_rng)
     strength = iodine_slope(params.kvp) / _SLOPE[2] * float(np.exp(protocol_rng.normal(0, params.contrast_spread)))
-    clean = paint(_paints(body, anatomy, vessels, visit.phases, strength, params.kvp), grid, placement)
+    paints = _couch(placement, len(visit.phases))
+    paints += _paints(body, anatomy, vessels, visit.phases, strength, params.kvp)
+    clean = paint(paints, grid, placement)
     truths = []
     for lesion in treatment.all_lesions:
         poured = _pour_lesion(lesion, visit.days, treatment, grid, placement)
@@ -296,7 +303,7 @@ def _paints(
     def values(plain: float, gain: tuple[float, float]) -> tuple[float, ...]:
         return tuple(plain + _gain(gain, phase, strength) for phase in phases)
 
-    paints = _couch(len(phases))
+    paints: list[Paint] = []
     # Bone holds calcium, which gains at low voltage as iodine does, if less.
     bone = (iodine_slope(kvp) / _SLOPE[2]) ** 0.6
     for part in body.parts:
@@ -312,11 +319,16 @@ def _paints(
     return paints
 
 
-def _couch(phases: int) -> list[Paint]:
-    # A hollow carbon lens under the back.
-    x, back = _BODY_MM[0], _BODY_MM[1] + _BODY_MM[3]
+def _couch(placement: Placement, phases: int) -> list[Paint]:
+    # A hollow carbon lens under the back: it stays in the scanner however the patient lies on it.
+    under = np.array([[_BODY_MM[0], _BODY_MM[1] + _BODY_MM[3] + 13, 0.0]])
+    c, s = np.cos(placement.turn_rad), np.sin(placement.turn_rad)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    centre = placement.to_patient(under, viscera=False)
     shells = (((215.0, 15.0, 2000.0), 150.0), ((211.0, 11.5, 2000.0), -960.0))
-    return [Paint(Ellipsoids.aligned([x, back + 13, 0], r), (hu,) * phases, False) for r, hu in shells]
+    return [
+        Paint(Ellipsoids(centre, (np.diag(1 / np.array(r)) @ turn)[None]), (hu,) * phases, False) for r, hu in shells
+    ]
 
 
 def _vessel_paints(
@@ -456,6 +468,7 @@ def _tell(
     lesions = {lesion.id: _mask(grid, poured, _SOLID) for lesion, poured in truths}
     deposits = {lesion.id: _mask(grid, poured, _REGION) for lesion, poured in truths}
     known = [lesion for lesion, _ in truths]
+    covered = {lesion.id: cover_percent(lesion, days, params.kvp) for lesion in known}
     at = placement.to_scanner(np.array([lesion.body.centre_mm for lesion in known]).reshape(-1, 3))
     return CtScan(
         days=days,
@@ -475,7 +488,8 @@ def _tell(
         wall_iodine_mg=treatment.wall_iodine_mg(days),
         centroid_mm={lesion.id: point for lesion, point in zip(known, at, strict=True)},
         clipped_voxels={name: int(np.count_nonzero(stored[mask] >= CLIP_HU)) for name, mask in deposits.items()},
-        coverage={lesion.id: cover_percent(lesion, days, params.kvp) for lesion in known},
+        coverage=covered,
+        completeness={lesion.id: _completeness(lesion, covered[lesion.id]) for lesion in known},
         placement=placement,
     )
 
@@ -491,6 +505,14 @@ def cover_percent(lesion: Lesion, days: float, kvp: float) -> dict[str, float]:
     oil = lesion.deposit.oil.mg_ml[inside] / solid[inside] * np.float32(lesion.left(days) / scale**3)
     hu = alive * lesion.body.native_hu + (1 - alive) * NECROTIC_HU + np.float32(iodine_slope(kvp)) * oil
     return {f"{t:g}": 100 * float(np.mean(hu > t)) for t in _COVERAGE_HU}
+
+
+def _completeness(lesion: Lesion, covered: dict[str, float]) -> Completeness | None:
+    if not covered:
+        return None
+    if covered["75"] > 90 and lesion.pattern is not Pattern.DEFECTIVE:
+        return Completeness.COMPLETE
+    return Completeness.POOR if covered["75"] < 50 else Completeness.MODERATE
 
 
 def _mask(grid: VoxelGrid, poured: Window, field: int) -> BoolArray:

@@ -37,7 +37,7 @@ from angio_pipeline.simulate.deposits import (
 )
 from angio_pipeline.simulate.lesion_grid import LesionGrid, make_grid, smooth_noise
 from angio_pipeline.simulate.lesions import TumourBody, TumourKind
-from angio_pipeline.simulate.projection import Ellipsoids
+from angio_pipeline.simulate.projection import Ellipsoids, Tubes
 from angio_pipeline.simulate.tree import Territory, Tree
 
 __all__ = ["Lesion", "Treatment", "TreatmentParams", "VolumeCourse", "draw_treatment"]
@@ -498,14 +498,25 @@ def _stray_walls(
         at = _end_of(tree, children, branches)
         if not reached or at is None or amount <= 0:
             continue
-        wall = known.get(organ)
-        if isinstance(wall, Ellipsoids):
-            nearest = int(np.argmin(np.linalg.norm(wall.centre - at, axis=1)))
-            wall = Ellipsoids(wall.centre[[nearest]], wall.shape[[nearest]])
-        else:
-            wall = Ellipsoids.aligned(at - [0, radii[1], 0], radii)
+        solids = known.get(organ)
+        wall = _nearest_part(solids, at) if solids is not None else Ellipsoids.aligned(at - [0, radii[1], 0], radii)
         walls[organ] = wall_oil(wall, at, amount)
     return walls
+
+
+def _nearest_part(solids: Ellipsoids | Tubes, at: Array) -> Ellipsoids:
+    # The part of an organ nearest to a point; a stretch of tube counts as the ellipsoid about it.
+    if isinstance(solids, Ellipsoids):
+        nearest = int(np.argmin(np.linalg.norm(solids.centre - at, axis=1)))
+        return Ellipsoids(solids.centre[[nearest]], solids.shape[[nearest]])
+    middle = 0.5 * (solids.start + solids.end)
+    nearest = int(np.argmin(np.linalg.norm(middle - at, axis=1)))
+    along = solids.end[nearest] - solids.start[nearest]
+    axis = along / np.linalg.norm(along)
+    # Unit sphere of the ellipsoid: the radius across, and along the tube far enough to look straight.
+    across = np.eye(3) - np.outer(axis, axis)
+    shape = across / solids.radius[nearest] + np.outer(axis, axis) / np.linalg.norm(along)
+    return Ellipsoids(middle[[nearest]], shape[None])
 
 
 def _end_of(tree: Tree, children: list[list[int]], branches: tuple[str, ...]) -> Array | None:
