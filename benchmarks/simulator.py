@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -42,27 +43,36 @@ def make_one(out: Path, preset: str) -> dict[str, Any]:
     from angio_pipeline.simulate import load_preset
     from angio_pipeline.simulate.population import make_case
 
-    patient: Any = importlib.import_module("angio_pipeline.simulate.patient")
     cv2.setNumThreads(1)
-    runs: list[float] = []
-    patient._write_run = _timed(patient._write_run, runs)
+    angiography: Any = importlib.import_module("angio_pipeline.simulate.angiography")
+    writing: Any = importlib.import_module("angio_pipeline.simulate.writing")
+    begun: list[float] = []
+    ended: list[float] = []
+    # A run lasts from the staging of its scene until the next begins, or all are written.
+    angiography.stage = _marked(angiography.stage, before=begun)
+    writing.write_runs = _marked(writing.write_runs, after=ended)
     params, case = load_preset(preset), make_case(SEED, 0)
     start = perf_counter()
-    patient.write_patient(out / case.name, case, params)
+    writing.write_patient(out / case.name, case, params)
     wall = perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    runs = [end - begin for begin, end in pairwise([*begun, *ended])]
     return {"run_s": runs, "patient_s": wall, "peak_gb": peak, **_holds(out)}
 
 
-def _timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    def timed(*arguments: Any, **options: Any) -> Any:
-        start = perf_counter()
-        try:
-            return function(*arguments, **options)
-        finally:
-            seconds.append(perf_counter() - start)
+def _marked(
+    function: Callable[..., Any], *, before: list[float] | None = None, after: list[float] | None = None
+) -> Callable[..., Any]:
+    # The function, noting the time before and after each call.
+    def marked(*arguments: Any, **options: Any) -> Any:
+        if before is not None:
+            before.append(perf_counter())
+        result = function(*arguments, **options)
+        if after is not None:
+            after.append(perf_counter())
+        return result
 
-    return timed
+    return marked
 
 
 def _holds(out: Path) -> dict[str, Any]:

@@ -26,8 +26,8 @@ Written by `scripts/write_simulator_knobs.py` from the settings themselves. A un
 ```toml
 extends = "clinical"
 
-[motion]
-amplitude_mm = 4.0
+[background]
+gas = 2.0
 ```
 
 ```
@@ -47,7 +47,25 @@ def page() -> str:
     for path, group in each_group(default):
         if path and not _in_a_list(path):
             parts.append(_section(path, group, {name: _find(preset, path) for name, preset in presets.items()}))
+    parts += [_list_section(name, presets) for name in _lists(default)]
     return "\n".join([*parts, *_arm_sections(default), _doses()])
+
+
+def _lists(default: SimulationParams) -> Iterator[str]:
+    for name, value in default:
+        if isinstance(value, tuple) and value and isinstance(value[0], Params):
+            yield name
+
+
+def _list_section(name: str, presets: dict[str, SimulationParams]) -> str:
+    field, kind = SimulationParams.model_fields[name], type(getattr(SimulationParams(), name)[0])
+    entries = {
+        f"{preset} {k + 1}": entry
+        for preset, params in presets.items()
+        for k, entry in enumerate(getattr(params, name))
+    }
+    said = f"{_first_line(kind)} A list of tables: {field.description}. A file that has any replaces them all."
+    return _table(f"## [[{name}]]\n\n{said}", kind(), entries)
 
 
 def _in_a_list(path: str) -> bool:
@@ -62,12 +80,15 @@ def _find(params: Params, path: str) -> Params:
 
 
 def _section(path: str, group: Params, presets: dict[str, Params]) -> str:
-    lines = [f"## [{path}]", "", _first_line(type(group)), ""]
-    lines += ["| field | default | range | " + " | ".join(presets) + " | what |"]
-    lines += ["| --- | ---: | --- |" + " ---: |" * len(presets) + " --- |"]
+    return _table(f"## [{path}]\n\n{_first_line(type(group))}", group, presets)
+
+
+def _table(heading: str, group: Params, others: dict[str, Params]) -> str:
+    lines = [heading, "", "| field | default | range | " + " | ".join(others) + " | what |"]
+    lines += ["| --- | ---: | --- |" + " ---: |" * len(others) + " --- |"]
     for name, field in _plain(group):
         value = getattr(group, name)
-        other = [getattr(preset, name) for preset in presets.values()]
+        other = [getattr(preset, name) for preset in others.values()]
         cells = [f"`{name}`", _shown(value), _range(field), *("" if v == value else _shown(v) for v in other)]
         lines.append("| " + " | ".join([*cells, field.description or ""]) + " |")
     return "\n".join([*lines, ""])

@@ -591,11 +591,27 @@ def test_a_lesion_that_never_held_oil_is_judged_by_what_is_claimed_for_it(truth:
     assert evaluate(truth, out).value("lipiodol", "false_iodine_mg") == 15
 
 
+def test_deposits_where_no_oil_was_given_are_false_unless_the_region_was_given(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2")
+    write_result(out, "1.2")
+    write_courses(truth)
+    assert evaluate(truth, out).value("lipiodol", "false_deposits") is None
+    told = [point("9.1", iodine_mg=30.0)]
+    places = [{"centroid_mm": [0, 0, 0]}, {"centroid_mm": [90, 0, 0], "origin": "roi"}, {"centroid_mm": None}]
+    oil_answer(out, *({"timepoints": told} | place for place in places))
+    assert evaluate(truth, out).value("lipiodol", "false_deposits") == 1
+
+
 def test_pattern_completeness_and_margin_agree_or_not(truth: Path, out: Path) -> None:
-    true = {"pattern": "homogeneous", "completeness": "complete", "margin_grade": "A"}
-    lesion = {"id": "L1", "half_life_days": 30, "centroid_mm": [0, 0, 0]}
-    write_courses(truth, lesion | {"timepoints": [oil_point("9.1", 1, 100, 1.0, **true)]})
-    oil_answer(out, {"centroid_mm": [0, 0, 0], "timepoints": [point("9.1", **(true | {"margin_grade": "B"}))]})
+    true = {"completeness": "complete", "margin_grade": "A"}
+    lesion = {"id": "L1", "half_life_days": 30, "centroid_mm": [0, 0, 0], "pattern": "homogeneous"}
+    points = [oil_point("9.1", 1, 100, 1.0, **true), oil_point("9.2", 28, 50, 0.5)]
+    write_courses(truth, lesion | {"timepoints": points})
+    told = [
+        point("9.1", pattern="homogeneous", completeness="complete", margin_grade="B"),
+        point("9.2", pattern="faint"),
+    ]
+    oil_answer(out, {"centroid_mm": [0, 0, 0], "timepoints": told})
     found = evaluate(truth, out)
     names = ("pattern_agreement", "completeness_agreement", "margin_grade_agreement")
     assert [found.value("lipiodol", name) for name in names] == [1, 1, 0]

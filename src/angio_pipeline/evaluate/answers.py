@@ -153,6 +153,7 @@ class LesionAnswer(CourseAnswer):
     """One lesion over time; it meets a true lesion by its place."""
 
     centroid_mm: tuple[float, float, float] | None = None
+    origin: str = "detected"
 
 
 class LipiodolAnswer(_Answer):

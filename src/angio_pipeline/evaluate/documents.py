@@ -115,7 +115,6 @@ class TimepointTruth(_Document):
     retention: float | None = None
     lesion_mask: str | None = None
     deposit_mask: str | None = None
-    pattern: str | None = None
     completeness: str | None = None
     margin_grade: str | None = None
 
@@ -131,7 +130,8 @@ class LesionTruth(CourseTruth):
     """One lesion over time."""
 
     id: str
-    centroid_mm: tuple[float, float, float]
+    centroid_mm: tuple[float, float, float] | None = None
+    pattern: str | None = None
 
 
 class LipiodolTruth(_Document):

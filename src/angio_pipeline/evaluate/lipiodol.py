@@ -4,7 +4,7 @@ A lesion or date without an answer counts as an answer of 0: a relative error of
 an interval that misses. An error is |answer - truth| / max(truth, a floor of 1 mg, 1 % or 1 day),
 so that a lesion whose oil is gone is judged by the floor and not divided by nothing; no answer is an
 error of 1 there too. A lesion that never held oil has no course to be right about: only the iodine
-that is claimed for it counts.
+that is claimed for it counts. The pattern is judged on the first scan.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class LipiodolScores:
     pattern_agreement: list[float] = field(default_factory=list)
     completeness_agreement: list[float] = field(default_factory=list)
     margin_grade_agreement: list[float] = field(default_factory=list)
+    false_deposits: list[float] = field(default_factory=list)
     false_iodine_mg: list[float] = field(default_factory=list)
     liver_mass_error: list[float] = field(default_factory=list)
     liver_retention_error: list[float] = field(default_factory=list)
@@ -58,7 +59,10 @@ def score_lipiodol(case: CasePair) -> LipiodolScores:
         return scores
     told = [(patient.lipiodol, patient.folder) for patient in case.patients if patient.lipiodol is not None]
     pool = [(lesion, folder) for answer, folder in told for lesion in answer.lesions]
-    for truth, match in zip(case.lipiodol.lesions, _matched(case.lipiodol.lesions, pool), strict=True):
+    matches = _matched(case.lipiodol.lesions, pool)
+    if told:
+        scores.false_deposits.append(float(sum(_detected(pool[j][0]) for j in set(range(len(pool))) - set(matches))))
+    for truth, match in zip(case.lipiodol.lesions, matches, strict=True):
         lesion, folder = pool[match] if match is not None else (LesionAnswer(), None)
         if any(point.iodine_mg > 0 for point in truth.timepoints):
             _score_lesion(scores, truth, lesion, case.truth_dir, folder)
@@ -75,12 +79,17 @@ def _matched(truths: Sequence[LesionTruth], pool: Sequence[tuple[LesionAnswer, P
     away = np.full((len(truths), len(pool)), 1e6)
     for i, truth in enumerate(truths):
         for j, (lesion, _) in enumerate(pool):
-            if lesion.centroid_mm is not None:
+            if lesion.centroid_mm is not None and truth.centroid_mm is not None:
                 away[i, j] = np.linalg.norm(np.subtract(lesion.centroid_mm, truth.centroid_mm))
     # Beyond reach all are equally far, so that a near pair is never given up for a less far one.
     rows, columns = linear_sum_assignment(np.where(away <= MATCH_MM, away, 1e3))
     found = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if away[i, j] <= MATCH_MM}
     return [found.get(i) for i in range(len(truths))]
+
+
+def _detected(lesion: LesionAnswer) -> bool:
+    # A deposit that was called on CT; films and regions that were given have no place of their own to be wrong about.
+    return lesion.origin != "roi" and lesion.centroid_mm is not None
 
 
 def _answers(truth: CourseTruth, told: CourseAnswer) -> list[TimepointAnswer]:
@@ -94,13 +103,15 @@ def _score_lesion(
     first = _first_days(truth)
     for point, answer in zip(truth.timepoints, _answers(truth, lesion), strict=True):
         _score_retention(scores, point, answer, first[point.modality])
+        if truth.pattern is not None and point.modality in _CT and point.days == first[point.modality]:
+            scores.pattern_agreement.append(float(answer.pattern == truth.pattern))
         if point.modality not in _CT:
             continue
         scores.mass_error.append(_relative_error(answer.iodine_mg, point.iodine_mg, FLOOR_MG))
         scores.mass_in_interval.append(_holds(answer.iodine_mg_interval, point.iodine_mg))
         if point.deposit_mask is not None:
             scores.deposit_dice.append(_deposit_dice(truth_dir, point.deposit_mask, answer, folder))
-        for name in ("pattern", "completeness", "margin_grade"):
+        for name in ("completeness", "margin_grade"):
             if getattr(point, name) is not None:
                 getattr(scores, f"{name}_agreement").append(float(getattr(answer, name) == getattr(point, name)))
     if truth.half_life_days is not None:

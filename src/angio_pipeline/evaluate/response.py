@@ -40,7 +40,7 @@ def score_response(case: CasePair) -> ResponseScores:
             if call is None:
                 continue
             truths += 1
-            answer = told.get((point.date, criterion))
+            answer = None if point.date is None else told.get((point.date, criterion))
             if answer is None:
                 unanswered += 1
             else:
