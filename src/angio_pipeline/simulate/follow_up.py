@@ -31,6 +31,7 @@ def write_follow_up(folder: Path, patient: Patient) -> None:
     points: dict[str, list[Document]] = {lesion.id: [] for lesion in patient.treatment.lesions}
     liver: list[Document] = []
     visits = plan_visits(patient.params.ct)
+    first = min(visit.days for visit in visits if visit.days >= 0)
     for order, visit in enumerate(visits):
         scans = scan_visit(
             patient.body,
@@ -41,13 +42,12 @@ def write_follow_up(folder: Path, patient: Patient) -> None:
             patient.rng("ct", f"{visit.days:g}"),
             vessels=patient.vessels,
         )
-        first_after = visit.days == min(v.days for v in visits if v.days >= 0)
         for phase, made in enumerate(scans):
-            told = _write_scan(folder, patient, made, 200 + 100 * order + phase + 1, regions=first_after)
+            told = _write_scan(folder, patient, made, 200 + 100 * order + phase + 1, regions=visit.days == first)
             if made.phase is CtPhase.PLAIN and visit.days >= 0:
                 for name, point in told.items():
                     points[name].append(point)
-                liver.append(_liver_point(patient, made))
+                liver.append(_liver_point(patient, made, patient.treatment.liver_iodine_mg(first)))
     for order, days in enumerate(patient.params.treatment.film_days):
         for name, point in write_film(folder, patient, days, 104 + 300 * order).items():
             points[name].append(point)
@@ -70,7 +70,8 @@ def _write_scan(folder: Path, patient: Patient, made: CtScan, number: int, *, re
             scan=made,
             slices=headers,
         )
-    for kind, masks in (("lesion", made.lesions), ("deposit", made.deposits)):
+    kinds = [("lesion", made.lesions), *([("deposit", made.deposits)] if made.days >= 0 else [])]
+    for kind, masks in kinds:
         for name, mask in masks.items():
             _write_mask(folder / "truth" / _mask_name(made, kind, name), mask, made)
     treated = {lesion.id for lesion in patient.treatment.lesions if lesion.deposit is not None}
@@ -102,12 +103,17 @@ def _point(case: Case, made: CtScan, name: str, when: Any) -> Document:
     }
 
 
-def _liver_point(patient: Patient, made: CtScan) -> Document:
+def _liver_point(patient: Patient, made: CtScan, first_mg: float) -> Document:
+    # Oil outside the tumours: at their surfaces and in the embolised segments.
+    mass = made.liver_iodine_mg
     return {
         "days": made.days,
+        "modality": "CT",
         "series_instance_uid": str(patient.case.uid("series", _study(made), made.phase.value)),
-        "iodine_mg": round(made.liver_iodine_mg, 4),
-        "wall_iodine_mg": {organ: round(mass, 4) for organ, mass in made.wall_iodine_mg.items()},
+        "iodine_mg": round(mass, 4),
+        "oil_ml": round(mass / OIL_MG_PER_ML, 6),
+        "retention": round(mass / first_mg, 6) if first_mg > 0 else None,
+        "wall_iodine_mg": {organ: round(amount, 4) for organ, amount in made.wall_iodine_mg.items()},
     }
 
 
@@ -127,10 +133,11 @@ def _write_oil_truth(
         for index, lesion in enumerate(patient.treatment.lesions)
         if lesion.deposit is not None
     ]
+    left = patient.treatment.liver_washout.days_to_half(liver[0]["days"]) if lesions else None
     document = {
         "schema": "angio-pipeline/lipiodol-truth/1",
         "lesions": lesions,
-        "liver": {"timepoints": list(liver)} if liver else None,
+        "liver": {"half_life_days": round(left, 4), "timepoints": list(liver)} if left is not None else None,
     }
     truth.mkdir(parents=True, exist_ok=True)
     (truth / "lipiodol.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
