@@ -15,6 +15,7 @@ from pydicom.uid import UID
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.background import draw_background
+from angio_pipeline.simulate.body import SPINE_MM
 from angio_pipeline.simulate.collimation import CollimationParams
 from angio_pipeline.simulate.deposits import OIL_MG_PER_ML, oil_attenuation
 from angio_pipeline.simulate.detector import DetectorParams, acquire, film_detector
@@ -138,7 +139,7 @@ def _room(patient: Patient, kind: FilmKind) -> tuple[CArm, DetectorParams, Colli
         detector.pixel_mm,
         film.sid_mm,
         film.sod_mm,
-        isocentre_mm=patient.carm().isocentre_mm,
+        isocentre_mm=(SPINE_MM[0], 0.0, patient.carm().isocentre_mm[2]),
     )
     return carm, detector, CollimationParams()
 
