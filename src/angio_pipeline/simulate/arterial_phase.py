@@ -10,8 +10,9 @@ import numpy.typing as npt
 from angio_pipeline.simulate.contrast import ContrastParams, Injection, Pulse
 from angio_pipeline.simulate.courses import Courses
 from angio_pipeline.simulate.flows import Supply, embolise, node_times, segment_ml, time_from_root
+from angio_pipeline.simulate.mixtures import Filling
 from angio_pipeline.simulate.reflux import Spread, spread_injection
-from angio_pipeline.simulate.signals import STEP_S, Filling, Signals, Terms
+from angio_pipeline.simulate.signals import Signals, Terms
 from angio_pipeline.simulate.streaming import streaming_factor
 from angio_pipeline.simulate.tree import Tree
 
@@ -32,7 +33,6 @@ class ArterialPhase:
     group_at, strength_at : (N,)
         Group and strength of the filling at each node, from which its tissue draws.
     arrival_s : (N,) seconds from the root to each node
-    returned_mg : (T,) iodine that has come round again, at multiples of STEP_S
     """
 
     supply: Supply
@@ -42,7 +42,6 @@ class ArterialPhase:
     group_at: IntArray
     strength_at: Array
     arrival_s: Array
-    returned_mg: Array
 
     def at(self, nodes: IntArray, flow_ml_s: Array) -> Terms:
         """Return the iodine (mg/s) that blood of `flow_ml_s` (K,) takes off at `nodes` (K,), owned by 0 to K - 1."""
@@ -68,25 +67,25 @@ def fill_arteries(
     np.add.at(tank, ancestor, share * volume)
     middle, end = time_from_root(courses, tank, supply.flow)
     arrival = node_times(courses, end, len(tree))
-    factor = _factor(tree, supply, spread, injection, params)
     group, terms = _groups(spread, courses, arrival, signals)
+    factor = _factor(tree, supply, spread, injection, params)
     strength = np.where(supply.flow[courses.edge] > 0, factor[courses.edge], share * factor[courses.edge[ancestor]])
     shift = middle[ancestor]
-    columns = list(spread.columns)
-    back = np.zeros(1)
     if returned is not None:
-        late = np.zeros(len(spread.sources) + 1 + len(columns))
-        late[len(spread.sources) + 1 :] = middle[columns]
-        terms = Terms.join(
-            [terms, Terms(np.arange(len(late)), np.full(len(late), signals.add(returned)), late, late * 0 + 1)]
-        )
-        flux = supply.flow[0] * returned
-        back = np.concatenate([[0.0], np.cumsum(0.5 * STEP_S * (flux[1:] + flux[:-1]))])
+        terms = Terms.join([terms, _coming_round(spread, middle, signals.add(returned))])
     # Refluxed columns stand: their times are their own, not a transit from the root.
+    columns = list(spread.columns)
     strength[columns], shift[columns] = 1.0, 0.0
     flowing = Filling(terms, group[ancestor], shift, strength)
     at = np.where(spread.source_at >= 0, spread.source_at, len(spread.sources))
-    return ArterialPhase(supply, spread, flowing, flowing.held(signals), at, factor, arrival, back)
+    return ArterialPhase(supply, spread, flowing, flowing.held(signals), at, factor, arrival)
+
+
+def _coming_round(spread: Spread, middle: Array, signal: int) -> Terms:
+    # To every group, from the root; a refluxed segment's shift is its own time, so that its way is told here.
+    late = np.zeros(len(spread.sources) + 1 + len(spread.columns))
+    late[len(spread.sources) + 1 :] = middle[list(spread.columns)]
+    return Terms(np.arange(len(late)), np.full(len(late), signal), late, np.ones(len(late)))
 
 
 def _stumps(courses: Courses, supply: Supply, spread: Spread, depth_mm: float) -> tuple[IntArray, Array]:
@@ -124,7 +123,8 @@ def _groups(spread: Spread, courses: Courses, arrival: Array, signals: Signals) 
         signal = signals.add(source.pulse.at(signals.times_s))
         parts.append(_term(number, signal, -float(arrival[source.node]), 1.0))
     if spread.columns:
-        step = signals.add(Pulse(np.ones(1), np.zeros(1), np.full(1, np.inf), spread.aorta.ramp_s).at(signals.times_s))
+        rise = Pulse(np.ones(1), np.zeros(1), np.full(1, np.inf), spread.aorta.ramp_s)
+        step = signals.add(rise.at(signals.times_s), standing=True)
         for number, (segment, pulse) in enumerate(spread.columns.items(), start=dark + 1):
             group[segment] = number
             parts += _boxes(number, step, pulse)

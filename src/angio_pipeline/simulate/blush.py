@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.simulate.anatomy import Anatomy
-from angio_pipeline.simulate.contrast import BolusTable, ContrastParams
-from angio_pipeline.simulate.courses import Courses
+from angio_pipeline.simulate.contrast import ContrastParams
 from angio_pipeline.simulate.lesions import TumourKind
-from angio_pipeline.simulate.projection import CArm, Ellipsoids, project_ellipsoids, project_gaussians, project_union
-from angio_pipeline.simulate.signals import Mixture, Tables, Terms
+from angio_pipeline.simulate.mixtures import Mixture
+from angio_pipeline.simulate.projection import CArm, Ellipsoids, project_union
+from angio_pipeline.simulate.signals import Tables, Terms
 from angio_pipeline.simulate.tissue import Tissue
 
-__all__ = ["Bed", "beds", "make_bed", "solid_volume_mm3"]
+__all__ = ["Bed", "make_bed", "solid_volume_mm3"]
 
 Array = npt.NDArray[np.float64]
 
@@ -30,6 +30,7 @@ _FAINTEST_MG = 1e-6
 # Gaussians are drawn on a grid on which each is this many pixels wide, and enlarged.
 _COARSE_SIGMA_PX = 4.0
 _BEYOND_FIELD = 1.5
+_OUTLINE_STEP = 3
 _POOL_MG_ML = 120.0
 
 
@@ -123,12 +124,12 @@ class Bed:
     def _parenchyma(self, carm: CArm, mass: Array) -> Array:
         # Iodine for each ml of tissue (a ratio of two sums of blobs) times the tissue on the ray.
         wide = _coarser(carm, self._step(carm), _BEYOND_FIELD)
-        held = project_gaussians(wide, self.centre, self.sigma_mm, mass)
-        tissue = project_gaussians(wide, self.centre, self.sigma_mm, self.native_ml_s * _patchy(self.centre))
+        per_part = np.stack([mass, self.native_ml_s * _patchy(self.centre)], axis=1)
+        held, tissue = _gaussians(wide, self.centre, self.sigma_mm, per_part)
         ratio = held / (tissue + 1e-3 * tissue.max())
         scale = held.sum() / max(float((ratio * self._thickness(wide)).sum()), 1e-12)
-        half = _coarser(carm, 2, 1.0)
-        return _enlarged(ratio * scale, wide, carm) * _enlarged(self._thickness(half), half, carm)
+        fine = _coarser(carm, _OUTLINE_STEP, 1.0)
+        return _enlarged(ratio * scale, wide, carm) * _enlarged(self._thickness(fine), fine, carm)
 
     def _step(self, carm: CArm) -> int:
         return _step(carm, self.centre, self.sigma_mm)
@@ -195,7 +196,24 @@ def _step(carm: CArm, centre: Array, sigma_mm: Array) -> int:
 
 def _draw_soft(carm: CArm, centre: Array, sigma_mm: Array, mass: Array) -> Array:
     coarse = _coarser(carm, _step(carm, centre, sigma_mm), 1.0)
-    return _enlarged(project_gaussians(coarse, centre, sigma_mm, mass), coarse, carm)
+    return _enlarged(_gaussians(coarse, centre, sigma_mm, mass[:, None])[0], coarse, carm)
+
+
+def _gaussians(carm: CArm, centre: Array, sigma_mm: Array, mass: Array) -> Array:
+    # (M, rows, columns) areal densities of blobs of masses (K, M), as products of what they are along rows and columns.
+    at = carm.project(centre)
+    sigma_px = sigma_mm * carm.sid_mm / carm.view(centre)[:, 2] / carm.pixel_mm
+    image = np.zeros((mass.shape[1], carm.rows, carm.columns))
+    size = (carm.rows, carm.columns)
+    first = [int(np.clip(np.floor((at[:, k] - 5 * sigma_px).min()), 0, size[k])) for k in (0, 1)]
+    last = [int(np.clip(np.ceil((at[:, k] + 5 * sigma_px).max()) + 1, 0, size[k])) for k in (0, 1)]
+    down, across = (
+        np.exp(-0.5 * ((np.arange(first[k], last[k]) - at[:, k : k + 1]) / sigma_px[:, None]) ** 2) for k in (0, 1)
+    )
+    peak = mass / (2 * np.pi * sigma_mm[:, None] ** 2)
+    for m in range(mass.shape[1]):
+        image[m, first[0] : last[0], first[1] : last[1]] = (down * peak[:, m : m + 1]).T @ across
+    return image
 
 
 def _coarser(carm: CArm, step: int, beyond: float) -> CArm:
@@ -217,64 +235,3 @@ def _enlarged(image: Array, coarse: CArm, carm: CArm) -> Array:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     fine = cv2.warpAffine(image.astype(np.float32), np.array(to_coarse), (carm.columns, carm.rows), flags=flags)
     return np.asarray(fine, float)
-
-
-# What follows serves runs.py until it uses circulation.py.
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _OldBed:
-    """Tissue fed by some terminals.
-
-    Attributes
-    ----------
-    centre, sigma_mm : (K, 3), (K,) one Gaussian region a terminal
-    flow_ml_s, delay_s : (K,)
-    solid : Ellipsoids or None
-        A body over which `even` of the iodine spreads evenly (a tumour's sharp rim).
-    tumour : int
-        Index, or -1 for liver.
-    """
-
-    centre: Array
-    sigma_mm: Array
-    flow_ml_s: Array
-    delay_s: Array
-    solid: Ellipsoids | None
-    tumour: int
-    even: float = 0.0
-
-    def mass_mg(self, bolus: BolusTable, time_s: float) -> Array:
-        """Return (K,) mg of iodine held at `time_s`."""
-        table = bolus.liver if self.tumour < 0 else bolus.tumour
-        return self.flow_ml_s * bolus.at(table, self.delay_s, time_s)
-
-    def areal_density(self, carm: CArm, bolus: BolusTable, time_s: float, moved: Array) -> Array:
-        """Return (rows, columns) mg/mm² at `time_s`, the tissue moved by `moved` (K, 3) mm."""
-        mass = self.mass_mg(bolus, time_s)
-        image = project_gaussians(carm, self.centre + moved, self.sigma_mm, (1 - self.even) * mass)
-        if self.solid is not None and self.even > 0:
-            volume = 4 / 3 * np.pi / np.linalg.det(self.solid.shape)
-            body = Ellipsoids(self.solid.centre + moved.mean(axis=0), self.solid.shape)
-            image += project_ellipsoids(carm, body, self.even * mass.sum() / volume.sum())
-        return image
-
-
-def beds(anatomy: Anatomy, courses: Courses, delay_s: Array, residual: Array) -> list[_OldBed]:
-    """Return the liver's bed and one for each tumour; `residual` (tumours,) scales a tumour's inflow."""
-    found = [_bed(anatomy, courses, delay_s, list(anatomy.liver_terminals), -1, 1.0)]
-    for index, tumour in enumerate(anatomy.tumours):
-        found.append(_bed(anatomy, courses, delay_s, list(tumour.terminals), index, float(residual[index])))
-    return found
-
-
-def _bed(
-    anatomy: Anatomy, courses: Courses, delay_s: Array, terminals: list[int], tumour: int, residual: float
-) -> _OldBed:
-    last = np.array([courses.last_of_node[t] for t in terminals])
-    flow = anatomy.root_flow_ml_s * np.asarray(anatomy.tree.flow)[terminals] * residual
-    solid = anatomy.tumours[tumour].solid if tumour >= 0 else None
-    sigma = 13.0 if tumour < 0 else 0.24 * anatomy.tumours[tumour].radius_mm
-    even = 0.0 if tumour < 0 else 0.5
-    centre = courses.tubes.end[last]
-    return _OldBed(centre, np.full(len(last), sigma), flow, delay_s[last], solid, tumour, even)

@@ -22,11 +22,12 @@ from angio_pipeline.simulate.contrast import ContrastParams, Injection, Pulse
 from angio_pipeline.simulate.courses import Courses, Vasculature
 from angio_pipeline.simulate.flows import all_over, nearby, segment_ml, shed
 from angio_pipeline.simulate.lesions import ShuntKind
+from angio_pipeline.simulate.mixtures import Filling, Mixture, stay
 from angio_pipeline.simulate.projection import Tubes
-from angio_pipeline.simulate.signals import STEP_S, Filling, Mixture, Signals, Tables, Terms, stay
+from angio_pipeline.simulate.signals import STEP_S, Signals, Tables, Terms, running_integral
 from angio_pipeline.simulate.streaming import settle
 from angio_pipeline.simulate.tissue import Tissue, tissues_of
-from angio_pipeline.simulate.venous_phase import Opening, Outflow, fill_joining, fill_portal
+from angio_pipeline.simulate.venous_phase import Joined, Opening, Outflow, fill_joining, fill_portal
 
 __all__ = ["Circulation", "Ledger", "circulate"]
 
@@ -137,7 +138,9 @@ class Circulation:
 
     def _passage(self, which: str) -> tuple[Array, Array]:
         if which not in self._known:
-            ages = np.arange(0.0, self.until_s - self.injection.start_s + _SCAN_S, _SCAN_S)
+            # Veins fill slowly.
+            step = _SCAN_S if which == "arteries" else 2 * _SCAN_S
+            ages = np.arange(0.0, self.until_s - self.injection.start_s + step, step)
             peak, rise = self._of(which).mixture.peak_and_rise(ages)
             rise = np.where(peak > _FILLED_MG_ML, rise + self.injection.start_s, np.nan)
             self._known[which] = (peak, rise)
@@ -213,33 +216,44 @@ def _follow(
     tissues = tissues_of(anatomy, courses.arteries, arteries.supply.native_shed, params)
     entering = [_enter(signals, arteries, tissue) for tissue in tissues]
     passed = [_Passed.through(signals, t, e) for t, e in zip(tissues[1:], entering[1:], strict=True)]
-    splanchnic = [p for p in passed if p.tissue.kind in ("spleen", "organs")]
-    roots = [(p.leaving, nearby(p.leaving.at_mm, anatomy.tributaries)) for p in splanchnic]
-    collected = fill_joining(anatomy.tributaries, courses.tributaries, roots, [], signals)
-    scale = _portal_scale(anatomy, tissues[0], params)
+    collected = _collect(anatomy, courses, passed, signals)
     openings = _openings(anatomy, arteries, ShuntKind.ARTERIOPORTAL)
+    scale = _portal_scale(anatomy, tissues[0], params)
     portal = fill_portal(anatomy.portal, courses.portal, scale, collected.at_root, openings, signals)
     liver = _Passed.through(signals, tissues[0], _fed_twice(signals, entering[0], portal.leaving))
-    drained = [(liver.leaving, all_over(liver.leaving.at_mm, anatomy.hepatic))]
-    drained += [
-        (p.leaving, nearby(p.leaving.at_mm, anatomy.hepatic, _TUMOUR_VEINS))
-        for p in passed
-        if p.tissue.kind == "tumour"
-    ]
     openings = _openings(anatomy, arteries, ShuntKind.ARTERIOVENOUS)
-    hepatic = fill_joining(anatomy.hepatic, courses.hepatic, drained, openings, signals)
+    hepatic = _drain(anatomy, courses, [liver, *passed], openings, signals)
     tables = signals.tables()
     clock = (injection.start_s, until_s)
     beds = tuple(make_bed(anatomy, p.tissue, p.held, tables, params, clock) for p in [liver, *passed])
-    flow = arteries.supply.flow[courses.arteries.edge]
     vessels = {
-        "arteries": _filled(arteries.filling, courses.arteries, flow, tables),
+        "arteries": _filled(arteries.filling, courses.arteries, arteries.supply.flow[courses.arteries.edge], tables),
         "portal": _filled(portal.filling, courses.portal, portal.flow_ml_s, tables),
         "hepatic": _filled(hepatic.filling, courses.hepatic, hepatic.flow_ml_s, tables),
         "tributaries": _filled(collected.filling, courses.tributaries, collected.flow_ml_s, tables),
     }
     cava = Mixture.of(tables, hepatic.at_root, np.zeros(1, np.int64), np.zeros(1), np.ones(1))
-    return Circulation(injection, params, until_s, beds, vessels, cava, arteries.spread.aorta, arteries.returned_mg)
+    back = np.zeros(1) if returned is None else running_integral(arteries.supply.flow[0] * returned)
+    return Circulation(injection, params, until_s, beds, vessels, cava, arteries.spread.aorta, back)
+
+
+def _collect(anatomy: Anatomy, courses: Vasculature, passed: list[_Passed], signals: Signals) -> Joined:
+    # Spleen, stomach, pancreas and bowel, into the veins that join to the portal vein.
+    splanchnic = [p.leaving for p in passed if p.tissue.kind in ("spleen", "organs")]
+    drained = [(leaving, nearby(leaving.at_mm, anatomy.tributaries)) for leaving in splanchnic]
+    return fill_joining(anatomy.tributaries, courses.tributaries, drained, [], signals)
+
+
+def _drain(
+    anatomy: Anatomy, courses: Vasculature, passed: list[_Passed], openings: list[Opening], signals: Signals
+) -> Joined:
+    drained = []
+    for p in passed:
+        if p.tissue.kind == "liver":
+            drained.append((p.leaving, all_over(p.leaving.at_mm, anatomy.hepatic)))
+        elif p.tissue.kind == "tumour":
+            drained.append((p.leaving, nearby(p.leaving.at_mm, anatomy.hepatic, _TUMOUR_VEINS)))
+    return fill_joining(anatomy.hepatic, courses.hepatic, drained, openings, signals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

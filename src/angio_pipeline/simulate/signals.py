@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
@@ -25,18 +24,47 @@ from scipy.signal import lfilter, oaconvolve
 from scipy.special import exp1
 from scipy.stats import gamma
 
-__all__ = ["BIN_S", "STEP_S", "Filling", "Mixture", "Signals", "Tables", "Terms", "stay"]
+__all__ = ["BIN_S", "EARLY_S", "SLOT_S", "STEP_S", "Signals", "Tables", "Terms", "running_integral"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 STEP_S = 0.025
-_EARLY_S = 8.0
+EARLY_S = 8.0
 BIN_S = 0.125
-_SHIFT_S = 0.1
-# Delays of the tables, multiples of _SLOT_S: between two of them mass, mean and variance stay exact.
-_SLOT_S = 0.05
-_KNOTS_S = np.array([0, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 11, 14, 18, 24, 32, 44, 60, 80, 104, 136.0])
+# Delays of the tables, multiples of SLOT_S: between two of them mass, mean and variance stay exact.
+SLOT_S = STEP_S
+_KNOTS_S = np.array(
+    [
+        0,
+        0.025,
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+        0.3,
+        0.4,
+        0.55,
+        0.75,
+        1,
+        1.5,
+        2,
+        3,
+        4,
+        6,
+        8,
+        11,
+        14,
+        18,
+        24,
+        32,
+        44,
+        60,
+        80,
+        104,
+        136.0,
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,19 +89,24 @@ class Signals:
     def __init__(self, horizon_s: float, dispersion_s: float) -> None:
         self._dispersion_s = dispersion_s
         self._horizon_s = horizon_s
-        last = int(np.searchsorted(_KNOTS_S, horizon_s + _EARLY_S)) + 1
+        last = int(np.searchsorted(_KNOTS_S, horizon_s + EARLY_S)) + 1
         self._delays = _KNOTS_S[:last]
         reach = horizon_s + float(np.diff(self._delays).max())
         self.times_s: Array = np.arange(int(np.ceil(reach / STEP_S)) + 2).astype(float) * STEP_S
         self._curves: list[Array] = []
         self._next: dict[tuple[int, float], int] = {}
         self._bins: list[int] = []
+        self._tanks: list[int] = []
 
-    def add(self, curve: Array) -> int:
-        """Return the number of a new signal sampled at `times_s`."""
+    def add(self, curve: Array, *, standing: bool = False) -> int:
+        """Return the number of a new signal sampled at `times_s`; a standing column holds just what it shows."""
         self._curves.append(np.asarray(curve, float))
         self._bins.append(1)
-        return len(self._curves) - 1
+        self._tanks.append(0)
+        number = len(self._curves) - 1
+        if standing:
+            self._next[(number, 0.0)] = number
+        return number
 
     def curve(self, signal: int) -> Array:
         """Return (N,) a signal without delay, at `times_s`."""
@@ -88,7 +121,10 @@ class Signals:
         key = (signal, transit_s)
         if key not in self._next:
             self._next[key] = self.add(_mixed_tank(self._curves[signal], transit_s))
-            self._bins[-1] = max(self._bins[signal], 4 if transit_s > 2 else 1)
+            # Half a second of a slow signal's delay is fine enough; a whole one where it has passed two tissues.
+            slow = 4 if np.isfinite(transit_s) and transit_s > 2 else 1
+            self._tanks[-1] = self._tanks[signal] + 1
+            self._bins[-1] = max(self._bins[signal], 8 if self._tanks[-1] > 2 and slow > 1 else slow)
         return self._next[key]
 
     def resident(self, signals: IntArray) -> IntArray:
@@ -99,11 +135,10 @@ class Signals:
     def _held(self, signal: int) -> int:
         key = (signal, 0.0)
         if key not in self._next:
-            u = np.maximum(np.arange(len(self.times_s) + 1) - 0.5, 0) * STEP_S / self._dispersion_s
-            below = 1 - np.exp(-u) + np.where(u > 0, u * exp1(np.maximum(u, 1e-12)), 0.0)
-            held = oaconvolve(self._curves[signal], np.diff(below))[: len(self.times_s)]
+            held = oaconvolve(self._curves[signal], _resident_weights(len(self.times_s), self._dispersion_s))
+            held = held[: len(self.times_s)]
             self._next[key] = self.add(np.maximum(held, 0.0))
-            self._bins[-1] = self._bins[signal]
+            self._bins[-1], self._tanks[-1] = self._bins[signal], self._tanks[signal]
         return self._next[key]
 
     def binned(self, terms: Terms) -> Terms:
@@ -125,26 +160,50 @@ class Signals:
         """Return the tables of all signals for all delays."""
         count = len(self.times_s)
         size = next_fast_len(2 * count, real=True)
-        edges = (np.arange(count + 1) - 0.5) * STEP_S
-        ages = np.arange(round((_EARLY_S + self._horizon_s) / STEP_S) + 2) - round(_EARLY_S / STEP_S)
+        ages = np.arange(round((EARLY_S + self._horizon_s) / STEP_S) + 2) - round(EARLY_S / STEP_S)
         spectrum = rfft(np.asarray(self._curves).reshape(-1, count), size)
         values = np.zeros((len(self._curves), len(self._delays), len(ages)))
         for d, delay in enumerate(self._delays):
-            # Exact mass of the density in each step, so that no iodine is lost to sampling.
-            below = gamma.cdf(np.maximum(edges, 0), delay / self._dispersion_s, scale=self._dispersion_s)
-            kernel = rfft(np.diff(below) if delay > 0 else np.eye(1, count)[0], size)
+            kernel = rfft(_gamma_weights(count, float(delay), self._dispersion_s), size)
             curves = irfft(spectrum * kernel, size)[:, :count]
             at = ages + round(float(delay) / STEP_S)
             inside = (at >= 0) & (at < count)
             values[:, d, inside] = np.maximum(curves[:, at[inside]], 0.0)
-        slots = np.arange(int(self._delays[-1] / _SLOT_S) + 1) * _SLOT_S
+        slots = np.arange(int(self._delays[-1] / SLOT_S) + 1) * SLOT_S
         slot = np.searchsorted(self._delays, slots + 1e-9, side="right") - 1
         return Tables(values, self._delays, np.minimum(slot, len(self._delays) - 2).astype(np.int64))
 
 
+def _hat_weights(below: Array) -> Array:
+    # Weights of a density on a grid, from the integral of its distribution at -1, 0, 1, ... steps:
+    # linear sharing between neighbours keeps mass and mean exactly.
+    return np.asarray(np.diff(below, 2) / STEP_S)
+
+
+def _gamma_weights(count: int, delay_s: float, dispersion_s: float) -> Array:
+    if delay_s <= 0:
+        return np.asarray(np.eye(1, count)[0])
+    x = np.maximum(np.arange(-1, count + 1), 0) * STEP_S
+    shape = delay_s / dispersion_s
+    below = x * gamma.cdf(x, shape, scale=dispersion_s) - delay_s * gamma.cdf(x, shape + 1, scale=dispersion_s)
+    return _hat_weights(np.asarray(below))
+
+
+def _resident_weights(count: int, dispersion_s: float) -> Array:
+    # The density E1(t / D) / D.
+    u = np.maximum(np.arange(-1, count + 1), 0) * STEP_S / dispersion_s
+    tail = np.where(u > 0, 0.5 * u * u * exp1(np.maximum(u, 1e-12)), 0.0)
+    return _hat_weights(dispersion_s * (tail + 0.5 * (1 - np.exp(-u) * (1 + u)) + u - 1 + np.exp(-u)))
+
+
+def running_integral(curve: Array) -> Array:
+    """Return (N,) the area under a curve sampled every STEP_S, up to each sample."""
+    return np.concatenate([[0.0], np.cumsum(0.5 * STEP_S * (curve[1:] + curve[:-1]))])
+
+
 def _mixed_tank(curve: Array, transit_s: float) -> Array:
     if np.isinf(transit_s):
-        return np.concatenate([[0.0], np.cumsum(0.5 * STEP_S * (curve[1:] + curve[:-1]))])
+        return running_integral(curve)
     keep = np.exp(-STEP_S / transit_s)
     gain = 0.5 * STEP_S / transit_s
     return np.asarray(lfilter([gain, gain * keep], [1.0, -keep], curve))
@@ -203,164 +262,3 @@ class Terms:
             self.weight[pick] * factor[new],
             self.wait_s[pick],
         )
-
-
-def _read(values: Array, delays: Array, slot: IntArray, signal: int, delay: float, age: float) -> float:
-    place = (age + _EARLY_S) / STEP_S
-    if place < 0.0 or delay >= delays[-1]:
-        return 0.0
-    delay = max(delay, 0.0)
-    d = slot[int(delay / _SLOT_S)]
-    u = (delay - delays[d]) / (delays[d + 1] - delays[d])
-    place = min(place, values.shape[2] - 1.001)
-    i = int(place)
-    v = place - i
-    low = (1 - v) * values[signal, d, i] + v * values[signal, d, i + 1]
-    high = (1 - v) * values[signal, d + 1, i] + v * values[signal, d + 1, i + 1]
-    return float((1 - u) * low + u * high)
-
-
-_read = numba.njit(cache=True)(_read)
-
-
-def _sum_terms(
-    values: Array, delays: Array, slot: IntArray, start: IntArray, signal: IntArray, delay: Array, wait: Array,
-    weight: Array, group: IntArray, shift: Array, strength: Array, time: float, out: Array,
-) -> None:  # fmt: skip
-    for k in range(len(group)):
-        total = 0.0
-        if strength[k] != 0.0:
-            for n in range(start[group[k]], start[group[k] + 1]):
-                late = delay[n] + shift[k]
-                total += weight[n] * _read(values, delays, slot, signal[n], late, time - late - wait[n])
-        out[k] = strength[k] * total
-
-
-_sum_terms = numba.njit(cache=True)(_sum_terms)
-
-
-def _half_peak(curve: Array, times: Array, peak: Array, rise: Array) -> None:
-    for k in range(curve.shape[1]):
-        high = 0.0
-        for j in range(len(times)):
-            high = max(high, curve[j, k])
-        peak[k], rise[k] = high, np.nan
-        if high <= 0.0:
-            continue
-        j = 0
-        while curve[j, k] < 0.5 * high:
-            j += 1
-        rise[k] = times[j]
-        if j > 0:
-            rise[k] -= (times[j] - times[j - 1]) * (curve[j, k] - 0.5 * high) / (curve[j, k] - curve[j - 1, k])
-
-
-_half_peak = numba.njit(cache=True)(_half_peak)
-
-
-def _ranges(group: IntArray, shift: Array) -> tuple[Array, IntArray]:
-    # Of each group the least shift, and into how many steps its range falls.
-    count = int(group.max(initial=-1)) + 1
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, group, shift)
-    np.maximum.at(high, group, shift)
-    low = np.where(np.isfinite(low), low, 0.0)
-    return low, np.ceil(np.maximum(high - low, 0.0) / _SHIFT_S - 1e-9).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mixture:
-    """Sums of delayed signals in places (S,): those of the place's group, all later by the place's own shift.
-
-    Attributes
-    ----------
-    start : (G + 1,) where each group's terms begin in `terms`
-    terms : Terms
-        Sorted by owner, which is the group.
-    group : (S,) int64; shift_s : (S,); strength : (S,) factor on the sum
-    """
-
-    tables: Tables
-    start: IntArray
-    terms: Terms
-    group: IntArray
-    shift_s: Array
-    strength: Array
-
-    @classmethod
-    def of(cls, tables: Tables, terms: Terms, group: IntArray, shift_s: Array, strength: Array) -> Mixture:
-        """Return the mixture of `terms`, whose owners are groups."""
-        count = int(group.max(initial=-1)) + 1
-        order = np.argsort(terms.owner, kind="stable")
-        names = ("owner", "signal", "delay_s", "weight", "wait_s")
-        terms = Terms(*(np.ascontiguousarray(getattr(terms, name)[order]) for name in names))
-        start = np.searchsorted(terms.owner, np.arange(count + 1)).astype(np.int64)
-        return cls(tables, start, terms, group.astype(np.int64), shift_s, strength)
-
-    def at(self, age_s: float) -> Array:
-        """Return (S,) the sums `age_s` after the injection's start."""
-        out = np.zeros(len(self.group))
-        table, terms = self.tables, self.terms
-        _sum_terms(
-            table.values, table.delays_s, table.slot, self.start, terms.signal, terms.delay_s, terms.wait_s,
-            terms.weight, self.group, self.shift_s, self.strength, age_s, out,
-        )  # fmt: skip
-        return out
-
-    def over(self, ages_s: Array) -> Array:
-        """Return (N, S) the sums at ages (N,)."""
-        return np.stack([self.at(float(age)) for age in ages_s]) if len(ages_s) else np.zeros((0, len(self.group)))
-
-    def peak_and_rise(self, ages_s: Array) -> tuple[Array, Array]:
-        """Return (S,) the greatest sums, and the ages of half of them on the rising side (NaN for nothing).
-
-        Within a group the curves change slowly with the shift, so that a few shifts serve for all its places.
-        """
-        low, pieces = _ranges(self.group, self.shift_s)
-        first = np.concatenate([[0], np.cumsum(pieces + 1)])
-        group = np.repeat(np.arange(len(pieces)), pieces + 1)
-        shift = low[group] + _SHIFT_S * (np.arange(len(group)) - first[group])
-        sampled = Mixture(self.tables, self.start, self.terms, group, shift, np.ones(len(group)))
-        peak, rise = np.zeros(len(group)), np.zeros(len(group))
-        _half_peak(sampled.over(ages_s), ages_s, peak, rise)
-        place = (self.shift_s - low[self.group]) / _SHIFT_S
-        k = np.minimum(place.astype(np.int64), np.maximum(pieces[self.group] - 1, 0))
-        u, k = place - k, k + first[self.group]
-        after = np.minimum(k + 1, first[self.group + 1] - 1)
-        late = rise - shift
-        rise = (1 - u) * late[k] + u * late[after] + self.shift_s
-        return ((1 - u) * peak[k] + u * peak[after]) * self.strength, np.where(self.strength > 0, rise, np.nan)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Filling:
-    """What fills the segments (S,) of a tree, before the tables are made; the fields are those of `Mixture`."""
-
-    terms: Terms
-    group: IntArray
-    shift_s: Array
-    strength: Array
-
-    def held(self, signals: Signals) -> Filling:
-        """Return the filling as vessels hold it, from what flows through them."""
-        terms = self.terms
-        resident = Terms(terms.owner, signals.resident(terms.signal), terms.delay_s, terms.weight, terms.wait_s)
-        return Filling(resident, self.group, self.shift_s, self.strength)
-
-    def mixture(self, tables: Tables) -> Mixture:
-        """Return the filling with its curves."""
-        return Mixture.of(tables, self.terms, self.group, self.shift_s, self.strength)
-
-
-def stay(signals: Signals, terms: Terms, tanks: tuple[float, ...]) -> tuple[Terms, Terms]:
-    """Return what a chain of tanks holds (mg for 1 ml/s), and the concentration of what leaves it (mg/ml).
-
-    `terms` are the concentrations that enter; a tank of infinite transit gathers and lets nothing go.
-    """
-    held = []
-    for transit in tanks:
-        passed = signals.through(terms.signal, transit)
-        left = Terms(terms.owner, passed, terms.delay_s, terms.weight, terms.wait_s)
-        held.append(left if np.isinf(transit) else left.scaled(transit))
-        terms = Terms.none() if np.isinf(transit) else left
-    return Terms.join(held), terms

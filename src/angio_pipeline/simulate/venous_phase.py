@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from angio_pipeline.simulate.courses import Courses
 from angio_pipeline.simulate.flows import Drains, carried, node_times, order_of, segment_ml, shed, time_from_root
-from angio_pipeline.simulate.signals import BIN_S, Filling, Signals, Terms
+from angio_pipeline.simulate.mixtures import Filling
+from angio_pipeline.simulate.signals import BIN_S, Signals, Terms
 from angio_pipeline.simulate.tree import Tree
 
 __all__ = ["Joined", "Opening", "Outflow", "Portal", "fill_joining", "fill_portal"]
