@@ -49,7 +49,7 @@ class BackgroundParams(Params):
     folds: int = Field(6, ge=0, le=40, description="folds of skin and planes of fat")
     fold_depth: float = Field(0.035, ge=0, le=0.3, description="attenuation of a fold")
     strands: int = Field(150, ge=0, le=3000, description="fat planes, fasciae and bowel folds seen edge-on")
-    strand_depth: float = Field(0.06, ge=0, le=0.3, description="mean attenuation of a strand")
+    strand_depth: float = Field(0.045, ge=0, le=0.3, description="mean attenuation of a strand")
     wedge: float = Field(0.5, ge=0, le=1, description="share of over-bright lung that filters take away")
     wires: int = Field(1, ge=0, le=5, description="greatest number of monitor leads on the skin")
     table_half_width_mm: float = Field(225.0, ge=100, le=400, description="from the table's middle to its edge, mm")
@@ -143,7 +143,7 @@ def _strands(carm: CArm, body: Body, params: BackgroundParams, rng: np.random.Ge
         pieces = np.array([len(line) - 1 for line in lines])
         radius = np.repeat(0.3 + rng.gamma(2.0, 0.22, len(lines)), pieces)
         depth = (
-            params.strand_depth * rng.exponential(1.0, len(lines)).clip(0.15, 4) * rng.choice([-0.6, 1.0], len(lines))
+            params.strand_depth * rng.exponential(1.0, len(lines)).clip(0.15, 2.5) * rng.choice([-0.6, 1.0], len(lines))
         )
         weight = np.repeat(depth, pieces) / (2 * radius) * _fading(pieces)
         images[layer] = _blurred(project_tubes(carm, Tubes(start, end, radius), weight).astype(np.float32), 0.35, carm)

@@ -134,7 +134,7 @@ def _tube_chord(
     return max(0.0, far - near)
 
 
-_tube_chord = numba.njit(cache=True)(_tube_chord)
+_tube_chord = numba.njit(cache=True, error_model="numpy")(_tube_chord)
 
 
 def _second_integral(s: float) -> float:
@@ -146,7 +146,7 @@ def _second_integral(s: float) -> float:
     return float(s * np.arcsin(s) + c - c * c * c / 3.0)
 
 
-_second_integral = numba.njit(cache=True)(_second_integral)
+_second_integral = numba.njit(cache=True, error_model="numpy")(_second_integral)
 
 
 def _mean_chord(d: float, r: float, a: float, b: float) -> float:
@@ -162,7 +162,7 @@ def _mean_chord(d: float, r: float, a: float, b: float) -> float:
     return r * r * r * (outer - inner) / (4.0 * a * b)
 
 
-_mean_chord = numba.njit(cache=True)(_mean_chord)
+_mean_chord = numba.njit(cache=True, error_model="numpy")(_mean_chord)
 
 
 def _share_below(x: float, first: float, second: float) -> float:
@@ -175,42 +175,56 @@ def _share_below(x: float, first: float, second: float) -> float:
     return 1.0 - tail if x > 0.0 else tail
 
 
-_share_below = numba.njit(cache=True)(_share_below)
+_share_below = numba.njit(cache=True, error_model="numpy")(_share_below)
 
 
-def _sweep_tube(
-    image: Array, a: Array, w: Array, length: float, r: float, weight: float,
-    n: tuple[float, float, float], half: float, window: tuple[int, int, int, int], pixel: float, sid: float,
-) -> None:  # fmt: skip
-    # With p a ray to the detector, n = w x a: its distance from the axis is p.n / |p x w|, which is
-    # linear across the picture up to the slowly varying |p x w|.
+def _sweep_piece(
+    image: Array, start: Array, end: Array, low: float, high: float, r: float, weight: float, pixel: float, sid: float
+) -> None:
+    # The piece of a tube from `low` to `high` of its length, short in the picture. With p a ray to the
+    # detector and w the axis, the ray passes the axis at p.(w x a) / |p x w|; what varies slowly in that
+    # is taken at the piece's middle.
     rows, columns = image.shape
-    slope = np.hypot(n[0], n[1])
-    first, second = max(0.5 * abs(n[0]) / slope, 0.01), max(0.5 * abs(n[1]) / slope, 0.01)
-    aw = a[0] * w[0] + a[1] * w[1] + a[2] * w[2]
-    for row in range(window[0], window[1] + 1):
-        y = (row - 0.5 * (rows - 1)) * pixel
-        for col in range(window[2], window[3] + 1):
-            x = (col - 0.5 * (columns - 1)) * pixel
-            d = (x * n[0] + y * n[1] + sid * n[2]) / (slope * pixel)
-            if abs(d) > half:
+    d0, d1, d2 = end[0] - start[0], end[1] - start[1], end[2] - start[2]
+    a = (start[0] + low * d0, start[1] + low * d1, start[2] + low * d2)
+    b = (start[0] + high * d0, start[1] + high * d1, start[2] + high * d2)
+    length = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
+    w = (d0 / length, d1 / length, d2 / length)
+    length *= high - low
+    n0, n1 = w[1] * a[2] - w[2] * a[1], w[2] * a[0] - w[0] * a[2]
+    n2 = w[0] * a[1] - w[1] * a[0]
+    slope = np.hypot(n0, n1)
+    fa, fb = sid / a[2] / pixel, sid / b[2] / pixel
+    x, y = 0.5 * pixel * (a[0] * fa + b[0] * fb), 0.5 * pixel * (a[1] * fa + b[1] * fb)
+    q, pw = x * x + y * y + sid * sid, x * w[0] + y * w[1] + sid * w[2]
+    cross = np.sqrt(q - pw * pw)
+    mm, longer, tilt = slope * pixel / cross, np.sqrt(q) / cross, abs(pw) / cross
+    run_px = max(np.hypot(b[0] * fb - a[0] * fa, b[1] * fb - a[1] * fa), 1e-9)
+    along_r, along_c = (b[1] * fb - a[1] * fa) / run_px, (b[0] * fb - a[0] * fa) / run_px
+    step = length / run_px
+    first, second = max(0.5 * abs(n0) / slope, 0.01), max(0.5 * abs(n1) / slope, 0.01)
+    wide = r / mm
+    reach, mr, mc = wide + first + second, y / pixel + 0.5 * (rows - 1), x / pixel + 0.5 * (columns - 1)
+    half_r = 0.5 * run_px * abs(along_r) + wide * (1 + tilt) + 1.0
+    half_c = 0.5 * run_px * abs(along_c) + wide * (1 + tilt) + 1.0
+    scale = weight * mm * longer
+    for row in range(max(0, int(mr - half_r)), min(rows - 1, int(mr + half_r) + 1) + 1):
+        base = ((row - 0.5 * (rows - 1)) * pixel * n1 + sid * n2) / (slope * pixel)
+        for col in range(max(0, int(mc - half_c)), min(columns - 1, int(mc + half_c) + 1) + 1):
+            d = base + (col - 0.5 * (columns - 1)) * n0 / slope
+            if abs(d) >= reach:
                 continue
-            q = x * x + y * y + sid * sid
-            pw = x * w[0] + y * w[1] + sid * w[2]
-            pa = x * a[0] + y * a[1] + sid * a[2]
-            cross = np.sqrt(q - pw * pw)
-            mm = slope * pixel / cross
-            across = mm * _mean_chord(d, r / mm, first, second)
-            if across > 0.0:
-                # Along the axis: where the ray passes, how far it runs there, and half a pixel.
-                at = (pa * pw - aw * q) / (cross * cross)
-                run = 0.5 * across * abs(pw) / cross
-                step = 0.5 * pixel * pa / (np.sqrt(q) * cross)
-                share = _share_below(length - at, run, step) - _share_below(-at, run, step)
-                image[row, col] += weight * share * across * np.sqrt(q) / cross
+            at = 0.5 * length + step * ((row - mr) * along_r + (col - mc) * along_c)
+            if at < -2.0 * r * tilt - step or at > length + 2.0 * r * tilt + step:
+                continue
+            across = _mean_chord(d, wide, first, second)
+            # Along the axis: how far the ray runs there, and half a pixel.
+            run = 0.5 * across * mm * tilt
+            share = _share_below(length - at, run, 0.5 * step) - _share_below(-at, run, 0.5 * step)
+            image[row, col] += scale * share * across
 
 
-_sweep_tube = numba.njit(cache=True)(_sweep_tube)
+_sweep_piece = numba.njit(cache=True, error_model="numpy")(_sweep_piece)
 
 
 def _sample_tube(
@@ -230,7 +244,7 @@ def _sample_tube(
             image[row, col] += weight * total / (n * n)
 
 
-_sample_tube = numba.njit(cache=True)(_sample_tube)
+_sample_tube = numba.njit(cache=True, error_model="numpy")(_sample_tube)
 
 
 def _render_tubes(
@@ -238,13 +252,10 @@ def _render_tubes(
 ) -> None:
     rows, columns = image.shape
     for i in range(len(radius)):
-        if weight[i] == 0.0:
-            continue
         a, b, r = start[i], end[i], radius[i]
         length = np.sqrt((b[0] - a[0]) ** 2 + (b[1] - a[1]) ** 2 + (b[2] - a[2]) ** 2)
-        if length < 1e-9:
+        if weight[i] == 0.0 or length < 1e-9:
             continue
-        w = (b - a) / length
         fa, fb = sid / a[2] / pixel, sid / b[2] / pixel
         reach = 1.03 * r * max(fa, fb) + 1.0
         r0 = max(0, int(np.floor(min(a[1] * fa, b[1] * fb) - reach + (rows - 1) / 2)))
@@ -253,19 +264,18 @@ def _render_tubes(
         c1 = min(columns - 1, int(np.ceil(max(a[0] * fa, b[0] * fb) + reach + (columns - 1) / 2)))
         if r0 > r1 or c0 > c1:
             continue
-        m = 0.5 * (a + b)
-        mm = m[0] * m[0] + m[1] * m[1] + m[2] * m[2]
-        mw = m[0] * w[0] + m[1] * w[1] + m[2] * w[2]
-        if mm - mw * mw < 0.04 * mm:
-            width = r * fa
-            fine = 8 if width < 1.5 else 4
+        m, w = 0.5 * (a + b), (b - a) / length
+        far, along = m[0] ** 2 + m[1] ** 2 + m[2] ** 2, m[0] * w[0] + m[1] * w[1] + m[2] * w[2]
+        if far - along * along < 0.04 * far:
+            fine = 8 if r * fa < 1.5 else 4
             _sample_tube(image, a, w, length, r, weight[i], (r0, r1, c0, c1), pixel, sid, fine)
             continue
-        n = (w[1] * a[2] - w[2] * a[1], w[2] * a[0] - w[0] * a[2], w[0] * a[1] - w[1] * a[0])
-        _sweep_tube(image, a, w, length, r, weight[i], n, reach, (r0, r1, c0, c1), pixel, sid)
+        pieces = 1 + int(max(abs(b[0] * fb - a[0] * fa), abs(b[1] * fb - a[1] * fa)) / 24.0)
+        for k in range(pieces):
+            _sweep_piece(image, a, b, k / pieces, (k + 1) / pieces, r, weight[i], pixel, sid)
 
 
-_render_tubes = numba.njit(cache=True)(_render_tubes)
+_render_tubes = numba.njit(cache=True, error_model="numpy")(_render_tubes)
 
 
 def project_tubes(carm: CArm, tubes: Tubes, weight: Array) -> Array:
