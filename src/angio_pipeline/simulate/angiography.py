@@ -17,31 +17,38 @@ from angio_pipeline.simulate.patient import Patient
 from angio_pipeline.simulate.runs import RunParams, RunPlan, RunScene, frame_times, record, stage_run
 from angio_pipeline.simulate.truth import tell_truth, write_truth
 
-__all__ = ["RUNS", "stage", "write_runs"]
+__all__ = ["RUNS", "stage", "write_run", "write_runs"]
 
 RUNS = ("frontal", "oblique", "post")
 
 
 def write_runs(folder: Path, patient: Patient) -> None:
     """Write the three runs of a patient as DICOM into `folder`/dicom, their truth into `folder`/truth."""
-    for order, name in enumerate(RUNS):
-        scene = stage(patient, name)
-        exposure = record(scene, patient.export, patient.rng("quanta", name))
-        uid = write_xa(
-            folder / "dicom" / "day000" / f"{name}.dcm",
-            patient.case,
-            study="day000",
-            series=name,
-            number=101 + order,
-            when=patient.case.treated + timedelta(minutes=10 * (order + 1)),
-            frames=exposure.stored,
-            times_s=scene.plan.times_s,
-            carm=scene.plan.carm,
-            export=patient.export,
-            collimation=patient.collimation,
-            mask_frames=max(scene.plan.mask_frames, 1),
-        )
-        write_truth(tell_truth(scene, exposure), folder / "truth" / str(uid))
+    for name in RUNS:
+        write_run(folder, patient, name)
+
+
+def write_run(folder: Path, patient: Patient, name: str) -> None:
+    """Write one of `RUNS` with its truth."""
+    order = RUNS.index(name)
+    scene = stage(patient, name)
+    exposure = record(scene, patient.export, patient.rng("quanta", name))
+    uid = write_xa(
+        folder / "dicom" / "day000" / f"{name}.dcm",
+        patient.case,
+        study="day000",
+        series=name,
+        number=101 + order,
+        when=patient.case.treated + timedelta(minutes=10 * (order + 1)),
+        frames=exposure.stored,
+        times_s=scene.plan.times_s,
+        carm=scene.plan.carm,
+        export=patient.export,
+        collimation=patient.collimation,
+        mask_frames=max(scene.plan.mask_frames, 1),
+    )
+    truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted)
+    write_truth(truth, folder / "truth" / str(uid))
 
 
 def stage(patient: Patient, name: str) -> RunScene:
@@ -54,7 +61,9 @@ def stage(patient: Patient, name: str) -> RunScene:
     settings = params.run if name == "frontal" else params.short_run
     times = frame_times(settings)
     devices = patient.anatomy.devices
-    background = draw_background(carm, patient.body, params.background, rng, coils=devices.coils, clips=devices.clips)
+    # Seen from one side the body looks the same before treatment and after it.
+    seen = patient.rng("background", *(f"{part:g}" for part in angle))
+    background = draw_background(carm, patient.body, params.background, seen, coils=devices.coils, clips=devices.clips)
     if after:
         iodine = params.contrast.mass_attenuation_mm2_mg
         oil = oil_attenuation(background.carm, patient.treatment, 0.0, iodine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ def _write_scan(folder: Path, patient: Patient, made: CtScan, number: int, *, re
     for kind, masks in kinds:
         for name, mask in masks.items():
             _write_mask(folder / "truth" / _mask_name(made, kind, name), mask, made)
-    treated = {lesion.id for lesion in patient.treatment.lesions if lesion.deposit is not None}
-    return {name: _point(case, made, name, when) for name in made.lesions if name in treated}
+    treated = {lesion.id: lesion.pattern.value for lesion in patient.treatment.lesions if lesion.deposit is not None}
+    return {name: _point(case, made, name, when, treated[name]) for name in made.lesions if name in treated}
 
 
 def _study(made: CtScan) -> str:
@@ -86,7 +86,7 @@ def _mask_name(made: CtScan, kind: str, lesion: str) -> str:
     return f"{_study(made)}-{made.phase.value}-{kind}-{lesion}.nii.gz"
 
 
-def _point(case: Case, made: CtScan, name: str, when: Any) -> Document:
+def _point(case: Case, made: CtScan, name: str, when: datetime, pattern: str) -> Document:
     return {
         "date": f"{when:%Y%m%d}",
         "days": made.days,
@@ -96,6 +96,9 @@ def _point(case: Case, made: CtScan, name: str, when: Any) -> Document:
         "iodine_mg": round(made.iodine_mg[name], 4),
         "oil_ml": round(made.iodine_mg[name] / OIL_MG_PER_ML, 6),
         "rim_iodine_mg": round(made.rim_iodine_mg[name], 4),
+        "coverage": made.coverage[name] or None,
+        "completeness": completeness.value if (completeness := made.completeness[name]) is not None else None,
+        "pattern": pattern,
         "clipped_voxels": made.clipped_voxels[name],
         "centroid_mm": np.round(made.centroid_mm[name], 3).tolist(),
         "lesion_mask": _mask_name(made, "lesion", name),

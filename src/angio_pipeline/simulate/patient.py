@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,7 @@ def make_patient(case: Case, params: SimulationParams, plan: PatientPlan | None 
     export = params.exports[int(draw.integers(len(params.exports)))]
     collimation = params.collimations[int(draw.integers(len(params.collimations)))]
     detector = binned(params.detector, export)
+    case = replace(case, sex=plan.sex, age_years=plan.age_years)
     return Patient(case, params, plan, anatomy, vessels, body, treatment, detector, export, collimation)
 
 

@@ -108,8 +108,8 @@ class _View:
         return way[::-1]
 
 
-def tell_truth(scene: RunScene, exposure: Exposure) -> RunTruth:
-    """Return the truth of one run."""
+def tell_truth(scene: RunScene, exposure: Exposure, *, already_subtracted: bool = False) -> RunTruth:
+    """Return the truth of one run, which may have been exported subtracted."""
     frame = reference_frame(scene)
     before, turned = from_the_tip(scene)
     view = _View(scene, exposure, frame, before, turned, visible_segments(scene, exposure, before))
@@ -125,6 +125,7 @@ def tell_truth(scene: RunScene, exposure: Exposure) -> RunTruth:
         "vein_mask": "vein.png" if vein.any() else None,
         "ignore_mask": "ignore.png",
         "catheter_mask": "catheter.png",
+        "already_subtracted": already_subtracted,
         "reference_frame": frame,
         "catheter_tip": _rounded(view.carm.project(scene.catheter_mm(frame)[-1:])[0]),
         "catheter_order": scene.plan.catheter.order,
