@@ -50,7 +50,7 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 CLIP_HU = 3071
-NECROTIC_HU = 28.0
+NECROTIC_HU = 34.0
 _KVP, _SLOPE = (80.0, 100.0, 120.0, 140.0), (41.0, 31.5, 25.0, 21.2)
 # Less oil than this (10 HU at 120 kVp) no longer counts as a deposit.
 _LEAST_OIL_MG_ML = 0.4
