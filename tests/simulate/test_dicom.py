@@ -5,13 +5,14 @@ import shutil
 import subprocess
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
 
 from angio_pipeline.simulate.collimation import CollimationParams, Outside, draw_opening
-from angio_pipeline.simulate.ct import CtPhase, CtScan, Kernel
+from angio_pipeline.simulate.ct import CtPhase, Kernel
 from angio_pipeline.simulate.detector import DetectorParams, acquire
 from angio_pipeline.simulate.dicom_common import Case
 from angio_pipeline.simulate.dicom_ct import write_ct
@@ -134,10 +135,9 @@ def test_a_radiograph_follows_the_standard(tmp_path: Path, kind: FilmKind, vendo
 def test_scans_and_their_segmentation_follow_the_standard(tmp_path: Path, phase: CtPhase) -> None:
     lesion = np.zeros((3, 32, 32), bool)
     lesion[1:, 10:20, 12:18] = True
-    scan = CtScan(
-        1.0, phase, np.full((3, 32, 32), 60, np.int16), np.array([-60.0, -60.0, -5.0]), (2.5, 4.0, 4.0), 3.0, 120.0,
-        Kernel.SOFT, 25.0, {"L1": lesion}, {"L1": lesion}, {"L1": 10.0}, {"L1": 0.0}, 0.0, {}, {"L1": np.zeros(3)}, {},
-        None,
+    scan = SimpleNamespace(
+        phase=phase, hu=np.full((3, 32, 32), 60, np.int16), origin_mm=np.array([-60.0, -60.0, -5.0]),
+        spacing_mm=(2.5, 4.0, 4.0), slice_mm=3.0, kvp=120.0, kernel=Kernel.SOFT, lesions={"L1": lesion},
     )  # fmt: skip
     headers = write_ct(tmp_path / "ct", CASE, study="day001-ct", series=phase.value, number=201, when=WHEN, scan=scan)
     write_segmentation(tmp_path / "seg.dcm", CASE, study="day001-ct", when=WHEN, scan=scan, slices=headers)

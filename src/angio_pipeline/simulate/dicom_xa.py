@@ -13,20 +13,13 @@ from pydicom.uid import UID, XRayAngiographicImageStorage
 
 from angio_pipeline.simulate.collimation import CollimationParams, Opening, Outside, draw_opening
 from angio_pipeline.simulate.dicom_common import Case, common, identify, place_pixels, save
-from angio_pipeline.simulate.exports import ExportParams, Storage, linear_table
+from angio_pipeline.simulate.exports import ExportParams, Storage, linear_table, stored_bits
 from angio_pipeline.simulate.projection import CArm
 from angio_pipeline.simulate.vendors import HABITS, Habits, private_block
 
-__all__ = ["stored_bits", "tell_opening", "write_xa"]
+__all__ = ["tell_opening", "write_xa"]
 
 Array = npt.NDArray[np.float64]
-# The X-Ray Image Module allows no others; other depths are stored in the next one up.
-_XA_BITS = (8, 10, 12, 16)
-
-
-def stored_bits(bits: int) -> int:
-    """Return the Bits Stored under which an XA object holds values of `bits` bits."""
-    return next(allowed for allowed in _XA_BITS if allowed >= bits)
 
 
 def write_xa(

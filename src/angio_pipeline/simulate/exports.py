@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.collimation import Outside
 
-__all__ = ["ExportParams", "Storage", "Vendor", "linear_table", "store_frames"]
+__all__ = ["ExportParams", "Storage", "Vendor", "linear_table", "store_frames", "stored_bits"]
 
 Array = npt.NDArray[np.float32]
 # The logarithm starts at this part of white, whatever the bits.
@@ -60,6 +60,15 @@ class ExportParams(Params):
         return self
 
 
+# The X-Ray Image Module allows no others; other depths are stored in the next one up.
+_XA_BITS = (8, 10, 12, 16)
+
+
+def stored_bits(bits: int) -> int:
+    """Return the Bits Stored under which values of `bits` bits are held in an XA object."""
+    return next(allowed for allowed in _XA_BITS if allowed >= bits)
+
+
 def store_frames(
     signal: Sequence[Array],
     open_area: npt.NDArray[np.bool_],
@@ -79,13 +88,15 @@ def store_frames(
     if export.already_subtracted:
         logs = [_log(frame) for frame in signal[: max(mask_frames, 1)]]
         mask = np.asarray(np.mean(logs, axis=0), np.float32)
+    # What is inverted is turned over within the storage, of which 9 or 14 bits use only a part.
+    turned = 2 ** stored_bits(export.bits) - 1
     stored = np.empty((len(signal), *open_area.shape), np.uint16)
     for k, frame in enumerate(signal):
         share = _tone(frame / white, export) if mask is None else _subtracted(frame, mask, export)
         if outside is not Outside.BLADES:
             share = np.where(open_area, share, np.float32(outside is Outside.WHITE))
         value = np.rint(np.clip(share, 0, 1) * top)
-        stored[k] = top - value if export.inverted else value
+        stored[k] = turned - value if export.inverted else value
     return stored
 
 
@@ -93,8 +104,11 @@ def linear_table(export: ExportParams) -> npt.NDArray[np.uint16]:
     """Return for each stored value of a LOG export a value of 16 bits proportional to the beam."""
     top = 2**export.bits - 1
     share = np.expm1(np.arange(top + 1) / top * np.log1p(_LOG_SPAN)) / _LOG_SPAN
-    value = np.rint(65535 * share).astype(np.uint16)
-    return np.asarray(value[::-1] if export.inverted else value, np.uint16)
+    value = np.asarray(np.rint(65535 * share), np.uint16)
+    if not export.inverted:
+        return value
+    below = np.full(2 ** stored_bits(export.bits) - len(value), 65535, np.uint16)
+    return np.concatenate([below, value[::-1]])
 
 
 def _log(signal: Array) -> Array:
