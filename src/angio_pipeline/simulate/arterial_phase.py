@@ -95,7 +95,7 @@ def _stumps(courses: Courses, supply: Supply, spread: Spread, depth_mm: float) -
     length = courses.length_mm()
     for k in np.flatnonzero(closed) if depth_mm > 0 else []:
         above = courses.parent[k]
-        if above < 0 or ancestor[above] in spread.columns:
+        if above < 0 or k in spread.columns or ancestor[above] in spread.columns:
             continue
         if closed[above] and ancestor[above] == above:
             continue

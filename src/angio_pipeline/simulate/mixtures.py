@@ -22,7 +22,7 @@ _FEW = 4
 
 def _read(values: Array, delays: Array, slot: IntArray, signal: int, delay: float, age: float) -> float:
     place = (age + EARLY_S) / STEP_S
-    if place < 0.0 or delay >= delays[-1]:
+    if place < 0.0 or age + delay < 0.0 or delay >= delays[-1]:
         return 0.0
     delay = max(delay, 0.0)
     d = slot[int(delay / SLOT_S)]

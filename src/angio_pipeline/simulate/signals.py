@@ -31,7 +31,7 @@ IntArray = npt.NDArray[np.int64]
 
 STEP_S = 0.025
 EARLY_S = 8.0
-BIN_S = 0.125
+BIN_S = STEP_S
 # Delays of the tables, multiples of SLOT_S: between two of them mass, mean and variance stay exact.
 SLOT_S = STEP_S
 _KNOTS_S = np.array(
@@ -122,9 +122,9 @@ class Signals:
         if key not in self._next:
             self._next[key] = self.add(_mixed_tank(self._curves[signal], transit_s))
             # Half a second of a slow signal's delay is fine enough; a whole one where it has passed two tissues.
-            slow = 4 if np.isfinite(transit_s) and transit_s > 2 else 1
+            slow = 20 if np.isfinite(transit_s) and transit_s > 2 else 1
             self._tanks[-1] = self._tanks[signal] + 1
-            self._bins[-1] = max(self._bins[signal], 8 if self._tanks[-1] > 2 and slow > 1 else slow)
+            self._bins[-1] = max(self._bins[signal], 40 if self._tanks[-1] > 2 and slow > 1 else slow)
         return self._next[key]
 
     def resident(self, signals: IntArray) -> IntArray:

@@ -148,15 +148,13 @@ def _confluence(terms: Terms, parent: IntArray, order: IntArray) -> Terms:
     # Every edge carries the terms of all that joins at or above its end: summed on one grid of signal and delay.
     if len(terms.weight) == 0:
         return terms
-    signals, signal = np.unique(terms.signal, return_inverse=True)
     bins = np.rint(terms.delay_s / BIN_S).astype(np.int64)
-    low, count = int(bins.min()), int(np.ptp(bins)) + 1
-    cell = (terms.owner * len(signals) + signal) * count + bins - low
-    total: Array = np.zeros((len(parent), len(signals) * count))
-    np.add.at(total.ravel(), cell, terms.weight)
+    columns, column = np.unique(np.stack([terms.signal, bins]), axis=1, return_inverse=True)
+    total: Array = np.zeros((len(parent), columns.shape[1]))
+    np.add.at(total, (terms.owner, column.ravel()), terms.weight)
     _add_up(parent, order, total)
     owner, place = np.nonzero(total)
-    return Terms(owner, signals[place // count], (place % count + low).astype(float) * BIN_S, total[owner, place])
+    return Terms(owner, columns[0, place], columns[1, place].astype(float) * BIN_S, total[owner, place])
 
 
 def _add_up(parent: IntArray, order: IntArray, total: Array) -> None:
