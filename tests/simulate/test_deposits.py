@@ -127,6 +127,15 @@ def test_a_film_holds_all_the_iodine(primary: float, days: float) -> None:
     np.testing.assert_allclose(oil_attenuation(carm, Held(made.oil), days, 2.0), 2 * image)
 
 
+def test_a_film_shows_no_mesh_of_cells() -> None:
+    # An even cube of oil, seen along its cells, is even in its middle.
+    carm = CArm(256, 256, 0.4, 1100.0, 750.0)
+    cube = OilGrid(np.zeros(3), 0.7, np.full((60, 60, 60), 10.0, np.float32))
+    image = oil_areal_density(carm, Held(cube), 0.0)[108:148, 108:148]
+    assert image.max() / image.min() < 1.02
+    assert image.mean() == pytest.approx(10.0 * 42.0 / 1000, rel=0.02)
+
+
 def test_oil_in_a_wall_lies_in_the_wall() -> None:
     organ = Ellipsoids.aligned([0.0, 0.0, 0.0], [15.0, 15.0, 30.0])
     made = wall_oil(organ, np.array([40.0, 0.0, 0.0]), 12.0)

@@ -40,6 +40,8 @@ BoolArray = npt.NDArray[np.bool_]
 OIL_MG_PER_ML = 480.0
 # Cells with less than this share of the lesion's mean concentration count as empty.
 _HELD = 0.1
+# Standard deviation of a blob over the distance of blobs: their mesh shows less than two in a thousand.
+_BLOB = 0.6
 
 
 class DepositParams(Params):
@@ -263,7 +265,7 @@ def oil_areal_density(carm: CArm, treatment: HoldsOil, days: float) -> Array:
     image = np.zeros((carm.rows, carm.columns))
     for grid in treatment.oil(days):
         centre, mass, size = _blocks(grid)
-        image += project_gaussians(carm, centre, np.full(len(mass), 0.45 * size), mass)
+        image += project_gaussians(carm, centre, np.full(len(mass), _BLOB * size), mass)
     return image
 
 
@@ -273,8 +275,8 @@ def oil_attenuation(carm: CArm, treatment: HoldsOil, days: float, mass_attenuati
 
 
 def _blocks(grid: OilGrid) -> tuple[Array, Array, float]:
-    # Centres (K, 3), milligrams (K,) and edge length of cubes of about 2.5 mm.
-    block = max(1, round(2.5 / grid.step_mm))
+    # Centres (K, 3), milligrams (K,) and edge length of cubes of about 2 mm.
+    block = max(1, round(2.0 / grid.step_mm))
     whole = np.pad(grid.mg_ml, [(0, -n % block) for n in grid.mg_ml.shape])
     shape = [n // block for n in whole.shape]
     sums = whole.reshape(shape[0], block, shape[1], block, shape[2], block).sum(axis=(1, 3, 5), dtype=float)

@@ -78,7 +78,7 @@ class TreatmentParams(Params):
     resorption_days: float = Field(50.0, gt=0, le=2000, description="time constant of the resorption of dead tissue")
     doubling_min_days: float = Field(70.0, gt=0, le=5000, description="least volume doubling time of living tumour")
     doubling_max_days: float = Field(300.0, gt=0, le=5000, description="greatest volume doubling time of living tumour")
-    vanished_mm: float = Field(3.0, ge=0, le=20, description="a lesion whose mean diameter is below this is gone")
+    vanished_mm: float = Field(3.0, ge=0.5, le=20, description="a lesion whose mean diameter is below this is gone")
     new_lesions_per_year: float = Field(0.4, ge=0, le=20, description="rate at which new lesions appear")
     new_lesion_radius_mm: float = Field(4.0, ge=2, le=15, description="radius of a new lesion when it appears")
     horizon_days: float = Field(365.0, gt=0, le=4000, description="no new lesion appears after this day")
