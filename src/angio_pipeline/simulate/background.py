@@ -33,6 +33,7 @@ Image = npt.NDArray[np.float32]
 WATER_PER_MM = 0.0185
 _BONE_HU = 100.0
 _MARGIN_MM = 12.0
+_RIB_MOST = 0.45
 # Attenuation of metal, per mm of the way through it: platinum saturates, titanium does not.
 _COIL_PER_MM, _CLIP_PER_MM = 3.0, 0.35
 
@@ -146,7 +147,9 @@ def _strands(carm: CArm, body: Body, params: BackgroundParams, rng: np.random.Ge
             params.strand_depth * rng.exponential(1.0, len(lines)).clip(0.15, 2.5) * rng.choice([-0.6, 1.0], len(lines))
         )
         weight = np.repeat(depth, pieces) / (2 * radius) * _fading(pieces)
-        images[layer] = _blurred(project_tubes(carm, Tubes(start, end, radius), weight).astype(np.float32), 0.35, carm)
+        # A sheet that runs along the ray is no deeper for it than a few of its own depths.
+        most, drawn = 3 * params.strand_depth + 1e-9, project_tubes(carm, Tubes(start, end, radius), weight)
+        images[layer] = _blurred((most * np.tanh(drawn / most)).astype(np.float32), 0.35, carm)
     return images
 
 
@@ -188,6 +191,8 @@ def _bones(carm: CArm, body: Body, params: BackgroundParams) -> dict[Layer, Imag
     for part in body.parts:
         if _is_bone(part):
             images[part.layer] += _chord(carm, part, _weight(part, params.bone))
+    # Where a rib runs along the ray its strands add up to more bone than there is: such chords saturate.
+    images[Layer.CHEST] = np.asarray(_RIB_MOST * (1 - np.exp(-images[Layer.CHEST] / _RIB_MOST)), np.float32)
     return images
 
 
@@ -230,7 +235,7 @@ def _shaped(
 ) -> dict[Layer, Image]:
     # Outlines uneven and soft; how much, and over what length, differs between organs.
     shaped = dict(images)
-    for layer, size, wave_mm in ((Layer.VISCERA, 1.0, 34.0), (Layer.HEART, 0.8, 30.0), (Layer.BOWEL, 0.8, 13.0)):
+    for layer, size, wave_mm in ((Layer.VISCERA, 0.9, 52.0), (Layer.HEART, 0.8, 30.0), (Layer.BOWEL, 0.8, 13.0)):
         image = _blurred(images[layer], params.edge_mm, carm)
         pixel = carm.isocentre_pixel_mm
         shaped[layer] = uneven(image, pixel, rng, sd_mm=size * params.outline_mm, wave_mm=wave_mm)

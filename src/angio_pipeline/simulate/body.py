@@ -219,14 +219,14 @@ def _spine(x: float, y: float, rng: np.random.Generator) -> list[Part]:
     for z, aside in zip(levels, curve, strict=True):
         turn = _small_turn(rng)
         _vertebra(rods, np.array([x + aside, y, z]), turn, rng)
-    discs = [([x + c, y, z + 12.5], [x + c, y, z + 21.0], 20.0) for z, c in zip(levels, curve, strict=True)]
+    discs = [([x + c, y, z + 13.2], [x + c, y, z + 20.3], 20.0) for z, c in zip(levels, curve, strict=True)]
     return [
         Part("discs", Layer.STATIC, 75, _CAVITY_HU, _tubes(discs)),
         Part("vertebrae", Layer.STATIC, 420, _CAVITY_HU, _tubes(rods["body"])),
         Part("vertebrae core", Layer.STATIC, 205, 420, _tubes(rods["core"])),
         Part("plates", Layer.STATIC, 480, 205, _tubes(rods["plates"])),
         Part("spurs", Layer.STATIC, 450, _CAVITY_HU, _tubes(rods["spurs"])),
-        *_shelled("pedicles", rods["pedicles"], 0.6, 420, 220, Layer.STATIC),
+        *_shelled("pedicles", rods["pedicles"], 0.6, 400, 300, Layer.STATIC),
         *_shelled("laminae", rods["laminae"], 0.55, 380, 160, Layer.STATIC),
         *_shelled("processes", rods["processes"], 0.6, 480, 180, Layer.STATIC),
         *_shelled("wings", rods["wings"], 0.6, 420, 170, Layer.STATIC),
@@ -249,13 +249,13 @@ def _vertebra(
         rods[kind].append((list(at + turn @ start), list(at + turn @ end), radius))
 
     # The body is waisted: wider at its plates than in between.
-    for low, high, radius in ((-12.5, -8.5, 21.3), (-8.5, -3, 19.8), (-3, 3, 19.2), (3, 8.5, 19.8), (8.5, 12.5, 21.3)):
+    for low, high, radius in ((-13.2, -10, 21.5), (-10, -6, 20.0), (-6, 6, 18.7), (6, 10, 20.0), (10, 13.2, 21.5)):
         add("body", [0, 0, low], [0, 0, high], radius)
         add("core", [0, 0, low], [0, 0, high], radius - 1.3)
     for s in (-1, 1):
         bulge = rng.uniform(0.8, 1.8)
-        add("plates", [0, 0, s * 12.5 - 0.5], [0, 0, s * 12.5 + 0.5], 21.0)
-        add("plates", [0, 0, s * (12.5 - bulge) - 0.4], [0, 0, s * (12.5 - bulge) + 0.4], 13.0)
+        add("plates", [0, 0, s * 13.2 - 0.5], [0, 0, s * 13.2 + 0.5], 21.0)
+        add("plates", [0, 0, s * (13.2 - bulge) - 0.4], [0, 0, s * (13.2 - bulge) + 0.4], 13.0)
         add("pedicles", [s * 15, 12, 5], [s * 17, 34, 2], rng.uniform(4.0, 5.2))
         add("laminae", [s * 17, 34, 2], [0, 44, -7], 4.2)
         add("wings", [s * 18, 26, 2], [s * rng.uniform(34, 43), 34, rng.uniform(0, 6)], rng.uniform(3.2, 4.4))

@@ -52,7 +52,7 @@ class DetectorParams(Params):
     scatter_mm: float = Field(28.0, ge=5, le=150, description="standard deviation of scatter at the detector, mm")
     glare: float = Field(0.05, ge=0, le=0.5, description="share of the light that spreads far: veiling glare")
     glare_mm: float = Field(2.5, ge=0.5, le=30, description="standard deviation of the near half of the glare, mm")
-    blur_px: float = Field(0.35, ge=0, le=3, description="unsharpness of focal spot and movement, sd in pixels")
+    blur_px: float = Field(0.5, ge=0, le=3, description="unsharpness of focal spot and movement, sd in pixels")
     mtf_half_per_mm: float = Field(
         1.0, ge=0.2, le=10, description="cycles a mm at which the phosphor's MTF, 1/(1+(f/f50)^2), is one half"
     )
