@@ -448,11 +448,11 @@ def _segment_oil(anatomy: Anatomy, near: list[int], params: DepositParams, rng: 
         return None
     at = np.array([anatomy.arteries.position[e] for e in ends])
     middle = 0.5 * (at.min(axis=0) + at.max(axis=0))
-    half = int(np.ceil((0.5 * float(np.ptp(at, axis=0).max()) + 20) / _SEGMENT_STEP_MM))
+    half = int(np.ceil((0.5 * float(np.ptp(at, axis=0).max()) + 32) / _SEGMENT_STEP_MM))
     count = np.zeros((2 * half,) * 3, np.float32)
     cell = np.floor((at - middle) / _SEGMENT_STEP_MM).astype(int) + half
     np.add.at(count, tuple(cell.T[::-1]), 1.0)
-    field = gaussian_filter(count, 9.0 / _SEGMENT_STEP_MM)
+    field = gaussian_filter(count, 9.0 / _SEGMENT_STEP_MM, mode="constant")
     field *= np.exp(np.float32(0.5) * smooth_noise(field.shape, 2.0, rng))
     axis = np.asarray((np.arange(2 * half) - half + 0.5) * _SEGMENT_STEP_MM, dtype=np.float64)
     field *= _inside(anatomy.lobes, middle, axis)
