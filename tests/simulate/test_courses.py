@@ -36,13 +36,17 @@ def test_every_node_ends_a_segment_of_its_own_edge(anatomy: Anatomy, vessels: Va
         assert courses.edge[courses.last_of_node[node]] == node
 
 
-def test_vessels_are_as_wide_as_murray_says_at_their_lower_end(anatomy: Anatomy, vessels: Vasculature) -> None:
+def test_vessels_are_as_wide_as_murray_says_and_narrow_only_in_their_last_stretch(
+    anatomy: Anatomy, vessels: Vasculature
+) -> None:
     courses, radii = vessels.arteries, anatomy.arteries.radii_mm()
     assert courses.tubes.radius.max() <= radii.max() * (1 + 1e-9)
-    last = np.array([courses.last_of_node[n] for n in range(1, len(radii))])
-    wide = courses.length_mm()[last] > 0
-    ratio = courses.tubes.radius[last][wide] / radii[1:][wide]
+    children = anatomy.arteries.children()
+    inner = [n for n in range(1, len(radii)) if children[n]]
+    ratio = courses.tubes.radius[[courses.last_of_node[n] for n in inner]] / radii[inner]
     assert np.median(ratio) == pytest.approx(1.0, rel=1e-6)
+    ends = [n for n in range(1, len(radii)) if not children[n]]
+    assert (courses.tubes.radius[[courses.last_of_node[n] for n in ends]] / radii[ends] < 0.95).all()
 
 
 def test_wide_vessels_never_kink(vessels: Vasculature) -> None:

@@ -35,6 +35,7 @@ LIVER_ML_S = 0.77 * COMMON_HEPATIC_ML_S
 _SPLENIC_ML_S, _LEFT_GASTRIC_ML_S, _MESENTERIC_ML_S = 5.0, 0.8, 8.0
 _OMENTAL_ML_S, _PANCREATIC_ML_S, _RIGHT_GASTRIC_ML_S, _CYSTIC_ML_S = 0.75, 0.55, 0.15, 0.14
 _COARSE = 160
+_OTHER_TERMINALS = 220
 
 # Where the great vessels run, LPS mm.
 _AORTA = (47.0, 43.0, -16.0)
@@ -167,7 +168,12 @@ def _near(points: _Points, rng: np.random.Generator, obstacles: Array | None = N
     # One common shift for the vessel and a little for each point: scatter without kinks.
     course = np.asarray(points)
     course = course + rng.normal(0, 1.2, 3) + rng.normal(0, 0.5, course.shape)
-    if obstacles is None or not any(crosses(a, b, obstacles) for a, b in pairwise(course)):
+    return course if obstacles is None else _around(course, obstacles)
+
+
+def _around(course: Array, obstacles: Array) -> Array:
+    # The course itself where nothing is in its way.
+    if not any(crosses(a, b, obstacles) for a, b in pairwise(course)):
         return course
     return _resampled(_push_out(_resampled(course, 1.5), obstacles), 7.0)
 
@@ -180,6 +186,7 @@ def _great_branches(arteries: Arteries, stump: bool, rng: np.random.Generator) -
     at["celiac"] = tree.path(0, celiac[:2], Territory.TRUNK, name="celiac")
     end = tree.path(at["celiac"], celiac[2:], Territory.TRUNK, name="celiac")
     gastric = _near(_LEFT_GASTRIC, rng)
+    gastric = np.vstack([gastric[:2], _around(gastric[2:], arteries.obstacles)])
     for k, point in enumerate(gastric):
         above = at[f"left gastric {k - 1}"] if k else at["celiac"]
         at[f"left gastric {k}"] = tree.path(above, point, Territory.OTHER, name="left gastric")
@@ -188,9 +195,7 @@ def _great_branches(arteries: Arteries, stump: bool, rng: np.random.Generator) -
     at["mesenteric"] = tree.path(0, mesenteric[:2], Territory.TRUNK, name="superior mesenteric")
     far = tree.path(at["mesenteric"], mesenteric[2:], Territory.BOWEL, name="superior mesenteric")
     at["mesenteric end"] = far
-    splenic = _near(_SPLENIC, rng)
-    wave = rng.uniform(2.5, 6.5) * np.sin(np.linspace(0, rng.uniform(2, 3.5) * np.pi, len(splenic)))
-    splenic[1:, 2] += wave[1:]
+    splenic = _looped(_near(_SPLENIC, rng), rng)
     at["splenic end"] = tree.path(end, splenic, Territory.SPLEEN, name="splenic")
     origins: dict[int, tuple[_Points, int]] = {
         9: (_COMMON_FROM_MESENTERIC, at["mesenteric"]),
@@ -201,6 +206,17 @@ def _great_branches(arteries: Arteries, stump: bool, rng: np.random.Generator) -
     at["common"], at["fork"] = tree.parent[fork], fork
     down = _near(_GASTRODUODENAL, rng)[: 2 if stump else None]
     at["gastroduodenal"] = tree.path(fork, down, Territory.OTHER, name="gastroduodenal")
+
+
+def _looped(course: Array, rng: np.random.Generator) -> Array:
+    # The splenic artery's loops, with age the greater.
+    fine = _resampled(course, 5.0)
+    along = np.linspace(0, 1, len(fine))
+    rise = np.clip(6 * along, 0, 1) * np.clip(6 * (1 - along), 0, 1) * rng.uniform(1.5, 7.5)
+    turns = 2 * np.pi * rng.uniform(1.6, 2.8)
+    fine[:, 2] += rise * np.sin(turns * along + 2.0 * np.sin(4 * along + rng.uniform(0, 6)) + rng.uniform(0, 6))
+    fine[:, 1] += 0.7 * rise * np.sin(turns * along + rng.uniform(0, 6))
+    return fine
 
 
 def _hepatic_branches(arteries: Arteries, rng: np.random.Generator) -> None:
@@ -251,22 +267,22 @@ def _small_branches(arteries: Arteries, stump: bool, gallbladder: bool, rng: np.
         pancreatic = tree.path(
             at["gastroduodenal"], _near(_PANCREATIC, rng), Territory.OTHER, name="pancreaticoduodenal"
         )
-        _fringe(arteries, at["fork"], omental, _Fringe(_OMENTAL_ML_S, 26, (0.0, -4.0, 7.0)), rng)
-        _fringe(arteries, at["fork"], pancreatic, _Fringe(_PANCREATIC_ML_S, 22, (6.0, 0.0, 0.0)), rng)
+        _fringe(arteries, at["fork"], omental, _Fringe(_OMENTAL_ML_S, 70, (0.0, -4.0, 7.0)), rng)
+        _fringe(arteries, at["fork"], pancreatic, _Fringe(_PANCREATIC_ML_S, 60, (6.0, 0.0, 0.0)), rng)
     duodenal = tree.named("gastroduodenal")[0]
     left = tree.parent[at["left"]] if "left" in at else at["proper"]
     origins = [at["proper"], left, at["common"], at["proper"] if stump else duodenal]
     above = int(rng.choice(origins, p=[0.5, 0.25, 0.1, 0.15]))
     gastric = tree.path(above, _near(_RIGHT_GASTRIC, rng, arteries.obstacles), Territory.OTHER, name="right gastric")
-    _fringe(arteries, above, gastric, _Fringe(_RIGHT_GASTRIC_ML_S, 9, (2.0, -2.0, 5.0)), rng)
+    _fringe(arteries, above, gastric, _Fringe(_RIGHT_GASTRIC_ML_S, 20, (2.0, -2.0, 5.0)), rng)
     _fringe(
-        arteries, at["left gastric 3"], at["left gastric end"], _Fringe(_LEFT_GASTRIC_ML_S, 26, (7.0, -3.0, 0.0)), rng
+        arteries, at["left gastric 3"], at["left gastric end"], _Fringe(_LEFT_GASTRIC_ML_S, 70, (7.0, -3.0, 0.0)), rng
     )
     if gallbladder:
         main = at.get("right", at["right anterior"])
         above = tree.parent[main] if rng.random() < 0.8 else at["hilum"]
         cystic = tree.path(above, _near(_CYSTIC, rng, arteries.obstacles), Territory.OTHER, name="cystic")
-        _fringe(arteries, above, cystic, _Fringe(_CYSTIC_ML_S, 9, (-2.0, -4.0, -4.0)), rng)
+        _fringe(arteries, above, cystic, _Fringe(_CYSTIC_ML_S, 20, (-2.0, -4.0, -4.0)), rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +305,7 @@ def _fringe(arteries: Arteries, above: int, end: int, fringe: _Fringe, rng: np.r
     points = np.stack([np.interp(where, np.arange(len(course)), course[:, c]) for c in range(3)], axis=1)
     points += np.asarray(fringe.lean_mm) * rng.uniform(0.3, 2.2, (fringe.count, 1))
     points += rng.normal(0, 5.0, points.shape)
-    draws = fringe.flow_ml_s * rng.dirichlet(np.full(fringe.count + 1, 4.0))
+    draws = fringe.flow_ml_s * rng.dirichlet(np.full(fringe.count + 1, 1.5))
     tree.supply(end, float(draws[0]))
     tree.grow(points, draws[1:], Territory.OTHER, group=end, obstacles=arteries.obstacles)
 
@@ -297,14 +313,20 @@ def _fringe(arteries: Arteries, above: int, end: int, fringe: _Fringe, rng: np.r
 def _spleen_and_bowel(arteries: Arteries, rng: np.random.Generator) -> None:
     tree, at = arteries.tree, arteries.origin
     hilum = SPLEEN.centre[0] + [-14.0, 0.0, 0.0]
-    points = spread_points(points_within(SPLEEN, 6 * 70, rng), 70)
     first = tree.add(at["splenic end"], hilum, Territory.SPLEEN, name="splenic")
-    tree.supply(first, _SPLENIC_ML_S / 71)
-    arteries.spleen = [first, *tree.grow(points, _SPLENIC_ML_S / 71, Territory.SPLEEN)]
     mesentery = Ellipsoids.aligned([40.0, -10.0, -118.0], [88.0, 26.0, 46.0])
-    points = spread_points(points_within(mesentery, 6 * 80, rng), 80)
-    tree.supply(at["mesenteric end"], _MESENTERIC_ML_S / 81)
-    tree.grow(points, _MESENTERIC_ML_S / 81, Territory.BOWEL)
+    arteries.spleen = _fill(tree, first, SPLEEN, _SPLENIC_ML_S, Territory.SPLEEN, rng)
+    _fill(tree, at["mesenteric end"], mesentery, _MESENTERIC_ML_S, Territory.BOWEL, rng)
+
+
+def _fill(
+    tree: Tree, first: int, solid: Ellipsoids, flow: float, territory: Territory, rng: np.random.Generator
+) -> list[int]:
+    # An organ outside the liver, from a branch that ends at `first`, with no need of the finest twigs.
+    points = spread_points(points_within(solid, 6 * _OTHER_TERMINALS, rng), _OTHER_TERMINALS)
+    draws = flow * rng.dirichlet(np.full(len(points) + 1, 1.5))
+    tree.supply(first, float(draws[0]))
+    return [first, *tree.grow(points, draws[1:], territory, source=tree.position[first], least_mm=1.2)]
 
 
 def _segments(arteries: Arteries, liver: Liver, rng: np.random.Generator) -> None:
@@ -353,8 +375,9 @@ def route(
     It sets out along `heading` and is pushed to the surface of any sphere (M, 4) in its way, so it may
     end on such a surface instead of at `end`.
     """
-    way = np.linalg.norm(end - start)
-    control = start + 0.4 * way * heading / max(float(np.linalg.norm(heading)), 1e-9)
+    way = float(np.linalg.norm(end - start))
+    onward = heading / max(float(np.linalg.norm(heading)), 1e-9) + (end - start) / max(way, 1e-9)
+    control = start + 0.35 * way * onward / max(float(np.linalg.norm(onward)), 1e-9)
     t = np.linspace(0, 1, max(3, int(way) + 2))[:, None]
     for attempt in range(6):
         line = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
@@ -395,14 +418,21 @@ def _coarse_branches(arteries: Arteries, liver: Liver, params: ArteryParams, rng
     arteries.draws = mean * rng.uniform(0.85, 1 / 0.85, len(arteries.points)).clip(max=1 / 0.85)
     coarse = min(_COARSE, len(arteries.points))
     flow = np.full(coarse, LIVER_ML_S / (coarse + len(arteries.terminals)))
-    arteries.terminals += _supply_liver(arteries.tree, liver, arteries.points[:coarse], flow, arteries.obstacles)
+    arteries.terminals += _supply_liver(arteries, liver, arteries.points[:coarse], flow)
     arteries.points, arteries.draws = arteries.points[coarse:], arteries.draws[coarse:]
 
 
-def _supply_liver(tree: Tree, liver: Liver, points: Array, flow: Array, obstacles: Array) -> list[int]:
+def _supply_liver(arteries: Arteries, liver: Liver, points: Array, flow: Array) -> list[int]:
+    # Each side from its own arteries, outwards from where they enter.
     left = liver.of_left(points)
-    ends = tree.grow(points[~left], flow[~left], Territory.RIGHT_LIVER, obstacles=obstacles)
-    return ends + tree.grow(points[left], flow[left], Territory.LEFT_LIVER, obstacles=obstacles)
+    ends: list[int] = []
+    sides = ((~left, Territory.RIGHT_LIVER, "right anterior"), (left, Territory.LEFT_LIVER, "segment 3"))
+    for own, territory, entry in sides:
+        source = arteries.tree.position[arteries.origin[entry]]
+        ends += arteries.tree.grow(
+            points[own], flow[own], territory, obstacles=arteries.obstacles, source=source, least_mm=2.0
+        )
+    return ends
 
 
 def grow_twigs(arteries: Arteries, liver: Liver) -> None:
@@ -412,7 +442,7 @@ def grow_twigs(arteries: Arteries, liver: Liver) -> None:
     for terminal in arteries.terminals:
         tree.flow[terminal] = mean
     tree.settle()
-    arteries.terminals += _supply_liver(tree, liver, arteries.points, arteries.draws, arteries.obstacles)
+    arteries.terminals += _supply_liver(arteries, liver, arteries.points, arteries.draws)
     tree.settle()
 
 

@@ -500,13 +500,36 @@ def _fill_tumour(
         side = (ball - body.centre_mm) @ toward / body.radius_mm
         ball = ball[side > rng.uniform(-0.9, 0.3, len(ball))]
     own = ball[:count]
-    depth = 0.85 if body.core is not None else 0.4
     draw = flow / (len(own) + 1)
-    first = tree.add(entry, body.centre_mm + depth * body.radius_mm * toward, Territory.TUMOUR, index, entry)
-    tree.supply(first, draw)
-    ends = [first, *tree.grow(own, draw, Territory.TUMOUR, tumour=index, group=entry, obstacles=hollow)]
+    ends = _basket(tree, entry, index, body, draw, rng)
+    ends += tree.grow(own, draw, Territory.TUMOUR, tumour=index, group=entry, obstacles=hollow)
     # What could not be reached leaves its share to those that were.
     _spread_flow(tree, ends, flow)
+    return ends
+
+
+def _basket(tree: Tree, entry: int, index: int, body: TumourBody, draw: float, rng: np.random.Generator) -> list[int]:
+    # A feeder divides at the rim into two or three arteries that embrace the tumour under its surface,
+    # and one that enters it where it has no core.
+    toward = (tree.position[entry] - body.centre_mm) / body.radius_mm
+    ends = []
+    if body.core is None:
+        inner = body.centre_mm + np.array([[0.75], [0.5], [0.2]]) * body.radius_mm * toward
+        inner += rng.normal(0, 0.08 * body.radius_mm, inner.shape)
+        ends.append(tree.path(entry, inner, Territory.TUMOUR, index, group=entry))
+    turn = rng.uniform(0, 2 * np.pi)
+    count = int(rng.integers(2, 4))
+    side = np.cross(toward, [0.3, 0.5, 0.8])
+    side /= np.linalg.norm(side)
+    for k in range(count):
+        way = turn + 2 * np.pi * (k + rng.uniform(-0.25, 0.25)) / count
+        across = np.cos(way) * side + np.sin(way) * np.cross(toward, side)
+        angle = np.arange(0.35, rng.uniform(1.0, 2.3), 0.35)[:, None]
+        depth = rng.uniform(0.78, 0.9, angle.shape)
+        arc = body.centre_mm + depth * body.radius_mm * (np.cos(angle) * toward + np.sin(angle) * across)
+        ends.append(tree.path(entry, arc, Territory.TUMOUR, index, group=entry))
+    for end in ends:
+        tree.supply(end, draw)
     return ends
 
 

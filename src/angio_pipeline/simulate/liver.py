@@ -43,6 +43,21 @@ class LiverParams(Params):
         return self
 
 
+# Parts of a liver of usual size: centre and half axes in mm, and whether the left artery supplies it.
+# Domes, the oblique lower edge with its tip, the part before the gallbladder, a tapering left lobe.
+_PARTS = (
+    ((-41.0, 6.0, 26.0), (58.0, 55.0, 52.0), False),
+    ((-51.0, 10.0, -12.0), (50.0, 48.0, 56.0), False),
+    ((-62.0, 8.0, -42.0), (34.0, 34.0, 36.0), False),
+    ((-26.0, -20.0, 4.0), (40.0, 38.0, 42.0), False),
+    ((3.0, -27.0, 27.0), (40.0, 34.0, 40.0), True),
+    ((36.0, -28.0, 29.0), (38.0, 29.0, 33.0), True),
+    ((64.0, -24.0, 33.0), (32.0, 21.0, 22.0), True),
+    ((6.0, 24.0, 22.0), (17.0, 15.0, 24.0), True),
+)
+_RIGHT_EDGE, _LEFT_EDGE = 18.0, -32.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Liver:
     """The liver's body.
@@ -50,48 +65,63 @@ class Liver:
     Attributes
     ----------
     lobes : Ellipsoids
-        Right, left, caudate, and perhaps a Riedel tongue; the liver is their union.
+        Parts whose union is the liver.
+    left : tuple of bool
+        Whether each part is supplied by the left hepatic artery.
+    frames : Ellipsoids
+        Right, left and caudate lobe as one ellipsoid each, to name places in.
     riedel : bool
+        Whether a tongue hangs from the right lobe.
     """
 
     lobes: Ellipsoids
+    left: tuple[bool, ...]
+    frames: Ellipsoids
     riedel: bool
 
     def at(self, lobe: int, unit: tuple[float, float, float]) -> Array:
-        """Return the (3,) point of `lobe` at coordinates of its unit ball (left, back, head)."""
-        return np.asarray(self.lobes.centre[lobe] + np.asarray(unit) / np.diagonal(self.lobes.shape[lobe]))
+        """Return the (3,) point at coordinates (left, back, head) of a lobe's unit ball, inside the liver."""
+        centre = self.frames.centre[lobe]
+        offset = np.asarray(unit) / np.diagonal(self.frames.shape[lobe])
+        for _ in range(12):
+            if inside(self.lobes, (centre + offset)[None], 0.92)[0]:
+                break
+            offset = 0.92 * offset
+        return np.asarray(centre + offset)
 
     def of_left(self, points: Array) -> BoolArray:
         """Return (N,) whether points of the liver belong to the left hepatic artery (caudate included)."""
-        right = np.zeros(len(points), bool)
-        for k in [0, *range(3, len(self.lobes.centre))]:
-            right |= inside(_one(self.lobes, k), points, 0.9 if k == 0 else 1.0)
-        return np.asarray(~right & inside(Ellipsoids(self.lobes.centre[1:3], self.lobes.shape[1:3]), points))
+        depth = (np.einsum("kij,nkj->nki", self.lobes.shape, points[:, None] - self.lobes.centre) ** 2).sum(axis=2)
+        return np.asarray(np.asarray(self.left)[np.argmin(depth, axis=1)])
 
 
 def draw_liver(params: LiverParams, rng: np.random.Generator) -> Liver:
     """Return a liver drawn from the ranges of its size and shape."""
     size = rng.uniform(params.liver_size_min, params.liver_size_max)
     long = rng.uniform(params.left_lobe_length_min, params.left_lobe_length_max)
-    right = size * np.array([60.0, 56.0, 76.0]) * rng.uniform(0.95, 1.05, 3)
-    left = size * np.array([58.0 * long, 34.0 * long**-0.2, 42.0 * long**-0.2]) * rng.uniform(0.95, 1.05, 3)
-    caudate = size * np.array([17.0, 15.0, 24.0]) * rng.uniform(0.8, 1.2, 3)
-    # The edges by the hilum stay where the vessels enter; the free edges move.
-    centre = [
-        np.array([18.0 - right[0], 6.0, 6.0 + 0.3 * (right[2] - 76)]) + rng.normal(0, 1.5, 3),
-        np.array([-32.0 + left[0], -26.0, 24.0]) + rng.normal(0, 1.5, 3),
-        np.array([6.0, 24.0, 22.0]) + rng.normal(0, 2.0, 3),
-    ]
-    radii = [right, left, caudate]
+    centre, radii = [], []
+    for at, half, left in _PARTS:
+        shift = rng.normal(0, 1.5, 3)
+        grow = size * np.asarray(half) * rng.uniform(0.95, 1.05, 3)
+        centre.append(_stretched(np.asarray(at), size, long if left else 1.0) + shift)
+        # A long left lobe is longer, not bigger.
+        radii.append(grow * ([long, long**-0.2, long**-0.2] if left and at[0] > 10 else [1.0, 1.0, 1.0]))
+    sides = [part[2] for part in _PARTS]
     riedel = bool(rng.random() < params.riedel_probability)
     if riedel:
-        centre.append(centre[0] + np.array([-0.45 * right[0], -4.0, -0.85 * right[2]]))
-        radii.append(np.array([26.0, 24.0, 52.0]) * size)
-    return Liver(Ellipsoids.aligned(np.array(centre), np.array(radii)), riedel)
+        centre.append(centre[2] + np.array([-2.0, 0.0, -24.0 * size]))
+        radii.append(np.array([25.0, 24.0, 42.0]) * size)
+        sides.append(False)
+    right, other = size * np.array([60.0, 56.0, 76.0]), size * np.array([58.0 * long, 34.0, 42.0])
+    middle = [[_RIGHT_EDGE - right[0], 6.0, 6.0], [_LEFT_EDGE + other[0], -26.0, 25.0], list(centre[7])]
+    frames = Ellipsoids.aligned(np.array(middle), np.array([right, other, radii[7]]))
+    return Liver(Ellipsoids.aligned(np.array(centre), np.array(radii)), tuple(sides), frames, riedel)
 
 
-def _one(solids: Ellipsoids, index: int) -> Ellipsoids:
-    return Ellipsoids(solids.centre[index : index + 1], solids.shape[index : index + 1])
+def _stretched(at: Array, size: float, long: float) -> Array:
+    # The edges by the hilum stay where the vessels enter; the free edges move.
+    edge = _RIGHT_EDGE if at[0] < -10 else _LEFT_EDGE
+    return np.array([edge + (at[0] - edge) * size * long, at[1], 6.0 + (at[2] - 6.0) * size])
 
 
 def inside(solids: Ellipsoids, points: Array, scale: float = 1.0) -> BoolArray:

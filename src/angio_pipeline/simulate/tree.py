@@ -8,6 +8,7 @@ r_parent³ = r_left³ + r_right³ at every bifurcation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numba
@@ -39,6 +40,17 @@ class Territory(IntEnum):
     BOWEL = 7
     SHUNT = 8
     BLEED = 9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rules:
+    # What new branches may join and where they may run; a source of NaN is none.
+    territory: Territory
+    tumour: int
+    group: int
+    spheres: Array
+    source: Array
+    least_mm: float
 
 
 class Tree:
@@ -153,32 +165,43 @@ class Tree:
         tumour: int = -1,
         group: int = 0,
         obstacles: Array | None = None,
+        source: Array | None = None,
+        least_mm: float = 0.0,
     ) -> list[int]:
         """Return the terminals added at `points` (K, 3), each drawing `flow` (ml/s, one or (K,)).
 
-        Only edges of the same territory, tumour and group are joined. No new segment enters the
-        spheres `obstacles` (M, 4: x, y, z, radius in mm); a point that cannot be reached without is
-        tried once more at the end and then left out.
+        Only edges of the same territory, tumour and group are joined. A point that cannot be reached
+        under the constraints below is tried once more at the end and then left out.
+
+        Parameters
+        ----------
+        obstacles : ndarray, (M, 4), optional
+            Spheres (x, y, z, radius in mm) that no new segment enters.
+        source : ndarray, (3,), optional
+            Where the vessels come from: branches that run towards it are dearer.
+        least_mm : float
+            New segments are no shorter.
         """
         points = np.asarray(points, float).reshape(-1, 3)
         draws = np.broadcast_to(np.asarray(flow, float), (len(points),))
         spheres = np.zeros((0, 4)) if obstacles is None else np.asarray(obstacles, float).reshape(-1, 4)
-        joined, left = self._grow(points, draws, territory, (tumour, group), spheres)
-        again, _ = self._grow(points[left], draws[left], territory, (tumour, group), spheres)
+        origin = np.full(3, np.nan) if source is None else np.asarray(source, float)
+        rules = _Rules(territory, tumour, group, spheres, origin, least_mm)
+        joined, left = self._grow(points, draws, rules)
+        again, _ = self._grow(points[left], draws[left], rules)
         return joined + again
 
-    def _grow(
-        self, points: Array, draws: Array, territory: Territory, owner: tuple[int, int], spheres: Array
-    ) -> tuple[list[int], BoolArray]:
+    def _grow(self, points: Array, draws: Array, rules: _Rules) -> tuple[list[int], BoolArray]:
         before, room = len(self), len(self) + 2 * len(points)
         position, parent, flow = np.zeros((room, 3)), np.full(room, -1, np.int64), np.zeros(room)
         position[:before], parent[:before], flow[:before] = self.position, self.parent, self.flow
         usable = np.zeros(room, bool)
-        usable[1:before] = (np.asarray(self.territory[1:]) == int(territory)) & (
-            (np.asarray(self.tumour[1:]) == owner[0]) & (np.asarray(self.group[1:]) == owner[1])
+        usable[1:before] = (np.asarray(self.territory[1:]) == int(rules.territory)) & (
+            (np.asarray(self.tumour[1:]) == rules.tumour) & (np.asarray(self.group[1:]) == rules.group)
         )
         split = np.full(room, -1, np.int64)
-        ends = _join_all(position, parent, flow, usable, split, before, points, draws, spheres)
+        limits = (rules.spheres, rules.source, rules.least_mm)
+        ends = _join_all(position, parent, flow, usable, split, before, points, draws, *limits)
         count = before + 2 * int((ends >= 0).sum())
         self.position += list(position[before:count])
         self.parent, self.flow = parent[:count].tolist(), flow[:count].tolist()
@@ -186,9 +209,9 @@ class Tree:
             # A node that divides an edge keeps the edge's name; a new terminal has none.
             self.name.append(self.name[split[node]] if split[node] >= 0 else "")
         more = count - before
-        self.territory += [int(territory)] * more
-        self.tumour += [owner[0]] * more
-        self.group += [owner[1]] * more
+        self.territory += [int(rules.territory)] * more
+        self.tumour += [rules.tumour] * more
+        self.group += [rules.group] * more
         return [int(e) for e in ends if e >= 0], np.asarray(ends < 0)
 
     def settle(self) -> None:
@@ -261,25 +284,38 @@ _length = numba.njit(cache=True)(_length)
 
 
 def _added_volume(start: Array, end: Array, fork: Array, point: Array, carried: float, draw: float) -> float:
-    # Volume is length times r², and r² goes as Q^(2/3). Turning back against the flow is dear.
+    # Volume is length times r², and r² goes as Q^(2/3). Branches lean the way the blood
+    # flows: to leave at a right angle is dearer, and to turn back dearer still.
     before = max(carried, 0.25 * draw) ** (2 / 3)
     new, whole = _length(fork, point), _length(start, end)
     cost = _length(start, fork) * (carried + draw) ** (2 / 3) + (_length(fork, end) - whole) * before
     cost = max(cost + new * draw ** (2 / 3), 1e-6)
     along = (point[0] - fork[0]) * (end[0] - start[0]) + (point[1] - fork[1]) * (end[1] - start[1])
     along += (point[2] - fork[2]) * (end[2] - start[2])
-    return float(cost * (3.0 if along < -0.2 * max(new * whole, 1e-9) else 1.0))
+    sideways = max(0.0, 0.5 - along / max(new * whole, 1e-9))
+    return float(cost * (1.0 + 2.0 * sideways * sideways))
 
 
 _added_volume = numba.njit(cache=True)(_added_volume)
 
 
+def _inward(fork: Array, point: Array, source: Array) -> float:
+    # How much dearer a new segment is for running back to where the vessels come from.
+    if np.isnan(source[0]):
+        return 1.0
+    out = float((point - fork) @ (point - source)) / max(_length(fork, point) * _length(source, point), 1e-9)
+    return float(1.0 + 2.0 * max(0.0, 0.4 - out) ** 2)
+
+
+_inward = numba.njit(cache=True)(_inward)
+
+
 def _best_fork(
     position: Array, parent: IntArray, flow: Array, edges: IntArray, point: Array, draw: float, spheres: Array,
-    best_fork: Array,
+    source: Array, least: float, best_fork: Array,
 ) -> int:  # fmt: skip
     # The edge to join, -1 when every way is blocked; the bifurcation point goes to best_fork.
-    best, least = -1, np.inf
+    best, cheapest = -1, np.inf
     fork = np.empty(3)
     for e in edges:
         if e < 0:
@@ -289,12 +325,14 @@ def _best_fork(
         for k in range(len(_ALONG)):
             for c in range(3):
                 fork[c] = (1 - _PULL[k]) * (start[c] + _ALONG[k] * (end[c] - start[c])) + _PULL[k] * point[c]
-            cost = _added_volume(start, end, fork, point, flow[e], draw)
-            if cost >= least or _blocked(fork, point, spheres):
+            cost = _added_volume(start, end, fork, point, flow[e], draw) * _inward(fork, point, source)
+            if cost >= cheapest or min(_length(fork, point), _length(start, fork), _length(fork, end)) < least:
+                continue
+            if _blocked(fork, point, spheres):
                 continue
             if not crossed and (_blocked(start, fork, spheres) or _blocked(fork, end, spheres)):
                 continue
-            best, least = e, cost
+            best, cheapest = e, cost
             best_fork[:] = fork
     return best
 
@@ -304,13 +342,13 @@ _best_fork = numba.njit(cache=True)(_best_fork)
 
 def _join_all(
     position: Array, parent: IntArray, flow: Array, usable: BoolArray, split: IntArray, count: int,
-    points: Array, draws: Array, spheres: Array,
+    points: Array, draws: Array, spheres: Array, source: Array, least: float,
 ) -> IntArray:  # fmt: skip
     ends = np.full(len(points), -1, np.int64)
     fork = np.empty(3)
     for i in range(len(points)):
         edges = _nearest_edges(position, parent, usable, count, points[i])
-        edge = _best_fork(position, parent, flow, edges, points[i], draws[i], spheres, fork)
+        edge = _best_fork(position, parent, flow, edges, points[i], draws[i], spheres, source, least, fork)
         if edge < 0:
             continue
         position[count], position[count + 1] = fork, points[i]

@@ -19,8 +19,7 @@ Array = npt.NDArray[np.float64]
 
 PORTAL_ML_S = 18.0
 _SPLENIC_VEIN_SHARE = 0.35
-_CONFLUENCE = (27.0, 18.0, -46.0)
-_PORTAL_TRUNK = ((19.0, 16.0, -35.0), (10.0, 14.0, -24.0), (1.0, 12.0, -14.0), (-7.0, 10.5, -6.0))
+_PORTAL_TRUNK = ((27.0, 18.0, -46.0), (19.0, 16.0, -35.0), (10.0, 14.0, -24.0), (1.0, 12.0, -14.0), (-7.0, 10.5, -6.0))
 _RIGHT_PORTAL = ((-14.0, 10.5, -1.5), (-21.0, 11.0, 0.0))
 _LEFT_PORTAL = ((-6.0, 4.0, 1.0), (-1.0, -5.0, 8.0), (6.0, -14.0, 14.0), (14.0, -21.0, 17.0))
 _CAVA = (20.0, 44.0, 70.0)
@@ -36,7 +35,7 @@ class VeinParams(Params):
 
     portal_radius_mm: float = Field(6.2, ge=3.5, le=10, description="portal trunk")
     hepatic_radius_mm: float = Field(4.6, ge=2.5, le=8, description="a hepatic vein that drains a third of the liver")
-    vein_terminals: int = Field(320, ge=20, le=5000, description="ends of the portal and of the hepatic tree each")
+    vein_terminals: int = Field(550, ge=20, le=5000, description="ends of the portal and of the hepatic tree each")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +48,9 @@ class Veins:
 
 def grow_portal(liver: Liver, obstacles: Array, params: VeinParams, rng: np.random.Generator) -> Veins:
     """Return the portal tree from the splenomesenteric confluence; flow runs away from the root."""
-    tree = Tree(_near(np.asarray(_CONFLUENCE), rng), float(params.portal_radius_mm / np.cbrt(PORTAL_ML_S)), "portal")
-    hilum = tree.path(0, _near(np.asarray(_PORTAL_TRUNK), rng), Territory.TRUNK, name="portal trunk")
+    trunk = _near(np.asarray(_PORTAL_TRUNK), rng)
+    tree = Tree(trunk[0], float(params.portal_radius_mm / np.cbrt(PORTAL_ML_S)), "confluence")
+    hilum = tree.path(0, trunk[1:], Territory.TRUNK, name="portal trunk")
     right_end = tree.path(hilum, _near(np.asarray(_RIGHT_PORTAL), rng), Territory.TRUNK, name="right portal")
     left_end = tree.path(hilum, _near(np.asarray(_LEFT_PORTAL), rng), Territory.TRUNK, name="left portal")
     right, left = Territory.RIGHT_LIVER, Territory.LEFT_LIVER
@@ -67,7 +67,7 @@ def grow_portal(liver: Liver, obstacles: Array, params: VeinParams, rng: np.rand
         grow.lead(left_end, 1, (-0.35, -0.4, 0.0), left, "segment 4 portal"),
         grow.lead(tree.parent[left_end], 2, (0.0, -0.1, 0.0), left, "segment 1 portal"),
     ]
-    return _fill(grow, ends, PORTAL_ML_S, params.vein_terminals)
+    return _fill(grow, ends, tree.position[hilum], PORTAL_ML_S, params.vein_terminals)
 
 
 def grow_hepatic(liver: Liver, obstacles: Array, params: VeinParams, rng: np.random.Generator) -> Veins:
@@ -94,7 +94,7 @@ def grow_hepatic(liver: Liver, obstacles: Array, params: VeinParams, rng: np.ran
         grow.lead(medial, 1, (0.5, -0.2, -0.1), left, "left hepatic vein"),
         grow.lead(medial, 1, (-0.3, -0.3, 0.1), left, "left hepatic vein"),
     ]
-    return _fill(grow, ends, flow, params.vein_terminals)
+    return _fill(grow, ends, tree.position[0], flow, params.vein_terminals)
 
 
 def lay_tributaries(root: Array, params: VeinParams, rng: np.random.Generator) -> Tree:
@@ -134,17 +134,20 @@ class _Leader:
         return tree.path(above, course, territory, name=name)
 
 
-def _fill(grow: _Leader, ends: list[int], flow: float, count: int) -> Veins:
+def _fill(grow: _Leader, ends: list[int], entry: Array, flow: float, count: int) -> Veins:
     # The rest grows by least volume, right and left each from its own.
-    tree, draw = grow.tree, flow / (count + len(ends))
-    for end in ends:
-        tree.supply(end, draw)
+    tree = grow.tree
+    draws = flow * grow.rng.dirichlet(np.full(count + len(ends), 0.9))
+    for end, draw in zip(ends, draws[count:], strict=True):
+        tree.supply(end, float(draw))
     pool = points_within(grow.liver.lobes, 9 * count, grow.rng, 0.94)
     for x, y, z, radius in grow.obstacles:
         pool = pool[np.linalg.norm(pool - [x, y, z], axis=1) > radius + 0.5]
     points = spread_points(pool, count)
     left = grow.liver.of_left(points)
-    grown = tree.grow(points[~left], draw, Territory.RIGHT_LIVER, obstacles=grow.obstacles)
-    grown += tree.grow(points[left], draw, Territory.LEFT_LIVER, obstacles=grow.obstacles)
+    draws = draws[: len(points)]
+    grown: list[int] = []
+    for own, territory in ((~left, Territory.RIGHT_LIVER), (left, Territory.LEFT_LIVER)):
+        grown += tree.grow(points[own], draws[own], territory, obstacles=grow.obstacles, source=entry, least_mm=1.5)
     tree.settle()
     return Veins(tree, (*ends, *grown))
