@@ -150,7 +150,7 @@ def main() -> int:
         return 0
     figures = {
         "schema": "angio-pipeline/simulator-cost/1",
-        "preset": given.preset,
+        "preset": Path(given.preset).name,
         "measured_with": state(),
         "machine": machine(),
         "patient": measure_patient(given.preset),
