@@ -312,14 +312,10 @@ def measure_lesion(lesion: Lesion, days: float, whole: Extent) -> Measures:
     volume = float(solid.sum(dtype=float)) * cell_ml
     alive = lesion.living(days)
     oil = _holds_oil(lesion, days, scale)
-    fields = {
-        Convention.TISSUE: alive,
-        Convention.OIL_NECROTIC: alive * ~oil,
-        Convention.OIL_ENHANCING: np.where(oil, solid, alive),
-    }
-    living = {name: _size(field, scale * lesion.grid.step_mm, cell_ml) for name, field in fields.items()}
-    if not oil.any():
-        living = dict.fromkeys(Convention, living[Convention.TISSUE])
+    living = dict.fromkeys(Convention, _size(alive, scale * lesion.grid.step_mm, cell_ml))
+    if oil.any():
+        seen = {Convention.OIL_NECROTIC: alive * ~oil, Convention.OIL_ENHANCING: np.where(oil, solid, alive)}
+        living |= {name: _size(field, scale * lesion.grid.step_mm, cell_ml) for name, field in seen.items()}
     share = float(alive.sum(dtype=float)) * cell_ml / volume
     gain = lesion.body.native_hu + enhancement_hu(lesion.body.kind, CtPhase.PORTAL)
     plain = share * gain + (1 - share) * NECROTIC_HU
