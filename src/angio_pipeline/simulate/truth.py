@@ -413,10 +413,16 @@ def _shunts(view: _View) -> dict[str, list[dict[str, Any]]]:
 def _shunt_shown(view: _View, shunt: Shunt) -> bool:
     # The vein behind the opening stands out.
     which = "portal" if shunt.kind is ShuntKind.ARTERIOPORTAL else "hepatic"
-    courses = view.scene.courses(which)
-    here = courses.edge == shunt.vein_node
+    here = np.isin(view.scene.courses(which).edge, behind_opening(view.scene, shunt))
     ratio = _peak_over_noise(view.scene, view.exposure, which)
     return bool(here.any() and ratio[here].max() >= 3)
+
+
+def behind_opening(scene: RunScene, shunt: Shunt) -> IntArray:
+    """Return the edges of the portal or hepatic tree that the shunt's blood enters first."""
+    if shunt.kind is ShuntKind.ARTERIOVENOUS:
+        return np.array([shunt.vein_node])
+    return np.flatnonzero(np.asarray(scene.anatomy.portal.parent) == shunt.vein_node)
 
 
 def _bleeds(view: _View) -> list[dict[str, float]]:
