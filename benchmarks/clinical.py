@@ -42,7 +42,7 @@ def measure(choice: Choice, workers: int, work: Path) -> dict[str, Any]:
         raise SystemExit(f"Expected {choice.cases} patients in {patients}, found {len(sources)}; name another --work.")
     angio("run", *map(str, sources), "--out", str(results), "--quiet", "--workers", str(workers))
     said = angio("evaluate", "--truth", str(patients), "--results", str(results), "--json")
-    made = json.loads((patients / "simulation.json").read_text(encoding="utf-8"))
+    made = json.loads((patients / "truth" / "simulation.json").read_text(encoding="utf-8"))
     return {
         "schema": "angio-pipeline/clinical/1",
         "patients": asdict(choice),

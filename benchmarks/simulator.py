@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -46,33 +45,25 @@ def make_one(out: Path, preset: str) -> dict[str, Any]:
     cv2.setNumThreads(1)
     angiography: Any = importlib.import_module("angio_pipeline.simulate.angiography")
     writing: Any = importlib.import_module("angio_pipeline.simulate.writing")
-    begun: list[float] = []
-    ended: list[float] = []
-    # A run lasts from the staging of its scene until the next begins, or all are written.
-    angiography.stage = _marked(angiography.stage, before=begun)
-    writing.write_runs = _marked(writing.write_runs, after=ended)
+    runs: list[float] = []
+    # One call is one run, from the staging of its scene to its file and truth.
+    angiography.write_run = _timed(angiography.write_run, runs)
     params, case = load_preset(preset), make_case(SEED, 0)
     start = perf_counter()
     writing.write_patient(out / case.name, case, params)
     wall = perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    runs = [end - begin for begin, end in pairwise([*begun, *ended])]
     return {"run_s": runs, "patient_s": wall, "peak_gb": peak, **_holds(out)}
 
 
-def _marked(
-    function: Callable[..., Any], *, before: list[float] | None = None, after: list[float] | None = None
-) -> Callable[..., Any]:
-    # The function, noting the time before and after each call.
-    def marked(*arguments: Any, **options: Any) -> Any:
-        if before is not None:
-            before.append(perf_counter())
+def _timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **options: Any) -> Any:
+        start = perf_counter()
         result = function(*arguments, **options)
-        if after is not None:
-            after.append(perf_counter())
+        seconds.append(perf_counter() - start)
         return result
 
-    return marked
+    return timed
 
 
 def _holds(out: Path) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def test_records_hold_what_a_hospital_writes_and_the_truth_what_it_came_from(tmp
     plans = draw(PARAMS, 40, seed=3)
     records = [ProcedureRecord(f"SIM-1-{k:03d}", date(2024, 3, 4), p) for k, p in enumerate(plans)]
     write_records(tmp_path, records, PARAMS)
-    with (tmp_path / "records.csv").open(newline="") as file:
+    with (tmp_path / "truth" / "records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     truth = json.loads((tmp_path / "truth" / "cohort.json").read_text())
     assert [row["patient_id"] for row in rows] == [p["patient_id"] for p in truth["patients"]]

@@ -66,7 +66,7 @@ def test_the_number_of_workers_changes_no_byte(two_by_two: Path, preset: str, tm
 
 
 def test_every_case_has_its_line_in_the_records_under_the_files_own_patient_id(two_by_two: Path) -> None:
-    with (two_by_two / "records.csv").open(newline="") as file:
+    with (two_by_two / "truth" / "records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     for k, row in enumerate(rows):
@@ -77,6 +77,10 @@ def test_every_case_has_its_line_in_the_records_under_the_files_own_patient_id(t
         assert row["date"] == header.StudyDate
     truth = json.loads((two_by_two / "truth" / "cohort.json").read_text())
     assert [p["patient_id"] for p in truth["patients"]] == [row["patient_id"] for row in rows]
+
+
+def test_an_analysis_of_the_folder_sees_nothing_but_patients(two_by_two: Path) -> None:
+    assert sorted(p.name for p in two_by_two.iterdir()) == ["case-000", "case-001", "truth"]
 
 
 def test_more_cases_are_added_and_those_that_are_there_are_kept(two_by_two: Path, preset: str, tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_a_case_that_cannot_be_made_is_named_and_leaves_nothing_behind(
     monkeypatch.setattr(population, "write_patient", fail)
     with pytest.raises(AngioError, match=r"^case-001: Expected room"):
         simulate(tmp_path / "out", cases=2, seed=7, preset=preset)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-000", "simulation.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["case-000", "truth"]
 
 
 def test_a_tumour_outside_the_liver_is_refused_by_the_name_of_its_field(tmp_path: Path, preset: str) -> None:

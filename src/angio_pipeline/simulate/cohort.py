@@ -546,10 +546,11 @@ def _row(record: ProcedureRecord) -> dict[str, object]:
 
 
 def write_records(out: Path, records: Sequence[ProcedureRecord], params: CohortParams) -> Path:
-    """Write `records.csv`, as a hospital would keep it, and `truth/cohort.json`; return the former.
+    """Write `truth/records.csv`, as a hospital would keep it, and `truth/cohort.json`; return the former.
 
     The truth holds the settings, which are the true effects, and for each patient the plan with the
-    expected necrosis and the log hazard that its outcome was drawn from.
+    expected necrosis and the log hazard that its outcome was drawn from. Both lie in `truth`, which an
+    analysis of `out` passes over.
 
     Raises
     ------
@@ -558,8 +559,8 @@ def write_records(out: Path, records: Sequence[ProcedureRecord], params: CohortP
     """
     if not records:
         raise ValueError("Expected at least one procedure record, found none.")
-    path = out / "records.csv"
-    out.mkdir(parents=True, exist_ok=True)
+    path = out / "truth" / "records.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = [_row(record) for record in records]
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
@@ -571,7 +572,6 @@ def write_records(out: Path, records: Sequence[ProcedureRecord], params: CohortP
         "effects": params.model_dump(mode="json"),
         "patients": [_truth_row(record, params) for record in records],
     }
-    (out / "truth").mkdir(exist_ok=True)
     (out / "truth" / "cohort.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return path
 

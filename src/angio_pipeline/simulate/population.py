@@ -178,17 +178,17 @@ def _complete(job: _Job) -> bool:
 
 
 def _claim(out: Path, seed: int, preset: str, params: SimulationParams) -> None:
-    # `simulation.json` says what the patients in a folder were made from.
+    # `truth/simulation.json` says what the patients were made from; there an analysis of the folder passes it over.
     settings = params.model_dump(mode="json")
     text = json.dumps([seed, settings, _code()], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    record = out / "simulation.json"
+    record = out / "truth" / "simulation.json"
     if any(out.glob("case-*")):
         if not record.is_file():
-            raise ConfigError("Expected simulation.json beside the cases, found none; name another folder.")
+            raise ConfigError("Expected truth/simulation.json beside the cases, found none; name another folder.")
         _compare(record, digest, seed)
         return
-    out.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "schema": "angio-pipeline/simulation/1",
         "seed": seed,
