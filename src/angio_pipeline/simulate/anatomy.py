@@ -152,21 +152,6 @@ class Anatomy:
         first = max({w[1] for w in ways}, key=lambda n: sum(w[1] == n for w in ways))
         return max((w for w in ways if w[1] == first), key=lambda w: [self.arteries.flow[n] for n in w])[-1]
 
-    @property
-    def tree(self) -> Tree:
-        """The arteries (their former name)."""
-        return self.arteries
-
-    @property
-    def root_flow_ml_s(self) -> float:
-        """Factor from the tree's flow to ml/s: one, since it is in ml/s."""
-        return 1.0
-
-    @property
-    def catheter_mm(self) -> Array:
-        """The course of a catheter in the celiac trunk (former name)."""
-        return self.place_catheter(0).course_mm
-
 
 def build_anatomy(params: AnatomyParams, rng: np.random.Generator) -> Anatomy:
     """Return one patient's anatomy.

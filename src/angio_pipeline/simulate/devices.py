@@ -142,10 +142,21 @@ def _middle(nodes: list[int], arteries: Tree) -> int:
 
 
 def _course(arteries: Tree, tip: int) -> Array:
-    # Up along the aorta's left wall, over the ostium in one bend, then inside the arteries.
+    # Up along the aorta's left wall, over the ostium in one round bend, then inside the arteries.
     inside = np.array([arteries.position[n] for n in arteries.way(tip)[1:]])
     ostium = inside[0]
     x, y = arteries.position[0][:2]
-    rise = [[x + 2.0, y + 1.0, z] for z in np.arange(_BELOW_MM, ostium[2] - 12.0, 30.0)]
-    bend = [[x + 1.5, y + 2.5, ostium[2] - 4.0], [x + 0.5, y - 1.0, ostium[2] + 5.0]]
-    return np.vstack([np.array(rise), np.array(bend), inside])
+    height = np.arange(_BELOW_MM, ostium[2] - 20.0, 30.0)
+    lean = (height - _BELOW_MM) / (ostium[2] - _BELOW_MM)
+    rise = np.stack([x - 2.0 + 7.0 * lean, np.full(len(height), y + 2.0), height], axis=1)
+    over = np.array([[5.5, 3.0, -8.0], [4.5, 0.5, 2.0], [2.0, -4.0, 5.0]])
+    return np.vstack([rise, over + np.array([x, y, ostium[2]]), _thinned(inside)])
+
+
+def _thinned(points: Array, least_mm: float = 6.0) -> Array:
+    # A catheter is stiffer than the vessel: it follows only points well apart, and ends at the last.
+    kept = [points[0]]
+    for point in points[1:-1]:
+        if min(np.linalg.norm(point - kept[-1]), np.linalg.norm(point - points[-1])) >= least_mm:
+            kept.append(point)
+    return np.array([*kept, points[-1]] if len(points) > 1 else kept)

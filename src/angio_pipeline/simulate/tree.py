@@ -152,7 +152,7 @@ class Tree:
                 found[parent].append(node)
         return found
 
-    def radii_mm(self, _root_radius_mm: float | None = None) -> Array:
+    def radii_mm(self) -> Array:
         """Return (N,) radii in mm by Murray's law."""
         return np.asarray(self.radius_at_1_ml_s * np.cbrt(np.asarray(self.flow)))
 
