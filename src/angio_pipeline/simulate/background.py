@@ -34,6 +34,7 @@ WATER_PER_MM = 0.0185
 _BONE_HU = 100.0
 _MARGIN_MM = 12.0
 _RIB_MOST = 0.45
+_SOFT_MM = 0.9
 # Attenuation of metal, per mm of the way through it: platinum saturates, titanium does not.
 _COIL_PER_MM, _CLIP_PER_MM = 3.0, 0.35
 
@@ -99,9 +100,10 @@ def draw_background(
     clips: Tubes | None = None,
 ) -> Background:
     """Return the layers that a C-arm sees of a body, relative to air."""
-    margin = int(np.ceil(_MARGIN_MM / carm.isocentre_pixel_mm))
+    margin = 8 * int(np.ceil(_MARGIN_MM / carm.isocentre_pixel_mm / 8))
     wide = replace(carm, rows=carm.rows + 2 * margin, columns=carm.columns + 2 * margin)
-    soft, bone = _soft_parts(wide, body, params), _bones(wide, body, params)
+    soft, bone = _soft_parts(_coarser(wide), body, params), _bones(wide, body, params)
+    soft = {layer: _resized(image, wide) for layer, image in soft.items()}
     layers = {layer: np.zeros((wide.rows, wide.columns), np.float32) for layer in Layer}
     for layer, image in _shaped(soft, wide, params, rng).items():
         layers[layer] += image
@@ -186,6 +188,20 @@ def _chord(carm: CArm, part: Part, weight: float) -> Image:
     return (weight * project_union(carm, part.solids)).astype(np.float32)
 
 
+def _coarser(carm: CArm) -> CArm:
+    # Outlines of soft parts are no sharper than a millimetre: they are drawn on pixels of about that size.
+    step = int(2 ** np.floor(np.log2(max(_SOFT_MM / carm.isocentre_pixel_mm, 1.0))))
+    if carm.rows % step or carm.columns % step:
+        return carm
+    return replace(carm, rows=carm.rows // step, columns=carm.columns // step, pixel_mm=carm.pixel_mm * step)
+
+
+def _resized(image: Image, carm: CArm) -> Image:
+    if image.shape == (carm.rows, carm.columns):
+        return image
+    return np.asarray(cv2.resize(image, (carm.columns, carm.rows), interpolation=cv2.INTER_CUBIC))
+
+
 def _bones(carm: CArm, body: Body, params: BackgroundParams) -> dict[Layer, Image]:
     images = {layer: np.zeros((carm.rows, carm.columns), np.float32) for layer in (Layer.STATIC, Layer.CHEST)}
     for part in body.parts:
@@ -235,7 +251,7 @@ def _shaped(
 ) -> dict[Layer, Image]:
     # Outlines uneven and soft; how much, and over what length, differs between organs.
     shaped = dict(images)
-    for layer, size, wave_mm in ((Layer.VISCERA, 0.9, 52.0), (Layer.HEART, 0.8, 30.0), (Layer.BOWEL, 0.8, 13.0)):
+    for layer, size, wave_mm in ((Layer.VISCERA, 0.9, 52.0), (Layer.HEART, 0.8, 30.0), (Layer.BOWEL, 0.65, 20.0)):
         image = _blurred(images[layer], params.edge_mm, carm)
         pixel = carm.isocentre_pixel_mm
         shaped[layer] = uneven(image, pixel, rng, sd_mm=size * params.outline_mm, wave_mm=wave_mm)
