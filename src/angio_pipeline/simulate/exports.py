@@ -16,8 +16,8 @@ from angio_pipeline.simulate.collimation import Outside
 __all__ = ["ExportParams", "Storage", "Vendor", "linear_table", "store_frames", "stored_bits"]
 
 Array = npt.NDArray[np.float32]
-# The logarithm starts at this part of white, whatever the bits.
-_LOG_SPAN = 4095.0
+# White over the value at which the logarithm goes over into a straight line, whatever the bits.
+_LOG_SPAN = 255.0
 
 
 class Storage(StrEnum):
