@@ -67,7 +67,8 @@ def fill_arteries(
     np.add.at(tank, ancestor, share * volume)
     middle, end = time_from_root(courses, tank, supply.flow)
     arrival = node_times(courses, end, len(tree))
-    group, terms = _groups(spread, courses, arrival, signals)
+    zone = _tip_zone(courses, supply, spread, injection, params, volume)
+    group, terms = _groups(spread, courses, arrival, zone.passage_s, signals)
     factor = _factor(tree, supply, spread, injection, params)
     strength = np.where(supply.flow[courses.edge] > 0, factor[courses.edge], share * factor[courses.edge[ancestor]])
     shift = middle[ancestor]
@@ -76,9 +77,41 @@ def fill_arteries(
     # Refluxed columns stand: their times are their own, not a transit from the root.
     columns = list(spread.columns)
     strength[columns], shift[columns] = 1.0, 0.0
+    strength[zone.segments], group[zone.segments] = zone.share, 0
+    shift[zone.segments] = arrival[injection.tip_node] - 0.5 * zone.passage_s
     flowing = Filling(terms, group[ancestor], shift, strength)
     at = np.where(spread.source_at >= 0, spread.source_at, len(spread.sources))
     return ArterialPhase(supply, spread, flowing, flowing.held(signals), at, factor, arrival)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TipZone:
+    # Segments above the tip into which contrast mixes, how much of it, and how long that holds it up.
+    segments: IntArray
+    share: Array
+    passage_s: float
+
+
+def _tip_zone(
+    courses: Courses, supply: Supply, spread: Spread, injection: Injection, params: ContrastParams, volume_ml: Array
+) -> _TipZone:
+    flow, segment = float(supply.flow[injection.tip_node]), courses.last_of_node[injection.tip_node]
+    found: list[int] = []
+    share: list[float] = []
+    deep = 0.0
+    while segment >= 0 and flow > 0 and not spread.columns and params.tip_mixing_diameters > 0:
+        length = float(np.linalg.norm(courses.tubes.end[segment] - courses.tubes.start[segment]))
+        reach = params.tip_mixing_diameters * 2 * float(courses.tubes.radius[segment])
+        mixed = float(np.exp(-(deep + 0.5 * length) / (0.5 * reach)))
+        if mixed < 0.05:
+            break
+        found.append(segment)
+        share.append(mixed)
+        deep += length
+        segment = int(courses.parent[segment])
+    segments, shares = np.array(found, np.int64), np.array(share)
+    # The zone is a tank that contrast passes on its way down: what it holds comes out of the injection.
+    return _TipZone(segments, shares, float(shares @ volume_ml[segments]) / max(flow, 1e-9))
 
 
 def _coming_round(spread: Spread, middle: Array, signal: int) -> Terms:
@@ -114,14 +147,17 @@ def _factor(tree: Tree, supply: Supply, spread: Spread, injection: Injection, pa
     return streaming_factor(tree, supply, injection.tip_node, params.streaming_forks, params.streaming, filled)
 
 
-def _groups(spread: Spread, courses: Courses, arrival: Array, signals: Signals) -> tuple[IntArray, Terms]:
+def _groups(
+    spread: Spread, courses: Courses, arrival: Array, held_up_s: float, signals: Signals
+) -> tuple[IntArray, Terms]:
     # A group for each source, one for arteries that contrast does not reach, one for each refluxed segment.
     dark = len(spread.sources)
     group = np.where(spread.source_of >= 0, spread.source_of, dark)[courses.edge]
     parts = []
     for number, source in enumerate(spread.sources):
         signal = signals.add(source.pulse.at(signals.times_s))
-        parts.append(_term(number, signal, -float(arrival[source.node]), 1.0))
+        late = held_up_s if number == 0 else 0.0
+        parts.append(_term(number, signal, late - float(arrival[source.node]), 1.0))
     if spread.columns:
         rise = Pulse(np.ones(1), np.zeros(1), np.full(1, np.inf), spread.aorta.ramp_s)
         step = signals.add(rise.at(signals.times_s), standing=True)

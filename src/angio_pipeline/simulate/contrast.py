@@ -36,12 +36,18 @@ class ContrastParams(Params):
     )
     liver_transit_s: float = Field(12.0, gt=0, le=60, description="mean transit of contrast through liver tissue, s")
     spleen_transit_s: float = Field(6.0, gt=0, le=60, description="mean transit through the spleen, s")
-    organ_transit_s: float = Field(5.0, gt=0, le=60, description="mean transit through stomach, pancreas and bowel, s")
+    organ_transit_s: float = Field(8.0, gt=0, le=60, description="mean transit through stomach, pancreas and bowel, s")
     arterial_share: float = Field(
         0.3, ge=0.05, le=0.95, description="share of the liver's blood that is arterial; the rest is portal and dilutes"
     )
     stump_mm: float = Field(
         1.5, ge=0, le=20, description="depth to which contrast mixes into a branch that is closed, mm"
+    )
+    tip_mixing_diameters: float = Field(
+        1.5,
+        ge=0,
+        le=5,
+        description="depth to which contrast mixes upstream of the tip without reflux, vessel diameters",
     )
     streaming: float = Field(
         0.0,
@@ -67,7 +73,7 @@ class ContrastParams(Params):
         description="share of a tumour's iodine spread evenly; the rest gathers about its vessels' ends",
     )
     mass_attenuation_mm2_mg: float = Field(
-        1.4, gt=0, le=10, description="attenuation of iodine at the effective energy, mm2/mg"
+        1.15, gt=0, le=10, description="attenuation of iodine at the effective energy, mm2/mg"
     )
 
 

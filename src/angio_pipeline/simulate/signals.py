@@ -32,6 +32,8 @@ IntArray = npt.NDArray[np.int64]
 STEP_S = 0.025
 EARLY_S = 8.0
 BIN_S = STEP_S
+# Bins of delay, in steps, for signals of at least some variance (s^2) that tissue gave them.
+_BINS = ((55.0, 40), (5.0, 20), (0.5, 4), (0.0, 1))
 # Delays of the tables, multiples of SLOT_S: between two of them mass, mean and variance stay exact.
 SLOT_S = STEP_S
 _KNOTS_S = np.array(
@@ -96,13 +98,13 @@ class Signals:
         self._curves: list[Array] = []
         self._next: dict[tuple[int, float], int] = {}
         self._bins: list[int] = []
-        self._tanks: list[int] = []
+        self._variance: list[float] = []
 
     def add(self, curve: Array, *, standing: bool = False) -> int:
         """Return the number of a new signal sampled at `times_s`; a standing column holds just what it shows."""
         self._curves.append(np.asarray(curve, float))
         self._bins.append(1)
-        self._tanks.append(0)
+        self._variance.append(0.0)
         number = len(self._curves) - 1
         if standing:
             self._next[(number, 0.0)] = number
@@ -121,10 +123,9 @@ class Signals:
         key = (signal, transit_s)
         if key not in self._next:
             self._next[key] = self.add(_mixed_tank(self._curves[signal], transit_s))
-            # Half a second of a slow signal's delay is fine enough; a whole one where it has passed two tissues.
-            slow = 20 if np.isfinite(transit_s) and transit_s > 2 else 1
-            self._tanks[-1] = self._tanks[signal] + 1
-            self._bins[-1] = max(self._bins[signal], 40 if self._tanks[-1] > 2 and slow > 1 else slow)
+            # Delays of a slow signal need only be known to half a second, past two tissues to a whole one.
+            self._variance[-1] = self._variance[signal] + (transit_s**2 if np.isfinite(transit_s) else 0.0)
+            self._bins[-1] = next(bins for least, bins in _BINS if self._variance[-1] >= least)
         return self._next[key]
 
     def resident(self, signals: IntArray) -> IntArray:
@@ -138,7 +139,7 @@ class Signals:
             held = oaconvolve(self._curves[signal], _resident_weights(len(self.times_s), self._dispersion_s))
             held = held[: len(self.times_s)]
             self._next[key] = self.add(np.maximum(held, 0.0))
-            self._bins[-1], self._tanks[-1] = self._bins[signal], self._tanks[signal]
+            self._bins[-1], self._variance[-1] = self._bins[signal], self._variance[signal]
         return self._next[key]
 
     def binned(self, terms: Terms) -> Terms:

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _LIVER_CELL_MM = 20.0
-_ORGAN_CELL_MM = 10.0
+_ORGAN_CELL_MM = 12.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,18 +69,17 @@ def tissues_of(anatomy: Anatomy, courses: Courses, native_shed: Array, params: C
         if segment >= 0:
             place.position[node] = courses.tubes.end[segment]
     liver = np.isin(of, [Territory.RIGHT_LIVER, Territory.LEFT_LIVER]) | (of == Territory.FEEDER) & ~growth
-    half = 0.5 * params.liver_transit_s
-    found = [place.merged("liver", -1, ends[liver], _LIVER_CELL_MM, 13.0, (half, half))]
+    found = [place.merged("liver", -1, ends[liver], _LIVER_CELL_MM, 13.0, _tanks(params.liver_transit_s, 3))]
     for index, body in enumerate(anatomy.tumours):
         found.append(_tumour(place, index, body, ends[growth & (tumour[ends] == index)]))
     spleen, pool = of == Territory.SPLEEN, of == Territory.BLEED
     organs = ~(liver | growth | spleen | pool | (of == Territory.SHUNT))
-    for kind, chosen, transit, sigma in (
-        ("spleen", spleen, params.spleen_transit_s, 9.0),
-        ("organs", organs, params.organ_transit_s, 6.0),
+    for kind, chosen, sigma, tanks in (
+        ("spleen", spleen, 9.0, _tanks(params.spleen_transit_s, 4)),
+        ("organs", organs, 16.0, _tanks(params.organ_transit_s, 4)),
     ):
         if chosen.any():
-            found.append(place.merged(kind, -1, ends[chosen], _ORGAN_CELL_MM, sigma, (0.5 * transit, 0.5 * transit)))
+            found.append(place.merged(kind, -1, ends[chosen], _ORGAN_CELL_MM, sigma, tanks))
     if pool.any():
         found.append(place.merged("pool", -1, ends[pool], 1.0, 3.0, (np.inf,)))
     return found
@@ -109,4 +108,9 @@ def _tumour(place: _Places, index: int, body: TumourBody, nodes: IntArray) -> Ti
     sigma = float(np.clip(0.16 * body.radius_mm, 1.2, 4.0))
     if body.kind is TumourKind.RIM:
         sigma *= 0.7
-    return place.merged("tumour", index, nodes, sigma, sigma, (body.transit_s,))
+    return place.merged("tumour", index, nodes, sigma, sigma, _tanks(body.transit_s, 2))
+
+
+def _tanks(transit_s: float, count: int) -> tuple[float, ...]:
+    # The more tanks, the longer nothing comes out.
+    return (transit_s / count,) * count
