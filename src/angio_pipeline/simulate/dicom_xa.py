@@ -56,14 +56,7 @@ def write_xa(
     _acquisition(ds, carm, habits, derived=_derived(export))
     if len(frames) > 1:
         _multi_frame(ds, times_s, export, habits, mask_frames)
-    opening = draw_opening(frames.shape[1], frames.shape[2], collimation or CollimationParams())
-    tell_opening(ds, opening, habits)
-    if habits.padding and opening.shapes and collimation is not None and collimation.outside is not Outside.BLADES:
-        ds.PixelPaddingValue = int(frames[0][~opening.open][0])
-    shown = frames[0][opening.open]
-    low, high = np.percentile(shown, [0.5, 99.5])
-    ds.WindowCenter, ds.WindowWidth = float(round((low + high) / 2)), float(max(round(high - low), 1))
-    ds.LossyImageCompression = "00"
+    _frame(ds, frames[0], collimation or CollimationParams(), habits)
     if ds.PixelIntensityRelationship == "LOG":
         ds.ModalityLUTSequence = DicomSequence([_to_linear(export)])
     private_block(ds, habits, "A run of the digital patient")
@@ -71,6 +64,17 @@ def write_xa(
     place_pixels(ds, stored, stored_bits(export.bits), inverted=export.inverted)
     save(ds, path, compress=True)
     return uid
+
+
+def _frame(ds: Dataset, first: npt.NDArray[np.uint16], collimation: CollimationParams, habits: Habits) -> None:
+    # The opening, what stands outside it, and a window for what is inside.
+    opening = draw_opening(first.shape[0], first.shape[1], collimation)
+    tell_opening(ds, opening, habits)
+    if habits.padding and opening.shapes and collimation.outside is not Outside.BLADES:
+        ds.PixelPaddingValue = int(first[~opening.open][0])
+    low, high = np.percentile(first[opening.open], [0.5, 99.5])
+    ds.WindowCenter, ds.WindowWidth = float(round((low + high) / 2)), float(max(round(high - low), 1))
+    ds.LossyImageCompression = "00"
 
 
 def _to_linear(export: ExportParams) -> Dataset:
