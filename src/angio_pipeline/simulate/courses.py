@@ -176,8 +176,9 @@ def _ahead(tree: Tree, node: int, children: list[int]) -> int:
 def _turn(where: float, length: float, radius: float, height: Array, angle: Array, out: Array) -> None:
     # Add a chain's waves at one place: nothing in the neighbourhood of either end, and never
     # much for a wide vessel.
-    fade = min(_FADE_MM, max(0.25 * length, 0.1))
-    gain = min(1.0, where / fade) * min(1.0, max(length - where, 0.0) / fade)
+    fade = min(max(_FADE_MM, 8.0 * radius), max(0.3 * length, 0.1))
+    since, until = min(1.0, where / fade), min(1.0, max(length - where, 0.0) / fade)
+    gain = since * since * (3 - 2 * since) * until * until * (3 - 2 * until)
     wavelength = max(_SHORTEST_WAVE_MM, (22.0 + 4.0 * radius) * radius)
     most = 0.3 * radius + 0.25
     for c in range(3):

@@ -148,8 +148,9 @@ def _course(arteries: Tree, tip: int) -> Array:
     x, y = arteries.position[0][:2]
     height = np.arange(_BELOW_MM, ostium[2] - 20.0, 30.0)
     lean = (height - _BELOW_MM) / (ostium[2] - _BELOW_MM)
-    rise = np.stack([x - 2.0 + 7.0 * lean, np.full(len(height), y + 2.0), height], axis=1)
-    over = np.array([[5.5, 3.0, -8.0], [4.5, 0.5, 2.0], [2.0, -4.0, 5.0]])
+    across = x - 3.0 + 10.0 * lean + 2.5 * np.sin(2.5 * np.pi * lean)
+    rise = np.stack([across, y + 3.0 - 2.0 * np.sin(3.0 * np.pi * lean), height], axis=1)
+    over = np.array([[8.0, 3.0, -10.0], [7.5, 1.0, 1.0], [4.5, -2.5, 6.5], [1.0, -7.0, 5.0]])
     return np.vstack([rise, over + np.array([x, y, ostium[2]]), _thinned(inside)])
 
 

@@ -104,8 +104,8 @@ class ShuntKind(StrEnum):
     ARTERIOVENOUS = "arteriovenous"
 
 
-# Perfusion and transit time relative to a hypervascular tumour's.
-_PERFUSION = {TumourKind.HYPERVASCULAR: 1.0, TumourKind.RIM: 0.9, TumourKind.HYPOVASCULAR: 0.12}
+# Perfusion and transit time relative to a hypervascular tumour's; a hypovascular one takes less than liver does.
+_PERFUSION = {TumourKind.HYPERVASCULAR: 1.0, TumourKind.RIM: 0.9, TumourKind.HYPOVASCULAR: 0.035}
 _TRANSIT = {TumourKind.HYPERVASCULAR: 1.0, TumourKind.RIM: 1.3, TumourKind.HYPOVASCULAR: 1.8}
 
 

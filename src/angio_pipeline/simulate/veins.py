@@ -10,7 +10,8 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.arteries import LIVER_ML_S, route
-from angio_pipeline.simulate.liver import Liver, points_within, spread_points
+from angio_pipeline.simulate.liver import SPLEEN, Liver, points_within, spread_points
+from angio_pipeline.simulate.projection import Ellipsoids
 from angio_pipeline.simulate.tree import Territory, Tree
 
 __all__ = ["VeinParams", "Veins", "grow_hepatic", "grow_portal", "lay_tributaries"]
@@ -19,6 +20,7 @@ Array = npt.NDArray[np.float64]
 
 PORTAL_ML_S = 18.0
 _SPLENIC_VEIN_SHARE = 0.35
+_TRIBUTARIES = 90
 _PORTAL_TRUNK = ((27.0, 18.0, -46.0), (19.0, 16.0, -35.0), (10.0, 14.0, -24.0), (1.0, 12.0, -14.0), (-7.0, 10.5, -6.0))
 _RIGHT_PORTAL = ((-14.0, 10.5, -1.5), (-21.0, 11.0, 0.0))
 _LEFT_PORTAL = ((-6.0, 4.0, 1.0), (-1.0, -5.0, 8.0), (6.0, -14.0, 14.0), (14.0, -21.0, 17.0))
@@ -105,14 +107,20 @@ def lay_tributaries(root: Array, params: VeinParams, rng: np.random.Generator) -
         0, _near(np.asarray(_MESENTERIC_VEIN), rng), Territory.BOWEL, name="superior mesenteric vein"
     )
     share = _SPLENIC_VEIN_SHARE * PORTAL_ML_S
-    for k, up in enumerate((-14.0, 3.0, 18.0)):
-        end = tree.path(splenic, _near(np.array([[136.0, 41.0, 24.0 + up]]), rng), Territory.SPLEEN)
-        tree.supply(end, share * (0.3, 0.4, 0.3)[k])
-    tree.supply(mesenteric, 0.4 * (PORTAL_ML_S - share))
-    ends = np.array([[72.0, -10.0, -105.0], [60.0, -14.0, -135.0], [-30.0, -12.0, -118.0]]) + rng.normal(0, 5, (3, 3))
-    tree.grow(ends, 0.2 * (PORTAL_ML_S - share), Territory.BOWEL)
+    bowel = Ellipsoids.aligned([40.0, -10.0, -118.0], [88.0, 26.0, 46.0])
+    _drain(tree, splenic, SPLEEN, share, Territory.SPLEEN, rng)
+    _drain(tree, mesenteric, bowel, PORTAL_ML_S - share, Territory.BOWEL, rng)
     tree.settle()
     return tree
+
+
+def _drain(
+    tree: Tree, end: int, organ: Ellipsoids, flow: float, territory: Territory, rng: np.random.Generator
+) -> None:
+    points = spread_points(points_within(organ, 6 * _TRIBUTARIES, rng), _TRIBUTARIES)
+    draws = flow * rng.dirichlet(np.full(len(points) + 1, 0.9))
+    tree.supply(end, float(draws[0]))
+    tree.grow(points, draws[1:], territory, source=tree.position[end], least_mm=1.5)
 
 
 def _near(course: Array, rng: np.random.Generator, scatter: float = 1.2) -> Array:
