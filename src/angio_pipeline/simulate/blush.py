@@ -31,6 +31,7 @@ _FAINTEST_MG = 1e-6
 _COARSE_SIGMA_PX = 4.0
 _BEYOND_FIELD = 1.5
 _OUTLINE_STEP = 3
+_OUTLINE_BLUR_PX = 0.7
 _POOL_MG_ML = 120.0
 
 
@@ -129,7 +130,9 @@ class Bed:
         ratio = held / (tissue + 1e-3 * tissue.max())
         scale = held.sum() / max(float((ratio * self._thickness(wide)).sum()), 1e-12)
         fine = _coarser(carm, _OUTLINE_STEP, 1.0)
-        return _enlarged(ratio * scale, wide, carm) * _enlarged(self._thickness(fine), fine, carm)
+        # The liver's edge is never sharp: it slopes, and moves within a frame.
+        thick = np.asarray(cv2.GaussianBlur(self._thickness(fine), (0, 0), _OUTLINE_BLUR_PX), float)
+        return _enlarged(ratio * scale, wide, carm) * _enlarged(thick, fine, carm)
 
     def _step(self, carm: CArm) -> int:
         return _step(carm, self.centre, self.sigma_mm)
