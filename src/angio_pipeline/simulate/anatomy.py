@@ -74,7 +74,6 @@ _TRIES = 60
 class AnatomyParams(LiverParams, ArteryParams, VeinParams, LesionParams, DeviceParams):
     """Everything about the patient's liver, vessels, tumours and what earlier treatment left."""
 
-    twigs_per_terminal: int = Field(0, ge=0, le=16, description="no longer used: twigs grow to smallest_diameter_mm")
 
     @model_validator(mode="after")
     def _branches_for_feeders(self) -> AnatomyParams:

@@ -18,7 +18,7 @@ _PIECE_MM = 2.0
 
 
 def project_catheter(
-    carm: CArm, course_mm: Array, lumen_mg_ml: float = 0.0, mass_attenuation_mm2_mg: float = 1.4
+    carm: CArm, course_mm: Array, lumen_mg_ml: float = 0.0, mass_attenuation_mm2_mg: float = 1.15
 ) -> Array:
     """Return (rows, columns) attenuation of a catheter through points (K, 3) LPS mm, the tip last.
 

@@ -269,7 +269,7 @@ def oil_areal_density(carm: CArm, treatment: HoldsOil, days: float) -> Array:
     return image
 
 
-def oil_attenuation(carm: CArm, treatment: HoldsOil, days: float, mass_attenuation_mm2_mg: float = 1.4) -> Array:
+def oil_attenuation(carm: CArm, treatment: HoldsOil, days: float, mass_attenuation_mm2_mg: float = 1.15) -> Array:
     """Return (rows, columns) attenuation of all oil `days` after treatment."""
     return mass_attenuation_mm2_mg * oil_areal_density(carm, treatment, days)
 

@@ -57,7 +57,7 @@ class Patient:
             geometry.sod_mm,
             primary_deg,
             secondary_deg,
-            isocentre_mm=(0.0, 0.0, -geometry.below_mm),
+            isocentre_mm=(-geometry.right_mm, 0.0, -geometry.below_mm),
         )
 
 

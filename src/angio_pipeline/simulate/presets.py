@@ -37,8 +37,9 @@ class GeometryParams(Params):
 
     sid_mm: float = Field(1100.0, ge=700, le=1500, description="source to detector")
     sod_mm: float = Field(750.0, ge=400, le=1100, description="source to the isocentre, at least 50 below sid_mm")
-    below_mm: float = Field(
-        22.0, ge=-60, le=120, description="how far below the liver's middle the runs are centred, as operators do"
+    below_mm: float = Field(12.0, ge=-60, le=120, description="how far below the liver's hilum the runs are centred")
+    right_mm: float = Field(
+        7.0, ge=-100, le=100, description="how far to the patient's right of the liver's hilum the runs are centred"
     )
     oblique_primary_deg: float = Field(-30.0, ge=-60, le=60, description="angle of the second run, negative is RAO")
     oblique_secondary_deg: float = Field(
