@@ -11,7 +11,7 @@ from angio_pipeline.simulate.background import draw_background
 from angio_pipeline.simulate.body import Layer
 from angio_pipeline.simulate.deposits import oil_attenuation
 from angio_pipeline.simulate.devices import Catheter
-from angio_pipeline.simulate.dicom_xa import write_xa
+from angio_pipeline.simulate.dicom_xa import tells_spacing, write_xa
 from angio_pipeline.simulate.motion import draw_breathing
 from angio_pipeline.simulate.patient import Patient
 from angio_pipeline.simulate.runs import RunParams, RunPlan, RunScene, frame_times, record, stage_run
@@ -47,7 +47,12 @@ def write_run(folder: Path, patient: Patient, name: str) -> None:
         collimation=patient.collimation,
         mask_frames=max(scene.plan.mask_frames, 1),
     )
-    truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted)
+    truth = tell_truth(
+        scene,
+        exposure,
+        already_subtracted=patient.export.already_subtracted,
+        spacing_told=tells_spacing(patient.export),
+    )
     write_truth(truth, folder / "truth" / str(uid))
 
 

@@ -17,7 +17,7 @@ from angio_pipeline.simulate.exports import ExportParams, Storage, linear_table,
 from angio_pipeline.simulate.projection import CArm
 from angio_pipeline.simulate.vendors import HABITS, Habits, private_block
 
-__all__ = ["tell_opening", "write_xa"]
+__all__ = ["tell_opening", "tells_spacing", "write_xa"]
 
 Array = npt.NDArray[np.float64]
 
@@ -103,6 +103,13 @@ def _origin(ds: Dataset, export: ExportParams, habits: Habits, mask_frames: int)
         ds.DerivationDescription = f"Subtracted: logarithm, mean of frames 1 to {mask_frames} as mask"
     else:
         ds.DerivationDescription = "Processed on export"
+
+
+def tells_spacing(export: ExportParams) -> bool:
+    """Return whether a run exported so says how large the patient is: spacing at the detector and its magnification."""
+    habits = HABITS[export.vendor]
+    at_detector = habits.imager_spacing and (habits.derived_spacing or not _derived(export))
+    return at_detector and (habits.source_to_patient or habits.magnification)
 
 
 def _acquisition(ds: Dataset, carm: CArm, habits: Habits, *, derived: bool) -> None:

@@ -108,8 +108,10 @@ class _View:
         return way[::-1]
 
 
-def tell_truth(scene: RunScene, exposure: Exposure, *, already_subtracted: bool = False) -> RunTruth:
-    """Return the truth of one run, which may have been exported subtracted."""
+def tell_truth(
+    scene: RunScene, exposure: Exposure, *, already_subtracted: bool = False, spacing_told: bool = True
+) -> RunTruth:
+    """Return the truth of one run, which may have been exported subtracted, or without its spacing."""
     frame = reference_frame(scene)
     before, turned = from_the_tip(scene)
     view = _View(scene, exposure, frame, before, turned, visible_segments(scene, exposure, before))
@@ -126,6 +128,7 @@ def tell_truth(scene: RunScene, exposure: Exposure, *, already_subtracted: bool 
         "ignore_mask": "ignore.png",
         "catheter_mask": "catheter.png",
         "already_subtracted": already_subtracted,
+        "spacing_mm": [round(view.carm.isocentre_pixel_mm, 6)] * 2 if spacing_told else None,
         "reference_frame": frame,
         "catheter_tip": _rounded(view.carm.project(scene.catheter_mm(frame)[-1:])[0]),
         "catheter_order": scene.plan.catheter.order,
