@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.simulate.arteries import Arteries, ArteryParams, draw_variant, grow_twigs, lay_arteries
