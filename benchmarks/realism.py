@@ -44,7 +44,7 @@ from image_measures import (
     rise_and_width_s,
     widths_px,
 )
-from pages import ROOT, angio, write_section
+from pages import ROOT, angio, state, write_section
 from realism_pictures import draw_pictures
 
 SCRIPT = "benchmarks/realism.py"
@@ -291,6 +291,11 @@ def table(groups: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def section(document: Mapping[str, Any]) -> str:
+    """Return the page's section: the table, and of what it was made."""
+    return f"{table(document['groups'])}\n\nMeasured with {document['measured_with']}; {document['simulated']}."
+
+
 def _cell(value: Any, form: str) -> str:
     if value is None:
         return "–"
@@ -310,8 +315,11 @@ def collect(real: Path, simulated: Path) -> Iterator[tuple[str, list[Picture]]]:
             yield group, load_real(real, group)
 
 
-def run(real: Path, simulated: Path, out: Path, images: Path | None) -> dict[str, Any]:
-    """Return the document, also written to `out`; pictures go to `images` unless that is None."""
+def run(real: Path, simulated: Path, words: str, out: Path, images: Path | None) -> dict[str, Any]:
+    """Return the document, also written to `out`; pictures go to `images` unless that is None.
+
+    `words` say which patients are in `simulated`.
+    """
     groups, examples, measured = {}, {}, {}
     for name, pictures in collect(real, simulated):
         if pictures:
@@ -320,6 +328,8 @@ def run(real: Path, simulated: Path, out: Path, images: Path | None) -> dict[str
             groups[name], examples[name] = summarise(measured[name]), pictures
     document = {
         "schema": "angio-pipeline/realism/1",
+        "measured_with": state(),
+        "simulated": words,
         "quantiles": list(QUANTILES),
         "band_widths": list(BAND_WIDTHS),
         "frequency_bins": np.round(FREQUENCY_BINS, 3).tolist(),
@@ -337,8 +347,10 @@ def main() -> None:
     default = Path(os.environ.get("ANGIO_REAL_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument("--real", type=Path, default=default, help="folder of the real files")
     parser.add_argument("--simulated", type=Path, help="folder with easy/, clinical/, hard/ already simulated")
-    parser.add_argument("--cases", type=int, default=3, help="patients of each preset")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--cases", type=int, default=3, help="patients of each preset; with --simulated, how many there are"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help="of the patients, also of those given")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "realism.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "simulator.md")
     parser.add_argument("--no-pages", action="store_true", help="write only the document")
@@ -347,11 +359,12 @@ def main() -> None:
         simulated = given.simulated or Path(folder)
         if given.simulated is None:
             simulate_into(simulated, given.cases, given.seed)
-        document = run(given.real, simulated, given.out, None if given.no_pages else given.page.parent / "images")
-    words = table(document["groups"])
-    print(words)
+        words = f"{given.cases} patients of each preset, seed {given.seed}"
+        images = None if given.no_pages else given.page.parent / "images"
+        document = run(given.real, simulated, words, given.out, images)
+    print(section(document))
     if not given.no_pages:
-        write_section(given.page, "realism", SCRIPT, words)
+        write_section(given.page, "realism", SCRIPT, section(document))
 
 
 if __name__ == "__main__":
