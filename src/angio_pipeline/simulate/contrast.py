@@ -38,7 +38,7 @@ class ContrastParams(Params):
     spleen_transit_s: float = Field(6.0, gt=0, le=60, description="mean transit through the spleen, s")
     organ_transit_s: float = Field(8.0, gt=0, le=60, description="mean transit through stomach, pancreas and bowel, s")
     arterial_share: float = Field(
-        0.25, ge=0.05, le=0.95, description="share of the liver's blood that is arterial; the rest is portal and dilutes"
+        0.25, ge=0.05, le=0.95, description="share of the liver's blood that is arterial; the rest is portal"
     )
     stump_mm: float = Field(
         1.5, ge=0, le=20, description="depth to which contrast mixes into a branch that is closed, mm"
