@@ -116,11 +116,10 @@ def _subtracted_already(grey: Array) -> bool:
 
 def _run(path: Path, group: str, name: str, shown: int | None, mask: BoolArray | None, *, still: bool) -> Picture:
     data = pydicom.dcmread(path)
-    frames = np.asarray(data.pixel_array, float)
+    logarithmic = "ModalityLUTSequence" in data  # which is the way back
+    frames = np.asarray(apply_modality_lut(data.pixel_array, data) if logarithmic else data.pixel_array, float)
     frames = frames[None] if frames.ndim == 2 else frames
-    if "ModalityLUTSequence" in data:  # the way back from a logarithm
-        frames = np.asarray(apply_modality_lut(data.pixel_array, data), float)
-    elif data.PhotometricInterpretation == "MONOCHROME1":
+    if data.PhotometricInterpretation == "MONOCHROME1" and not logarithmic:
         frames = 2**data.BitsStored - 1 - frames
     if "FrameTimeVector" in data:
         times = np.cumsum(np.asarray(data.FrameTimeVector, float)) / 1000
@@ -293,7 +292,7 @@ def table(groups: Mapping[str, Mapping[str, Any]]) -> str:
 
 def section(document: Mapping[str, Any]) -> str:
     """Return the page's section: the table, and of what it was made."""
-    return f"{table(document['groups'])}\n\nMeasured with {document['measured_with']}; {document['simulated']}."
+    return f"{table(document['groups'])}\n\nMeasured with version {document['measured_with']}; {document['simulated']}."
 
 
 def _cell(value: Any, form: str) -> str:
