@@ -68,12 +68,11 @@ _HUBS = np.array(
         [5.0, 8.0, -13.0], [5.0, 13.0, -19.0], [12.0, 8.0, -30.0], [10.0, 0.0, -45.0], [57.0, 15.0, 22.0],
     ]
 )  # fmt: skip
-_TRIES = 60
+_TRIES, _STRICT_TRIES = 48, 16
 
 
 class AnatomyParams(LiverParams, ArteryParams, VeinParams, LesionParams, DeviceParams):
     """Everything about the patient's liver, vessels, tumours and what earlier treatment left."""
-
 
     @model_validator(mode="after")
     def _branches_for_feeders(self) -> AnatomyParams:
@@ -163,8 +162,8 @@ def build_anatomy(params: AnatomyParams, rng: np.random.Generator) -> Anatomy:
     liver, variant = draw_liver(params, rng), draw_variant(params, rng)
     history, plans = draw_history(params, rng), plan_lesions(params, rng)
     for attempt in range(_TRIES):
-        strict = attempt < 0.7 * _TRIES
-        if attempt >= _TRIES // 6:
+        strict = attempt < _STRICT_TRIES
+        if attempt >= _TRIES // 8:
             # Too much for this liver: ask for less, but never for less than the settings allow.
             plans = tuple(_shrunk(plan, params.tumour_radius_min_mm) for plan in plans)
         arteries, bodies = _with_tumours(liver, variant, history, plans, params, rng, strict=strict)

@@ -421,19 +421,31 @@ def _choose_fork(
     return None
 
 
-def _candidates(tree: Tree, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Array]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Forks:
+    # Places (K, 3) on edges (K,) of territories (K,), and the larger vessels (V, 2) as seen from the front.
+    edge: npt.NDArray[np.int64]
+    at: Array
+    territory: npt.NDArray[np.int64]
+    start: Array
+    end: Array
+
+
+def _candidates(tree: Tree, rng: np.random.Generator) -> _Forks:
     # Places along branches that themselves supply liver and are worth seeing.
     position, parent = np.asarray(tree.position), np.asarray(tree.parent)
-    of_liver = np.isin(tree.territory, _LOBES) & (np.asarray(tree.flow) > 0.09)
-    edges = np.repeat(np.flatnonzero(of_liver), 2)
+    flow, territory = np.asarray(tree.flow), np.asarray(tree.territory)
+    edges = np.repeat(np.flatnonzero(np.isin(territory, _LOBES) & (flow > 0.09)), 2)
     above = position[parent[edges]]
     share = rng.uniform(0.2, 0.8, (len(edges), 1))
-    return edges, above + share * (position[edges] - above)
+    larger = np.flatnonzero((parent >= 0) & (flow > 0.084))
+    start, end = position[parent[larger]][:, [0, 2]], position[larger][:, [0, 2]]
+    return _Forks(edges, above + share * (position[edges] - above), territory[edges], start, end)
 
 
 def _first_fit(
     tree: Tree,
-    forks: tuple[npt.NDArray[np.int64], Array],
+    forks: _Forks,
     body: TumourBody,
     starts: list[int],
     others: Array,
@@ -441,39 +453,33 @@ def _first_fit(
     reach: _Reach,
     ideal_mm: float,
 ) -> tuple[int, Array] | None:
-    edges, fork = forks
-    toward = fork - body.centre_mm
+    toward = forks.at - body.centre_mm
     away = np.linalg.norm(toward, axis=1)
     toward = toward / away[:, None]
     gap = away - body.radius_mm
     good = (gap > reach.nearest_mm) & (gap < reach.farthest_mm) & (np.abs(toward[:, 1]) < reach.depth)
-    good &= np.isin(np.asarray(tree.territory)[edges], side)
+    good &= np.isin(forks.territory, side)
     for start in starts:
         own = tree.position[start] - body.centre_mm
         good &= toward @ (own / np.linalg.norm(own)) < reach.alike
     kept = np.flatnonzero(good)
     for k in kept[np.argsort(np.abs(gap[kept] - ideal_mm), kind="stable")]:
         rim = body.centre_mm + body.radius_mm * toward[k]
-        if crosses(fork[k], rim, others):
+        if crosses(forks.at[k], rim, others):
             continue
-        if reach.clearance <= 0 or _clear_share(tree, fork[k], rim) >= reach.clearance:
-            return int(edges[k]), fork[k]
+        if reach.clearance <= 0 or _clear_share(forks, forks.at[k], rim) >= reach.clearance:
+            return int(forks.edge[k]), forks.at[k]
     return None
 
 
-def _clear_share(tree: Tree, start: Array, end: Array) -> float:
+def _clear_share(forks: _Forks, start: Array, end: Array) -> float:
     # Share of a straight course that, seen from the front, lies 3 mm or more from larger vessels.
-    position, parent = np.asarray(tree.position), np.asarray(tree.parent)
-    edges = np.flatnonzero((parent >= 0) & (np.asarray(tree.flow) > 0.084))
     steps = np.linspace(0.15, 1.0, 12)[:, None]
     course = (start + steps * (end - start))[:, [0, 2]]
-    a, b = position[parent[edges]][:, [0, 2]], position[edges][:, [0, 2]]
-    direction = b - a
-    along = np.clip(
-        ((course[:, None] - a) * direction).sum(axis=2) / np.maximum((direction**2).sum(axis=1), 1e-9), 0, 1
-    )
-    distance = np.linalg.norm(a + along[..., None] * direction - course[:, None], axis=2).min(axis=1)
-    return float((distance > 3.0).mean())
+    direction = forks.end - forks.start
+    along = ((course[:, None] - forks.start) * direction).sum(axis=2) / np.maximum((direction**2).sum(axis=1), 1e-9)
+    nearest = forks.start + np.clip(along, 0, 1)[..., None] * direction
+    return float((np.linalg.norm(nearest - course[:, None], axis=2).min(axis=1) > 3.0).mean())
 
 
 def _lead_feeder(tree: Tree, start: int, index: int, body: TumourBody, others: Array, rng: np.random.Generator) -> int:
@@ -575,7 +581,10 @@ def _join_vein(
     edges = np.flatnonzero(np.isin(arteries.territory, _LOBES) & (np.asarray(arteries.flow) > 0.06))
     fork = 0.5 * (position[edges] + position[parent[edges]])
     vein_at, vein_flow = np.asarray(veins.position), np.asarray(veins.flow)
-    wide = np.flatnonzero((vein_flow > max(1.5 * flow, 0.1)) & np.isin(veins.territory, _LOBES))
+    of_liver = np.isin(veins.territory, _LOBES)
+    # No more than a liver vein can take.
+    flow = min(flow, 0.6 * float(vein_flow[of_liver].max()))
+    wide = np.flatnonzero((vein_flow > 1.5 * flow) & of_liver)
     distance = np.linalg.norm(fork[:, None] - vein_at[wide], axis=2)
     cost = np.abs(distance - 9.0) + 2.0 * vein_flow[wide] + rng.uniform(0, 6, distance.shape)
     if bodies:
@@ -588,7 +597,7 @@ def _join_vein(
             break
     start = arteries.split(int(edges[i]), fork[i])
     node = int(wide[j])
-    course = route(fork[i], vein_at[node] - fork[i], vein_at[node], spheres[:0], rng, 4.0)
+    course = route(fork[i], vein_at[node] - fork[i], vein_at[node], spheres, rng, 4.0)
     course[-1] = vein_at[node]
     end = arteries.path(start, course, Territory.SHUNT)
     arteries.supply(end, flow)
