@@ -37,7 +37,7 @@ def test_the_code_keeps_every_import_rule() -> None:
         ("core/runs.py", "import pathlib", "Science, numerics and core"),
         ("dsa/masking.py", "import pydicom", "Science, numerics and core"),
         ("vessels/network.py", "import torch", "Science, numerics and core"),
-        ("simulate/tree.py", "from angio_pipeline import vessels", "The simulator and the"),
+        ("simulate/anatomy/tree.py", "from angio_pipeline import vessels", "The simulator and the"),
         ("outputs/labels.py", "import distributed", "Dask lives only in"),
         ("pipeline.py", "import torch", "Torch lives only in"),
     ],

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from angio_pipeline.simulate.anatomy.devices import Devices
+from angio_pipeline.simulate.anatomy.lesions import TumourBody, TumourKind
+from angio_pipeline.simulate.anatomy.tree import Territory, Tree
 from angio_pipeline.simulate.cohort import CohortParams, PatientPlan, plan_patient
-from angio_pipeline.simulate.devices import Devices
-from angio_pipeline.simulate.lesions import TumourBody, TumourKind
-from angio_pipeline.simulate.projection import Ellipsoids, Tubes
-from angio_pipeline.simulate.tree import Territory, Tree
+from angio_pipeline.simulate.radiograph.projection import Ellipsoids, Tubes
 
 LOBES = Ellipsoids.aligned([[-42, 6, 6], [26, -26, 24]], [[60, 56, 76], [58, 34, 42]])
 NO_TUBES = Tubes(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.anatomy import Anatomy, AnatomyParams, build_anatomy, inside
-from angio_pipeline.simulate.tree import Tree
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy, AnatomyParams, build_anatomy, inside
+from angio_pipeline.simulate.anatomy.tree import Tree
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.arteries import (
+from angio_pipeline.simulate.anatomy.arteries import (
     MICHELS_SHARE,
     Arteries,
     ArteryParams,
@@ -11,7 +11,7 @@ from angio_pipeline.simulate.arteries import (
     grow_twigs,
     lay_arteries,
 )
-from angio_pipeline.simulate.liver import LiverParams, draw_liver
+from angio_pipeline.simulate.anatomy.liver import LiverParams, draw_liver
 
 _NONE = np.zeros((0, 4))
 _RIGHT, _LEFT = ("segment 5", "segment 6", "segment 7", "segment 8"), ("segment 2", "segment 3")

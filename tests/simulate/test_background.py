@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.background import Background, BackgroundParams, draw_background, project_devices
-from angio_pipeline.simulate.body import Body, Layer, build_body
-from angio_pipeline.simulate.catheter import LUMEN_MM, OUTER_MM, project_catheter
-from angio_pipeline.simulate.motion import MotionParams, draw_breathing
-from angio_pipeline.simulate.projection import CArm, Ellipsoids, Tubes
-from angio_pipeline.simulate.texture import folds, grain, mottle, uneven
+from angio_pipeline.simulate.radiograph.background import Background, BackgroundParams, draw_background, project_devices
+from angio_pipeline.simulate.radiograph.body import Body, Layer, build_body
+from angio_pipeline.simulate.radiograph.catheter import LUMEN_MM, OUTER_MM, project_catheter
+from angio_pipeline.simulate.radiograph.motion import MotionParams, draw_breathing
+from angio_pipeline.simulate.radiograph.projection import CArm, Ellipsoids, Tubes
+from angio_pipeline.simulate.radiograph.texture import folds, grain, mottle, uneven
 
 ARM = CArm(128, 128, 2.4, 1100.0, 750.0)
 PLAIN = BackgroundParams(

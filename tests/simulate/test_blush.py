@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from angio_pipeline.simulate.blush import Bed, make_bed, solid_volume_mm3
-from angio_pipeline.simulate.contrast import ContrastParams, Pulse
-from angio_pipeline.simulate.lesions import TumourBody, TumourKind
-from angio_pipeline.simulate.mixtures import stay
-from angio_pipeline.simulate.projection import CArm, Ellipsoids, project_union
-from angio_pipeline.simulate.signals import Signals, Tables, Terms
-from angio_pipeline.simulate.tissue import Tissue
+from angio_pipeline.simulate.anatomy.lesions import TumourBody, TumourKind
+from angio_pipeline.simulate.circulation.blush import Bed, make_bed, solid_volume_mm3
+from angio_pipeline.simulate.circulation.contrast import ContrastParams, Pulse
+from angio_pipeline.simulate.circulation.mixtures import stay
+from angio_pipeline.simulate.circulation.signals import Signals, Tables, Terms
+from angio_pipeline.simulate.circulation.tissue import Tissue
+from angio_pipeline.simulate.radiograph.projection import CArm, Ellipsoids, project_union
 
 Array = npt.NDArray[np.float64]
 CARM = CArm(256, 256, 1.2, 1100.0, 750.0)

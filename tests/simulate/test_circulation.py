@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from angio_pipeline.simulate.circulation import Circulation, circulate
-from angio_pipeline.simulate.contrast import ContrastParams, Injection
-from angio_pipeline.simulate.courses import Vasculature, lay_courses
-from angio_pipeline.simulate.lesions import Shunt, ShuntKind, TumourBody, TumourKind
-from angio_pipeline.simulate.projection import Ellipsoids, Tubes
-from angio_pipeline.simulate.streaming import settle
-from angio_pipeline.simulate.tree import Territory, Tree
+from angio_pipeline.simulate.anatomy.courses import Vasculature, lay_courses
+from angio_pipeline.simulate.anatomy.lesions import Shunt, ShuntKind, TumourBody, TumourKind
+from angio_pipeline.simulate.anatomy.tree import Territory, Tree
+from angio_pipeline.simulate.circulation.circulation import Circulation, circulate
+from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injection
+from angio_pipeline.simulate.circulation.streaming import settle
+from angio_pipeline.simulate.radiograph.projection import Ellipsoids, Tubes
 
 Array = npt.NDArray[np.float64]
 START_S, UNTIL_S = 0.5, 25.0

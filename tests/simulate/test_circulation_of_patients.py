@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.anatomy import Anatomy, AnatomyParams, build_anatomy
-from angio_pipeline.simulate.blush import solid_volume_mm3
-from angio_pipeline.simulate.circulation import Circulation, circulate
-from angio_pipeline.simulate.contrast import ContrastParams, Injection
-from angio_pipeline.simulate.courses import Vasculature, lay_vasculature
-from angio_pipeline.simulate.lesions import ShuntKind, TumourKind
-from angio_pipeline.simulate.tree import Territory
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy, AnatomyParams, build_anatomy
+from angio_pipeline.simulate.anatomy.courses import Vasculature, lay_vasculature
+from angio_pipeline.simulate.anatomy.lesions import ShuntKind, TumourKind
+from angio_pipeline.simulate.anatomy.tree import Territory
+from angio_pipeline.simulate.circulation.blush import solid_volume_mm3
+from angio_pipeline.simulate.circulation.circulation import Circulation, circulate
+from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injection
 
 Patient = tuple[Anatomy, Vasculature]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from angio_pipeline.simulate.contrast import ContrastParams, Injection, Pulse
+from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injection, Pulse
 
 
 def test_a_pulse_gives_rate_times_duration_whatever_its_ramp() -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.anatomy import Anatomy, AnatomyParams, build_anatomy
-from angio_pipeline.simulate.courses import Courses, Vasculature, lay_courses, lay_vasculature
-from angio_pipeline.simulate.tree import Territory, Tree
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy, AnatomyParams, build_anatomy
+from angio_pipeline.simulate.anatomy.courses import Courses, Vasculature, lay_courses, lay_vasculature
+from angio_pipeline.simulate.anatomy.tree import Territory, Tree
 
 _OWN = [int(Territory.FEEDER), int(Territory.TUMOUR)]
 

@@ -9,8 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from angio_pipeline.core.followups import Completeness
-from angio_pipeline.simulate.body import Body, build_body
-from angio_pipeline.simulate.ct import (
+from angio_pipeline.simulate.aftermath.ct import (
     CLIP_HU,
     CtParams,
     CtPhase,
@@ -22,12 +21,13 @@ from angio_pipeline.simulate.ct import (
     plan_visits,
     scan_visit,
 )
-from angio_pipeline.simulate.ct_painting import Paint, VoxelGrid, paint, pour
-from angio_pipeline.simulate.ct_placement import Placement
-from angio_pipeline.simulate.deposits import DepositParams
-from angio_pipeline.simulate.lesions import TumourKind
-from angio_pipeline.simulate.projection import Ellipsoids, Tubes
-from angio_pipeline.simulate.treatment import Treatment, TreatmentParams, draw_treatment
+from angio_pipeline.simulate.aftermath.ct_painting import Paint, VoxelGrid, paint, pour
+from angio_pipeline.simulate.aftermath.ct_placement import Placement
+from angio_pipeline.simulate.aftermath.deposits import DepositParams
+from angio_pipeline.simulate.aftermath.treatment import Treatment, TreatmentParams, draw_treatment
+from angio_pipeline.simulate.anatomy.lesions import TumourKind
+from angio_pipeline.simulate.radiograph.body import Body, build_body
+from angio_pipeline.simulate.radiograph.projection import Ellipsoids, Tubes
 
 LOBES = Ellipsoids.aligned([[-42, 6, 6], [26, -26, 24]], [[60, 56, 76], [58, 34, 42]])
 USUAL = {"matrix": 96, "low_mm": -60.0, "high_mm": 60.0, "slice_mm": 4.0, "noise_hu": 0.0}

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from scipy.ndimage import label
 
 from angio_pipeline.core.followups import Pattern
-from angio_pipeline.simulate.deposits import (
+from angio_pipeline.simulate.aftermath.deposits import (
     Deposit,
     DepositParams,
     OilGrid,
@@ -18,9 +18,9 @@ from angio_pipeline.simulate.deposits import (
     oil_attenuation,
     wall_oil,
 )
-from angio_pipeline.simulate.lesion_grid import LesionGrid, make_grid
-from angio_pipeline.simulate.lesions import TumourBody, TumourKind
-from angio_pipeline.simulate.projection import CArm, Ellipsoids
+from angio_pipeline.simulate.aftermath.lesion_grid import LesionGrid, make_grid
+from angio_pipeline.simulate.anatomy.lesions import TumourBody, TumourKind
+from angio_pipeline.simulate.radiograph.projection import CArm, Ellipsoids
 
 CENTRE = np.array([-60.0, 5.0, 10.0])
 BODY = TumourBody(CENTRE, 14.0, Ellipsoids.aligned(CENTRE, [14.0] * 3), TumourKind.HYPERVASCULAR)

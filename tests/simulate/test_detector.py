@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from angio_pipeline.simulate.collimation import CollimationParams, Outside, draw_opening
-from angio_pipeline.simulate.detector import DetectorParams, acquire, binned, film_detector, harden
-from angio_pipeline.simulate.exports import ExportParams, Storage
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams, Outside, draw_opening
+from angio_pipeline.simulate.radiograph.detector import DetectorParams, acquire, binned, film_detector, harden
+from angio_pipeline.simulate.radiograph.exports import ExportParams, Storage
 
 IDEAL = {
     "rows": 128, "columns": 128, "beam_hardening": 0.0, "scatter": 0.0, "glare": 0.0, "blur_px": 0.0,

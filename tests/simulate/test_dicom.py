@@ -11,16 +11,16 @@ import numpy as np
 import pydicom
 import pytest
 
-from angio_pipeline.simulate.collimation import CollimationParams, Outside, draw_opening
-from angio_pipeline.simulate.ct import CtPhase, Kernel
-from angio_pipeline.simulate.detector import DetectorParams, acquire
-from angio_pipeline.simulate.dicom_common import Case
-from angio_pipeline.simulate.dicom_ct import write_ct
-from angio_pipeline.simulate.dicom_dx import FilmKind, film_export, write_dx
-from angio_pipeline.simulate.dicom_seg import write_segmentation
-from angio_pipeline.simulate.dicom_xa import write_xa
-from angio_pipeline.simulate.exports import ExportParams, Storage, Vendor
-from angio_pipeline.simulate.projection import CArm
+from angio_pipeline.simulate.aftermath.ct import CtPhase, Kernel
+from angio_pipeline.simulate.dicom.common import Case
+from angio_pipeline.simulate.dicom.ct import write_ct
+from angio_pipeline.simulate.dicom.dx import FilmKind, film_export, write_dx
+from angio_pipeline.simulate.dicom.seg import write_segmentation
+from angio_pipeline.simulate.dicom.xa import write_xa
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams, Outside, draw_opening
+from angio_pipeline.simulate.radiograph.detector import DetectorParams, acquire
+from angio_pipeline.simulate.radiograph.exports import ExportParams, Storage, Vendor
+from angio_pipeline.simulate.radiograph.projection import CArm
 
 WHEN = datetime(2024, 3, 4, 10, 0)
 CASE = Case(4, 0, WHEN, sex="F", age_years=63.4)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.lesion_grid import fraction_inside, longest_axial, make_grid, smooth_noise
-from angio_pipeline.simulate.lesions import TumourBody, TumourKind
-from angio_pipeline.simulate.projection import Ellipsoids
+from angio_pipeline.simulate.aftermath.lesion_grid import fraction_inside, longest_axial, make_grid, smooth_noise
+from angio_pipeline.simulate.anatomy.lesions import TumourBody, TumourKind
+from angio_pipeline.simulate.radiograph.projection import Ellipsoids
 
 
 def body(radii: tuple[float, float, float], core: Ellipsoids | None = None) -> TumourBody:

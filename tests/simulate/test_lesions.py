@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from angio_pipeline.core.errors import ConfigError
-from angio_pipeline.simulate.anatomy import Anatomy, AnatomyParams, ShuntKind, TumourKind, build_anatomy, inside
-from angio_pipeline.simulate.lesions import LesionParams, plan_lesions
-from angio_pipeline.simulate.tree import Territory
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy, AnatomyParams, ShuntKind, TumourKind, build_anatomy, inside
+from angio_pipeline.simulate.anatomy.lesions import LesionParams, plan_lesions
+from angio_pipeline.simulate.anatomy.tree import Territory
 
 
 def _built(seed: int, **settings: object) -> Anatomy:

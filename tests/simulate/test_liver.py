@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from angio_pipeline.simulate.liver import Liver, LiverParams, draw_liver, inside, points_within, spread_points
+from angio_pipeline.simulate.anatomy.liver import Liver, LiverParams, draw_liver, inside, points_within, spread_points
 
 
 def _liver(seed: int = 0, **settings: float) -> Liver:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from angio_pipeline.simulate.body import HEART_MM, HEART_RADIUS_MM, Layer
-from angio_pipeline.simulate.motion import (
+from angio_pipeline.simulate.radiograph.body import HEART_MM, HEART_RADIUS_MM, Layer
+from angio_pipeline.simulate.radiograph.motion import (
     Breathing,
     MotionMode,
     MotionParams,
@@ -13,7 +13,7 @@ from angio_pipeline.simulate.motion import (
     flow_field,
     warp_layer,
 )
-from angio_pipeline.simulate.projection import CArm
+from angio_pipeline.simulate.radiograph.projection import CArm
 
 ARM = CArm(128, 128, 2.4, 1100.0, 750.0)
 TIMES = np.arange(40) / 4.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.projection import (
+from angio_pipeline.simulate.radiograph.projection import (
     CArm,
     Ellipsoids,
     Tubes,

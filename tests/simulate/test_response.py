@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.cohort import PatientPlan
-from angio_pipeline.simulate.deposits import DepositParams
-from angio_pipeline.simulate.lesions import TumourKind
-from angio_pipeline.simulate.response import (
+from angio_pipeline.simulate.aftermath.deposits import DepositParams
+from angio_pipeline.simulate.aftermath.response import (
     RULES,
     Call,
     Candidate,
@@ -20,7 +18,9 @@ from angio_pipeline.simulate.response import (
     select_targets,
     tell_response,
 )
-from angio_pipeline.simulate.treatment import Treatment, TreatmentParams, draw_treatment
+from angio_pipeline.simulate.aftermath.treatment import Treatment, TreatmentParams, draw_treatment
+from angio_pipeline.simulate.anatomy.lesions import TumourKind
+from angio_pipeline.simulate.cohort import PatientPlan
 
 R, M, E, W, Q, C, L = Criterion
 GREW_AGAIN = {"baseline": 100.0, "nadir": 50.0}

@@ -9,13 +9,13 @@ import pytest
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.runs import AngioRun, Quantity
 from angio_pipeline.ingest import discover, read_film, read_run
-from angio_pipeline.simulate.collimation import CollimationParams, Outside
-from angio_pipeline.simulate.detector import DetectorParams, acquire
-from angio_pipeline.simulate.dicom_common import Case
-from angio_pipeline.simulate.dicom_dx import FilmKind, film_export, write_dx
-from angio_pipeline.simulate.dicom_xa import write_xa
-from angio_pipeline.simulate.exports import ExportParams, Storage, Vendor
-from angio_pipeline.simulate.projection import CArm
+from angio_pipeline.simulate.dicom.common import Case
+from angio_pipeline.simulate.dicom.dx import FilmKind, film_export, write_dx
+from angio_pipeline.simulate.dicom.xa import write_xa
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams, Outside
+from angio_pipeline.simulate.radiograph.detector import DetectorParams, acquire
+from angio_pipeline.simulate.radiograph.exports import ExportParams, Storage, Vendor
+from angio_pipeline.simulate.radiograph.projection import CArm
 
 WHEN = datetime(2024, 3, 4, 10, 0)
 TIMES = np.array([0.0, 0.3333, 0.6667, 1.0, 2.0])

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from angio_pipeline.simulate.contrast import Pulse
-from angio_pipeline.simulate.mixtures import Mixture, stay
-from angio_pipeline.simulate.signals import STEP_S, Signals, Terms
+from angio_pipeline.simulate.circulation.contrast import Pulse
+from angio_pipeline.simulate.circulation.mixtures import Mixture, stay
+from angio_pipeline.simulate.circulation.signals import STEP_S, Signals, Terms
 
 Array = npt.NDArray[np.float64]
 BOLUS = Pulse(np.array([100.0]), np.array([0.0]), np.array([2.5]), 0.3)

@@ -9,11 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from angio_pipeline.core.followups import Pattern
+from angio_pipeline.simulate.aftermath.deposits import DepositParams
+from angio_pipeline.simulate.aftermath.treatment import Treatment, TreatmentParams, VolumeCourse, draw_treatment
+from angio_pipeline.simulate.anatomy.lesions import TumourKind
 from angio_pipeline.simulate.cohort import PatientPlan
-from angio_pipeline.simulate.deposits import DepositParams
-from angio_pipeline.simulate.lesions import TumourKind
-from angio_pipeline.simulate.projection import Tubes
-from angio_pipeline.simulate.treatment import Treatment, TreatmentParams, VolumeCourse, draw_treatment
+from angio_pipeline.simulate.radiograph.projection import Tubes
 
 QUIET = {"new_lesions_per_year": 0.0, "residual_spread": 0.0}
 

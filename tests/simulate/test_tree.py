@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from angio_pipeline.simulate.tree import Territory, Tree
+from angio_pipeline.simulate.anatomy.tree import Territory, Tree
 
 _LIVER = Territory.RIGHT_LIVER
 

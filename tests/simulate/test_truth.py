@@ -10,9 +10,9 @@ import pytest
 
 from angio_pipeline.simulate import SimulationParams
 from angio_pipeline.simulate.angiography import stage
-from angio_pipeline.simulate.detector import Exposure
-from angio_pipeline.simulate.dicom_common import Case
+from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.patient import Patient, make_patient
+from angio_pipeline.simulate.radiograph.detector import Exposure
 from angio_pipeline.simulate.runs import RunScene, record
 from angio_pipeline.simulate.truth import RunTruth, behind_opening, from_the_tip, tell_truth
 

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from angio_pipeline.simulate import PRESETS, SimulationParams, load_preset
-from angio_pipeline.simulate.dicom_common import Case
+from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.writing import write_patient
 
 SMALL = SimulationParams.model_validate(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from angio_pipeline.simulate.background import draw_background
-from angio_pipeline.simulate.body import Layer
-from angio_pipeline.simulate.deposits import oil_attenuation
-from angio_pipeline.simulate.devices import Catheter
-from angio_pipeline.simulate.dicom_xa import tells_spacing, write_xa
-from angio_pipeline.simulate.motion import draw_breathing
+from angio_pipeline.simulate.aftermath.deposits import oil_attenuation
+from angio_pipeline.simulate.anatomy.devices import Catheter
+from angio_pipeline.simulate.dicom.xa import tells_spacing, write_xa
 from angio_pipeline.simulate.patient import Patient
+from angio_pipeline.simulate.radiograph.background import draw_background
+from angio_pipeline.simulate.radiograph.body import Layer
+from angio_pipeline.simulate.radiograph.motion import draw_breathing
 from angio_pipeline.simulate.runs import RunParams, RunPlan, RunScene, frame_times, record, stage_run
 from angio_pipeline.simulate.truth import tell_truth, write_truth
 

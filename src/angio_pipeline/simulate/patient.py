@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from angio_pipeline.simulate.anatomy import Anatomy, build_anatomy
-from angio_pipeline.simulate.body import Body, build_body
+from angio_pipeline.simulate.aftermath.treatment import Treatment, draw_treatment
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy, build_anatomy
+from angio_pipeline.simulate.anatomy.courses import Vasculature, lay_vasculature
 from angio_pipeline.simulate.cohort import PatientPlan, plan_patient
-from angio_pipeline.simulate.collimation import CollimationParams
-from angio_pipeline.simulate.courses import Vasculature, lay_vasculature
-from angio_pipeline.simulate.detector import DetectorParams, binned
-from angio_pipeline.simulate.dicom_common import Case
-from angio_pipeline.simulate.exports import ExportParams
+from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.presets import SimulationParams
-from angio_pipeline.simulate.projection import CArm
-from angio_pipeline.simulate.treatment import Treatment, draw_treatment
+from angio_pipeline.simulate.radiograph.body import Body, build_body
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams
+from angio_pipeline.simulate.radiograph.detector import DetectorParams, binned
+from angio_pipeline.simulate.radiograph.exports import ExportParams
+from angio_pipeline.simulate.radiograph.projection import CArm
 
 __all__ = ["Patient", "make_patient"]
 

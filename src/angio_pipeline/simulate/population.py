@@ -25,7 +25,7 @@ import cv2
 import angio_pipeline
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.simulate.cohort import ProcedureRecord, read_plan, write_records
-from angio_pipeline.simulate.dicom_common import Case
+from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.presets import SimulationParams, load_preset
 from angio_pipeline.simulate.writing import write_patient
 from angio_pipeline.workers import start_method

@@ -13,19 +13,19 @@ from pydantic import Field, ValidationError, model_validator
 from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
-from angio_pipeline.simulate.anatomy import AnatomyParams
-from angio_pipeline.simulate.background import BackgroundParams
+from angio_pipeline.simulate.aftermath.ct import CtParams
+from angio_pipeline.simulate.aftermath.deposits import DepositParams
+from angio_pipeline.simulate.aftermath.films import FilmParams
+from angio_pipeline.simulate.aftermath.treatment import TreatmentParams
+from angio_pipeline.simulate.anatomy.anatomy import AnatomyParams
+from angio_pipeline.simulate.circulation.contrast import ContrastParams
 from angio_pipeline.simulate.cohort import CohortParams
-from angio_pipeline.simulate.collimation import CollimationParams
-from angio_pipeline.simulate.contrast import ContrastParams
-from angio_pipeline.simulate.ct import CtParams
-from angio_pipeline.simulate.deposits import DepositParams
-from angio_pipeline.simulate.detector import DetectorParams
-from angio_pipeline.simulate.exports import ExportParams
-from angio_pipeline.simulate.films import FilmParams
-from angio_pipeline.simulate.motion import MotionParams
+from angio_pipeline.simulate.radiograph.background import BackgroundParams
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams
+from angio_pipeline.simulate.radiograph.detector import DetectorParams
+from angio_pipeline.simulate.radiograph.exports import ExportParams
+from angio_pipeline.simulate.radiograph.motion import MotionParams
 from angio_pipeline.simulate.runs import RunParams
-from angio_pipeline.simulate.treatment import TreatmentParams
 
 __all__ = ["PRESETS", "SimulationParams", "each_group", "load_preset"]
 

@@ -10,18 +10,18 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from angio_pipeline.core.params import Params
-from angio_pipeline.simulate.anatomy import Anatomy
-from angio_pipeline.simulate.background import Background
-from angio_pipeline.simulate.catheter import project_catheter
-from angio_pipeline.simulate.circulation import Circulation, circulate
-from angio_pipeline.simulate.collimation import CollimationParams
-from angio_pipeline.simulate.contrast import ContrastParams, Injection
-from angio_pipeline.simulate.courses import Courses, Vasculature
-from angio_pipeline.simulate.detector import DetectorParams, Exposure, acquire
-from angio_pipeline.simulate.devices import Catheter
-from angio_pipeline.simulate.exports import ExportParams
-from angio_pipeline.simulate.motion import Breathing
-from angio_pipeline.simulate.projection import CArm, Tubes, project_tubes
+from angio_pipeline.simulate.anatomy.anatomy import Anatomy
+from angio_pipeline.simulate.anatomy.courses import Courses, Vasculature
+from angio_pipeline.simulate.anatomy.devices import Catheter
+from angio_pipeline.simulate.circulation.circulation import Circulation, circulate
+from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injection
+from angio_pipeline.simulate.radiograph.background import Background
+from angio_pipeline.simulate.radiograph.catheter import project_catheter
+from angio_pipeline.simulate.radiograph.collimation import CollimationParams
+from angio_pipeline.simulate.radiograph.detector import DetectorParams, Exposure, acquire
+from angio_pipeline.simulate.radiograph.exports import ExportParams
+from angio_pipeline.simulate.radiograph.motion import Breathing
+from angio_pipeline.simulate.radiograph.projection import CArm, Tubes, project_tubes
 
 __all__ = ["RunParams", "RunPlan", "RunScene", "frame_times", "record", "stage_run"]
 

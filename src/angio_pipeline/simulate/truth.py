@@ -21,14 +21,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.simulate.blush import Bed
-from angio_pipeline.simulate.catheter import OUTER_MM
-from angio_pipeline.simulate.detector import Exposure
-from angio_pipeline.simulate.lesions import Shunt, ShuntKind
-from angio_pipeline.simulate.motion import Breathing
-from angio_pipeline.simulate.projection import CArm, Ellipsoids, Tubes, project_ellipsoids
+from angio_pipeline.simulate.anatomy.lesions import Shunt, ShuntKind
+from angio_pipeline.simulate.anatomy.tree import Territory
+from angio_pipeline.simulate.circulation.blush import Bed
+from angio_pipeline.simulate.radiograph.catheter import OUTER_MM
+from angio_pipeline.simulate.radiograph.detector import Exposure
+from angio_pipeline.simulate.radiograph.motion import Breathing
+from angio_pipeline.simulate.radiograph.projection import CArm, Ellipsoids, Tubes, project_ellipsoids
 from angio_pipeline.simulate.runs import RunScene
-from angio_pipeline.simulate.tree import Territory
 
 __all__ = ["RunTruth", "tell_truth", "write_truth"]
 

@@ -6,14 +6,14 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from angio_pipeline.simulate.aftermath.ct import plan_visits
+from angio_pipeline.simulate.aftermath.follow_up import write_follow_up
+from angio_pipeline.simulate.aftermath.response import tell_response
 from angio_pipeline.simulate.angiography import write_runs
 from angio_pipeline.simulate.cohort import PatientPlan, write_plan
-from angio_pipeline.simulate.ct import plan_visits
-from angio_pipeline.simulate.dicom_common import Case
-from angio_pipeline.simulate.follow_up import write_follow_up
+from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.presets import SimulationParams
-from angio_pipeline.simulate.response import tell_response
 
 __all__ = ["write_patient"]
 

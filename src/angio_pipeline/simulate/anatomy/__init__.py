@@ -1,0 +1,1 @@
+"""The patient as born: liver, arteries from the aorta, veins, tumours and what earlier operations left."""

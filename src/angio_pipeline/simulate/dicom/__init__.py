@@ -1,0 +1,1 @@
+"""Simulated pictures as DICOM objects with the habits of makers."""

@@ -1,0 +1,1 @@
+"""From solids to stored pixels: geometry, background, movement, detector, export."""
