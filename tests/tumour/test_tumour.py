@@ -94,7 +94,7 @@ def test_a_blush_over_the_whole_frame_is_no_tumour(stages) -> None:
     wide = np.exp(-((rows - 128) ** 2 + (cols - 128) ** 2) / (2 * 90.0**2)).astype(np.float32)
     rise = (np.arange(20) > 8).astype(np.float32)[:, None, None]
     everywhere = replace(sub, frames=sub.frames * 0.01 + rise * wide)
-    found, quality = find_blush(everywhere, maps, vessels, params=BlushParams(background_px=1000))
+    found, quality = find_blush(everywhere, maps, vessels, params=BlushParams())
     assert found == ()
     assert Quality.NO_TUMOUR_BLUSH in quality
 

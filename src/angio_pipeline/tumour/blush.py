@@ -1,8 +1,9 @@
-"""Tumour blush: compact regions that enhance beyond the liver around them after the arteries.
+"""Tumour blush: compact regions that enhance beyond the liver around them once the arteries have emptied.
 
-Strategy: the parenchymal phase is averaged, vessels are taken out and filled from beside; what
-rises above a large-scale background by more than its own grain is a candidate, outlined at
-a share of its height. Contrast to liver and compactness give a probability.
+Strategy: the arteries' curve tells when they have emptied; the frames that follow, before veins
+fill, are averaged into a picture of tissue (`tissue`). Regions that stand out of their surroundings
+are outlined (`candidates`), and how they look in that picture and run in time gives a probability
+(`evidence`). What cannot be told from liver is not guessed at.
 """
 
 from __future__ import annotations
@@ -12,10 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import ndimage
-from skimage.measure import label, regionprops
-from skimage.morphology import h_maxima
-from skimage.segmentation import watershed
 
 from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.params import Params
@@ -23,36 +20,32 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import LesionOrigin, Tumour
 from angio_pipeline.core.vessels import VesselSegmentation
-from angio_pipeline.numerics.filters import masked_gaussian, resize, robust_sd, shrink
+from angio_pipeline.numerics.filters import resize
+from angio_pipeline.tumour.candidates import find_candidates
+from angio_pipeline.tumour.evidence import measure_evidence, tumour_probability
+from angio_pipeline.tumour.tissue import TissuePicture, picture_tissue
 
-__all__ = ["BlushParams", "find_blush", "late_image", "tumours_from_rois"]
+__all__ = ["BlushParams", "find_blush", "tumours_from_rois"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Scored = tuple[float, BoolArray]
+
+_SHARED = 0.3
 
 
 class BlushParams(Params):
-    """Settings of `find_blush`; lengths are for a 512-pixel frame and grow with it."""
+    """Settings of `find_blush`."""
 
-    smoothing_px: float = Field(4.0, gt=0)
-    background_px: float = Field(220.0, gt=10, description="window of the large-scale background")
-    background_percentile: float = Field(40.0, gt=0, lt=100)
-    seed_in_grain: float = Field(4.0, gt=0, description="height that starts a candidate, in SDs of the picture's grain")
-    least_of_artery: float = Field(0.01, ge=0, description="grain counts as at least this share of arterial contrast")
-    outline_fraction: float = Field(0.42, gt=0, lt=1)
-    min_area_px: float = Field(250.0, gt=0)
-    max_area_fraction: float = Field(0.35, gt=0, le=1, description="of the valid frame; larger is 'everywhere'")
-    min_probability: float = Field(0.4, ge=0, le=1)
+    window_s: float = Field(2.5, gt=0, description="frames this long after the arteries have emptied show the blush")
+    emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
+    seed_in_liver: float = Field(0.04, gt=0, description="least rise that starts a candidate, in liver enhancements")
+    candidates_per_size: int = Field(6, ge=1, le=100)
+    outline_fraction: float = Field(0.2, gt=0, lt=1, description="of the height above the liver around")
+    max_area_fraction: float = Field(0.1, gt=0, le=1, description="of the valid frame; larger is no tumour")
+    everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
+    min_probability: float = Field(0.5, ge=0, le=1)
     max_count: int = Field(6, ge=1)
-
-
-def late_image(sub: SubtractedRun, maps: PerfusionMaps) -> FloatArray:
-    """Return the mean of the parenchymal frames, or of the last third when that phase was not seen."""
-    phase = maps.phases.parenchymal
-    n = len(sub.frames)
-    first, last = (phase.first, phase.last) if phase else (n - max(1, n // 3), n - 1)
-    chosen = [t for t in range(first, last + 1) if sub.usable[t]] or [last]
-    return np.asarray(sub.frames[chosen].mean(axis=0), dtype=np.float32)
 
 
 def find_blush(
@@ -65,15 +58,16 @@ def find_blush(
     """
     if not sub.timing_measurable or (maps.phases.parenchymal is None and len(sub.frames) < 4):
         return (), Quality.NO_TUMOUR_BLUSH
-    scale = max(sub.frames.shape[1:]) / 512
-    tissue, height, grain = _height(sub, maps, vessels, params, scale)
-    candidates = _candidates(height, grain, sub.valid, params, scale)
-    if any(c.sum() > params.max_area_fraction * sub.valid.sum() for c in candidates):
-        return (), Quality.NO_TUMOUR_BLUSH | Quality.BLUSH_EVERYWHERE
-    scored = [(_probability(c, tissue, height, sub.valid), c) for c in candidates]
-    likely = sorted((s for s in scored if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
-    tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
-    return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
+    picture = picture_tissue(sub, vessels, window_s=params.window_s, emptied_share=params.emptied_share)
+    likely = [s for s in _scored(picture, params) if s[0] >= params.min_probability]
+    apart = _apart(likely)[: params.max_count]
+    masks = ((p, _enlarged(region, sub.valid)) for p, region in apart)
+    seen = [(p, mask) for p, mask in masks if mask.any()]
+    tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(seen))
+    if tumours:
+        return tumours, Quality.NONE
+    everywhere = _enhancing_share(picture) > params.everywhere_fraction
+    return (), Quality.NO_TUMOUR_BLUSH | (Quality.BLUSH_EVERYWHERE if everywhere else Quality.NONE)
 
 
 def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tuple[Tumour, ...], Quality]:
@@ -88,54 +82,38 @@ def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tupl
     return tumours, Quality.NONE if len(fitting) == len(rois) else Quality.ROI_NOT_MATCHED
 
 
-def _height(
-    sub: SubtractedRun, maps: PerfusionMaps, vessels: VesselSegmentation, params: BlushParams, scale: float
-) -> tuple[FloatArray, FloatArray, float]:
-    """Return tissue enhancement, its height above the large-scale background, and the grain's SD."""
-    tissue_only = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(2, round(3 * scale)))
-    tissue = masked_gaussian(late_image(sub, maps), tissue_only, params.smoothing_px * scale)
-    factor = max(4, round(8 * scale))
-    small = shrink(tissue, factor)
-    window = max(3, round(params.background_px * scale / factor))
-    low = ndimage.percentile_filter(small, params.background_percentile, size=window, mode="nearest")
-    height = tissue - resize(ndimage.gaussian_filter(low, window / 6), tissue.shape)
-    inside = height[sub.valid]
-    grain = robust_sd(inside[inside < np.percentile(inside, 75)]) if inside.size else 0.0
-    # In a quiet picture what vessels leave behind would stand out of the grain: judge it by them too.
-    artery = float(np.nanmedian(maps.peak[vessels.artery])) if vessels.artery.any() else 0.0
-    grain = max(grain, params.least_of_artery * artery, 1e-6)
-    return tissue, np.where(sub.valid, height, 0).astype(np.float32), grain
+def _scored(picture: TissuePicture, params: BlushParams) -> list[Scored]:
+    """Return candidates small enough to be a tumour with their probability, likeliest first."""
+    largest = params.max_area_fraction * np.count_nonzero(picture.valid)
+    regions = find_candidates(
+        picture,
+        seed_in_liver=params.seed_in_liver,
+        outline_share=params.outline_fraction,
+        per_size=params.candidates_per_size,
+    )
+    scored: list[Scored] = []
+    for region in regions:
+        evidence = measure_evidence(region, picture) if np.count_nonzero(region) <= largest else None
+        if evidence is not None:
+            scored.append((tumour_probability(evidence), region))
+    return sorted(scored, key=lambda s: -s[0])
 
 
-def _candidates(
-    height: FloatArray, grain: float, valid: BoolArray, params: BlushParams, scale: float
-) -> list[BoolArray]:
-    """Return the masks of regions that stand out, each outlined at a share of its own peak."""
-    peaks = label(h_maxima(height, params.seed_in_grain * grain / 2) > 0)
-    if peaks.max() == 0:
-        return []
-    basins = watershed(-height, markers=peaks, mask=valid & (height > 0))
-    top = ndimage.maximum(height, basins, index=np.arange(basins.max() + 1))
-    threshold = params.outline_fraction * np.asarray(top)[basins]
-    strong = np.asarray(top) >= params.seed_in_grain * grain
-    region = label((basins > 0) & strong[basins] & (height >= threshold))
-    out = []
-    for found in regionprops(region):
-        if found.area >= params.min_area_px * scale**2:
-            out.append(ndimage.binary_fill_holes(region == found.label))
-    return out
+def _apart(scored: Sequence[Scored]) -> list[Scored]:
+    """Return those that share little with a likelier one."""
+    kept: list[Scored] = []
+    for p, region in scored:
+        smaller = [(other, min(np.count_nonzero(region), np.count_nonzero(other))) for _, other in kept]
+        if all(np.count_nonzero(region & other) <= _SHARED * least for other, least in smaller):
+            kept.append((p, region))
+    return kept
 
 
-def _probability(mask: BoolArray, tissue: FloatArray, height: FloatArray, valid: BoolArray) -> float:
-    """Return a hand-set logistic of how a blush looks; not calibrated on patients.
+def _enlarged(region: BoolArray, valid: BoolArray) -> BoolArray:
+    return np.asarray((resize(region.astype(np.float32), valid.shape) > 0.5) & valid)
 
-    A hypervascular tumour rises above the liver beside it by more than the liver itself
-    enhances, and it is compact; parenchyma that only fills unevenly does not.
-    """
-    shape = regionprops(mask.astype(np.uint8))[0]
-    liver = max(float(np.percentile(tissue[valid], 75)), 1e-6)
-    over_liver = float(np.percentile(height[mask], 75)) / liver
-    touches_edge = 0 in shape.bbox[:2] or shape.bbox[2] == mask.shape[0] or shape.bbox[3] == mask.shape[1]
-    score = 4.0 * (min(over_liver, 3.0) - 1.7) + 3.0 * (float(shape.solidity) - 0.85)
-    score -= 20.0 * max(0.0, float(shape.eccentricity) - 0.9) + 1.0 * touches_edge
-    return float(1 / (1 + np.exp(-score)))
+
+def _enhancing_share(picture: TissuePicture) -> float:
+    """Return the share of valid pixels that enhance at least half as much as the brightest do."""
+    stain = picture.stain[picture.valid]
+    return float(np.mean(stain > 0.5 * np.percentile(stain, 99))) if stain.size else 0.0
