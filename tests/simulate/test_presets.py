@@ -132,6 +132,10 @@ def test_impossible_settings_are_refused_by_name(tmp_path: Path, text: str, name
     assert named in refusal(tmp_path, text)
 
 
+def test_a_patient_may_have_no_films(tmp_path: Path) -> None:
+    assert load_preset(write(tmp_path, "[treatment]\nfilm_days = []\n")).treatment.film_days == ()
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="to be TOML"):

@@ -174,6 +174,7 @@ def stage_run(
         duration_s=contrast.injection_s,
         iodine_mg_per_ml=contrast.iodine_mg_per_ml,
         start_s=float(start),
+        ramp_s=contrast.ramp_s,
     )
     flowing = circulate(anatomy, vessels, injection, contrast, kept=plan.kept, until_s=float(times[-1]))
     return RunScene(plan, anatomy, vessels, breathing, background, injection, flowing, contrast, detector, collimation)

@@ -102,7 +102,7 @@ class CtParams(Params):
     kvp: float = Field(120, ge=80, le=140, description="tube voltage, kV")
     matrix: int = Field(256, ge=64, le=1024, description="rows and columns")
     field_mm: float = Field(400.0, ge=200, le=500, description="width of the reconstructed field")
-    low_mm: float = Field(-78.0, ge=-170, le=0, description="lowest slice, from the isocentre of the treatment")
+    low_mm: float = Field(-78.0, ge=-170, le=0, description="lowest slice, from the liver's hilum")
     high_mm: float = Field(93.0, gt=0, le=160, description="highest slice")
     slice_mm: float = Field(3.0, ge=0.5, le=10, description="thickness of a slice")
     increment_mm: float | None = Field(None, ge=0.4, le=10, description="distance of slices; unset: their thickness")
@@ -172,6 +172,8 @@ class CtScan:
         In each tumour, and in the liver at its surface. Nothing outside the scan is left out.
     liver_iodine_mg : float
         In all liver, the rims included.
+    wall_iodine_mg : dict of float
+        In the walls of organs reached by mistake.
     centroid_mm : dict of (3,)
         Where the lesions' centres lie in this scan.
     clipped_voxels : dict of int

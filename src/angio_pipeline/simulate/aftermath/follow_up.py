@@ -136,7 +136,7 @@ def _write_oil_truth(
         for index, lesion in enumerate(patient.treatment.lesions)
         if lesion.deposit is not None
     ]
-    left = patient.treatment.liver_washout.days_to_half(liver[0]["days"]) if lesions else None
+    left = patient.treatment.liver_washout.days_to_half(liver[0]["days"]) if lesions and liver else None
     document = {
         "schema": "angio-pipeline/lipiodol-truth/1",
         "lesions": lesions,

@@ -85,7 +85,8 @@ class TreatmentParams(Params):
 
     @model_validator(mode="after")
     def _ordered(self) -> TreatmentParams:
-        if any(b <= a for a, b in zip(self.film_days, self.film_days[1:], strict=False)) or min(self.film_days) < 0:
+        early = any(day < 0 for day in self.film_days)
+        if early or any(b <= a for a, b in zip(self.film_days, self.film_days[1:], strict=False)):
             raise ValueError("film_days must increase and must not be before treatment")
         for low, high in (("remainder_min", "remainder_max"), ("doubling_min_days", "doubling_max_days")):
             if getattr(self, low) > getattr(self, high):

@@ -1,4 +1,4 @@
-"""The patient's liver, vessels and lesions, in LPS millimetres about the C-arm's isocentre.
+"""The patient's liver, vessels and lesions, in LPS millimetres about the liver's hilum.
 
 Order of making: liver, tumours where there is room for them, arteries down to coarse branches,
 feeders from branches that also supply liver and vessels inside tumours, then all the finer twigs,
@@ -99,8 +99,8 @@ class Anatomy:
         Splenic and superior mesenteric vein; node 0 is the confluence and flow runs to it.
     variant : int
         Michels' type, 1 to 10.
-    liver_terminals, spleen_terminals : tuple of int
-        Nodes of the arteries.
+    liver_terminals, portal_terminals, hepatic_terminals : tuple of int
+        Ends in the liver: nodes of the arteries, of the portal and of the hepatic tree.
     """
 
     lobes: Ellipsoids
@@ -116,7 +116,6 @@ class Anatomy:
     liver_terminals: tuple[int, ...]
     portal_terminals: tuple[int, ...]
     hepatic_terminals: tuple[int, ...]
-    spleen_terminals: tuple[int, ...]
 
     def place_catheter(self, order: int, toward: int | None = None) -> Catheter:
         """Return a catheter with its tip in the artery of `order` that leads to tumour `toward`.
@@ -237,5 +236,4 @@ def _complete(
         tuple(arteries.terminals),
         portal.terminals,
         hepatic.terminals,
-        tuple(arteries.spleen),
     )

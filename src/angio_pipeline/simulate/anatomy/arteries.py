@@ -110,8 +110,8 @@ class Arteries:
         Spheres (x, y, z, radius) that branches go round.
     origin : dict
         Landmarks by name; parts of the liver map to the node that supplies them.
-    terminals, spleen : list of int
-        Ends in liver and spleen.
+    terminals : list of int
+        Ends in the liver.
     points, draws : ndarray, (K, 3) and (K,)
         Where twigs are still to grow, and what they draw in ml/s.
     """
@@ -123,7 +123,6 @@ class Arteries:
     terminals: list[int] = field(default_factory=list)
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     draws: Array = field(default_factory=lambda: np.zeros(0))
-    spleen: list[int] = field(default_factory=list)
 
 
 def draw_variant(params: ArteryParams, rng: np.random.Generator) -> int:
@@ -315,18 +314,18 @@ def _spleen_and_bowel(arteries: Arteries, rng: np.random.Generator) -> None:
     hilum = SPLEEN.centre[0] + [-14.0, 0.0, 0.0]
     first = tree.add(at["splenic end"], hilum, Territory.SPLEEN, name="splenic")
     mesentery = Ellipsoids.aligned([40.0, -10.0, -118.0], [88.0, 26.0, 46.0])
-    arteries.spleen = _fill(tree, first, SPLEEN, _SPLENIC_ML_S, Territory.SPLEEN, rng)
+    _fill(tree, first, SPLEEN, _SPLENIC_ML_S, Territory.SPLEEN, rng)
     _fill(tree, at["mesenteric end"], mesentery, _MESENTERIC_ML_S, Territory.BOWEL, rng)
 
 
 def _fill(
     tree: Tree, first: int, solid: Ellipsoids, flow: float, territory: Territory, rng: np.random.Generator
-) -> list[int]:
+) -> None:
     # An organ outside the liver, from a branch that ends at `first`, with no need of the finest twigs.
     points = spread_points(points_within(solid, 6 * _OTHER_TERMINALS, rng), _OTHER_TERMINALS)
     draws = flow * rng.dirichlet(np.full(len(points) + 1, 1.5))
     tree.supply(first, float(draws[0]))
-    return [first, *tree.grow(points, draws[1:], territory, source=tree.position[first], least_mm=1.2)]
+    tree.grow(points, draws[1:], territory, source=tree.position[first], least_mm=1.2)
 
 
 def _segments(arteries: Arteries, liver: Liver, rng: np.random.Generator) -> None:

@@ -161,7 +161,7 @@ def acquire(
 
 
 class _Gains:
-    """Automatic exposure: it settles over the first seconds, then follows what it sees a little."""
+    """Drift of the automatic exposure: over some frames to a new level, and a slow wave about it; both are drawn."""
 
     def __init__(self, drift: float, rng: np.random.Generator) -> None:
         self.drift = drift

@@ -94,10 +94,6 @@ class Ellipsoids:
         centre, radii = np.atleast_2d(np.asarray(centre, float)), np.atleast_2d(np.asarray(radii, float))
         return cls(centre, np.stack([np.diag(1 / r) for r in radii]))
 
-    def each(self) -> list[Ellipsoids]:
-        """Return the ellipsoids one by one."""
-        return [Ellipsoids(c[None], s[None]) for c, s in zip(self.centre, self.shape, strict=True)]
-
     def radii_mm(self) -> Array:
         """Return the (K,) greatest half axis of each."""
         smallest = np.linalg.svd(self.shape, compute_uv=False)[:, -1]
