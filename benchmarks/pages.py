@@ -26,9 +26,15 @@ def angio(*arguments: str) -> str:
 
 
 def state() -> str:
-    """Return the version and the commit that were measured."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return angio("--version").strip() + (f", commit {commit.stdout.strip()}" if commit.returncode == 0 else "")
+    """Return the version and the commit that were measured, and whether code or settings differ from that commit."""
+    version, commit = angio("--version").strip(), _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", "src", "configs") if commit else ""
+    return version + (f", commit {commit}" if commit else "") + (" and changes to it" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    # What git prints; nothing where there is no repository.
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def machine() -> str:

@@ -496,6 +496,14 @@ def test_the_truths_spacing_wins_over_what_the_result_claims(truth: Path, out: P
     assert evaluate(truth, out).value("feeders", "sensitivity") == 0
 
 
+def test_where_the_truth_tells_no_scale_no_claim_of_the_result_widens_the_tolerance(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2", spacing_mm=None)
+    beside = [{"probability": 0.9, "centreline": [[r + 14.0, c] for r, c in LINE]}]
+    claimed = {"spacing_mm": [0.1, 0.1], "spacing_plane": "isocentre"}
+    write_result(out, "1.2", image=claimed, tumours=[tumour("tumour-T1.png", feeders=beside)])
+    assert evaluate(truth, out).value("feeders", "sensitivity") == 0
+
+
 def test_a_feeder_that_only_touches_its_branch_is_wrong(truth: Path, out: Path) -> None:
     write_truth(truth, "case-000", "1.2")
     short = [{"probability": 0.9, "centreline": LINE[:28]}]

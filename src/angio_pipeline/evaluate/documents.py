@@ -165,9 +165,12 @@ class RunPair:
     answer_dir: Path | None
 
     def tolerance_px(self) -> float:
-        """Return 3 mm in pixels, or 12 px where there is no spacing in the patient."""
+        """Return 3 mm in pixels, or 12 px where there is no spacing in the patient.
+
+        Only a truth that is silent on spacing leaves it to the answer.
+        """
         spacing = self.truth.spacing_mm
-        if spacing is None and self.answer is not None:
+        if "spacing_mm" not in self.truth.model_fields_set and self.answer is not None:
             told = self.answer.image
             spacing = told.spacing_mm if told.spacing_plane in ("calibrated", "isocentre") else None
         if spacing is None or min(spacing) <= 0:
