@@ -4,8 +4,8 @@ What counts as visible: the peak contrast of an artery is at least twice the sta
 of a subtracted frame's noise, unbroken from the tip, and three times somewhere further along.
 Fainter arteries, and the tangle of vessels inside a tumour (vessel and blush at once), go to the
 ignore mask. A vein counts from three times the noise; what it is joined to does not matter, as
-veins fill from tissue. A tumour counts when its blush differs from the liver about it by three
-times the noise of a 5 x 5 mean, in some frame.
+veins fill from tissue. A tumour counts when its blush rises above the liver about it (a
+hypovascular one: when it stays below) by three times the noise of a 5 x 5 mean, in some frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.simulate.anatomy.lesions import Shunt, ShuntKind
+from angio_pipeline.simulate.anatomy.lesions import Shunt, ShuntKind, TumourKind
 from angio_pipeline.simulate.anatomy.tree import Territory
 from angio_pipeline.simulate.circulation.blush import Bed
 from angio_pipeline.simulate.radiograph.catheter import OUTER_MM
@@ -279,14 +279,24 @@ def _visible_tumours(view: _View, shown: Mapping[str, BoolArray]) -> dict[str, B
     late = [k for k, t in enumerate(scene.plan.times_s) if t > scene.injection.start_s]
     chosen = late[:: max(1, len(late) // 6)]
     scale = cv2.blur(_signal_over_noise(scene, view.exposure), (5, 5)) * 5
+    signs = {name: _blush_sign(scene, index) for index, name in enumerate(shown)}
     contrast = dict.fromkeys(shown, 0.0)
     for k in chosen:
         image = scene.tissue_attenuation(k) * scale
         for name, mask in shown.items():
             around = _around(mask, shown) & view.exposure.open_area
             if mask.any() and around.any():
-                contrast[name] = max(contrast[name], abs(float(image[mask].mean() - image[around].mean())))
+                difference = float(image[mask].mean() - image[around].mean())
+                contrast[name] = max(contrast[name], signs[name] * difference)
     return {name: mask for name, mask in shown.items() if contrast[name] >= 3}
+
+
+def _blush_sign(scene: RunScene, index: int) -> int:
+    # A hypovascular tumour shows as a gap in the liver's stain; any other that shows as one was embolised,
+    # and where its blush was there is none to find.
+    body = scene.anatomy.tumours[index]
+    untouched = float(np.mean(scene.plan.kept[list(body.entries)])) > 0.5
+    return -1 if body.kind is TumourKind.HYPOVASCULAR and untouched else 1
 
 
 def _around(mask: BoolArray, shown: Mapping[str, BoolArray]) -> BoolArray:
