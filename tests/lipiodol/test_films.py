@@ -15,7 +15,7 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Quantity
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
-from angio_pipeline.lipiodol.films import film_attenuation
+from angio_pipeline.lipiodol.film_amounts import film_attenuation
 
 PARAMS = LipiodolParams()
 SIDE, RADIUS, CENTRE = 256, 22.0, (130.0, 96.0)
@@ -139,7 +139,7 @@ def test_another_angulation_is_not_compared():
     second = film(0.5, date="20240201", pose=CArmPose(30, 0), seed=10)
     point = follow([first, second], [region(first)]).lesions[0].timepoints[1]
     assert point.retention is None
-    assert Quality.REGISTRATION_POOR in point.quality
+    assert Quality.FILMS_NOT_COMPARABLE in point.quality
 
 
 def test_a_film_before_treatment_has_no_retention():
@@ -175,3 +175,47 @@ def test_attenuation_takes_off_the_veil():
     )
     unchanged = film_attenuation(Radiograph(veiled, Quantity.INTENSITY, valid, Source("1", "2"), white_level=1e4), 0.0)
     assert np.std(foggy - clean) < 0.35 * np.std(unchanged - clean)
+
+
+def presented(amount: float, *, scale: float, date: str = "20240301", seed: int = 30) -> Radiograph:
+    """A film for presentation: logarithms of the beam in steps of its own, bones white turned over."""
+    made = film(amount, date=date, moved=(4, -6), seed=seed)
+    image = scale * np.log(made.image / made.image.max()) + 4095
+    return Radiograph(image, Quantity.LOG_INTENSITY, made.valid, made.source)
+
+
+@pytest.mark.parametrize("scale", [400.0, 740.0, 12_000.0])
+def test_a_logarithmic_film_is_compared_with_a_linear_one_whatever_its_steps(scale):
+    point = retention(presented(0.25, scale=scale))
+    assert point.retention == pytest.approx(0.5, abs=0.08)
+    assert point.retention_interval[0] <= 0.5 <= point.retention_interval[1]
+
+
+def test_a_displayed_film_is_never_compared_with_a_linear_one():
+    shown = film(0.25, date="20240301", seed=31)
+    other = Radiograph(shown.image**0.6, Quantity.STORED, shown.valid, shown.source)
+    point = retention(other)
+    assert point.retention is None
+    assert point.relative_amount is None
+    assert Quality.FILMS_NOT_COMPARABLE in point.quality
+
+
+def test_a_film_of_other_anatomy_has_no_retention_and_says_why():
+    rng = np.random.default_rng(32)
+    clouds = ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), 12)
+    source = Source("1.x", "2.x", date="20240301", modality="DX")
+    other = Radiograph(3000 + 30_000 * clouds, Quantity.LOG_INTENSITY, np.ones((SIDE, SIDE), dtype=bool), source)
+    point = retention(other)
+    assert point.retention is None
+    assert Quality.FILMS_NOT_COMPARABLE in point.quality
+    assert any("cannot be compared" in sentence for sentence in point.quality.sentences())
+
+
+def test_without_a_treatment_date_the_first_film_with_oil_is_the_reference():
+    clean, first = film(0.0, date="20231201", seed=33), film(0.5, seed=34)
+    second = film(0.25, date="20240201", seed=35)
+    films = [clean, first, second]
+    points = follow_lesions([], [], films, [region(f) for f in films], treated=None, params=CLEAN).lesions[0].timepoints
+    assert points[0].retention is None
+    assert points[1].retention == 1.0
+    assert points[2].retention == pytest.approx(0.5, abs=0.06)

@@ -60,6 +60,8 @@ class Quality(IntFlag):
     FEW_TIMEPOINTS = auto()
     HALF_LIFE_UNBOUNDED = auto()
     REFERENCE_MISSING = auto()
+    FILMS_NOT_COMPARABLE = auto()
+    NO_PLAIN_REFERENCE = auto()
 
     def names(self) -> list[str]:
         """Return the names of the flags that are set, in registry order."""
@@ -116,4 +118,11 @@ QUALITY_SENTENCES: dict[Quality, str] = {
     Quality.FEW_TIMEPOINTS: "Too few dates for a fitted half-life.",
     Quality.HALF_LIFE_UNBOUNDED: "The half-life is longer than the follow-up can bound.",
     Quality.REFERENCE_MISSING: "No internal reference was found on the film.",
+    Quality.FILMS_NOT_COMPARABLE: (
+        "The film cannot be compared with the first one (values of another kind, another angulation, or no common "
+        "anatomy around the lesion): no retention is given."
+    ),
+    Quality.NO_PLAIN_REFERENCE: (
+        "No plain scan after treatment shows oil in the lesion to compare with: no retention is given."
+    ),
 }

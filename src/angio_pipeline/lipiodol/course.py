@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ from angio_pipeline.lipiodol.mass import (
     prepare,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
-from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, place_scans
+from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans
 from angio_pipeline.lipiodol.selection import choose_images
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
@@ -95,8 +95,8 @@ def follow_lesions(
         Lesions given by the reader. Without a region on any scan, lesions are the deposits
         found in the first scan after treatment. A region called `liver` is no lesion.
     treated : datetime or None
-        Days count from it; what is before it is a baseline. Without it days count from the
-        first scan or film.
+        Days count from it; what is before it is a baseline. Without it the scans before the
+        first plain one that shows oil are, and days count from the first image after them.
 
     Returns
     -------
@@ -113,7 +113,11 @@ def follow_lesions(
     rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
     volumes, films, left_out = choose_images(volumes, films, rois)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
-    lesions, liver, quality = _follow_scans(volumes, rois, treated, zero, params)
+    scans, reference = _place(volumes, rois, films, treated, zero, params)
+    lesions, liver, quality = _follow_scans(scans, reference, rois, params)
+    if treated is None and scans and zero is not None:
+        # The films count their days as the scans do.
+        zero = (moment_of(scans[0].volume.source) or zero) - timedelta(days=scans[0].days)
     courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
@@ -121,17 +125,35 @@ def follow_lesions(
     return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, (*left_out, *unfollowed))
 
 
-def _follow_scans(
+def _place(
     volumes: Sequence[CtVolume],
     rois: Sequence[VolumeRoi],
+    films: Sequence[Radiograph],
     treated: datetime | None,
     zero: datetime | None,
     params: LipiodolParams,
+) -> tuple[list[Scan], int]:
+    if not volumes:
+        return [], 0
+    later = [moment for moment in (moment_of(film.source) for film in films) if moment is not None]
+    return place_scans(
+        volumes,
+        rois,
+        treated,
+        zero,
+        later=later,
+        tissue=params.tissue,
+        deposit=params.deposit,
+        registration=params.registration,
+    )
+
+
+def _follow_scans(
+    scans: list[Scan], reference: int, rois: Sequence[VolumeRoi], params: LipiodolParams
 ) -> tuple[list[LesionCourse], LesionCourse | None, Quality]:
     """Return the courses of the lesions and of the liver over the scans, and flags about them all."""
-    if not volumes:
+    if not scans:
         return [], None, Quality.NONE
-    scans, reference = place_scans(volumes, rois, treated, zero, tissue=params.tissue, registration=params.registration)
     found, quality = _choose_lesions(scans, reference, rois, params)
     lesions = [_follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found]
     return lesions, follow_liver(scans, found, mass=params.mass, params=params.liver), quality
@@ -150,8 +172,10 @@ def _choose_lesions(
             given.append(replace(lesion, id=_free_id(lesion.id, {other.id for other in given})))
     if given:
         return given, quality
-    # The first scan after treatment holds the most oil; a later one is asked when it shows none.
-    for k in (reference, *(k for k in range(len(scans)) if k != reference and not scans[k].baseline)):
+    # The first scan after treatment holds the most oil; a later one is asked when it shows none. What
+    # enhances looks like oil: scans with contrast medium are asked only where there are no others.
+    after = [k for k in range(len(scans)) if k != reference and not scans[k].baseline]
+    for k in (reference, *(k for k in after if scans[k].contrast == scans[reference].contrast)):
         found = find_lesions(scans[k].tissue, scans[k].alignment.motion, params=params.deposit)
         if found:
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
@@ -213,15 +237,24 @@ def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: Lip
     """Return one lesion's course over all scans."""
     sights = [_look(lesion, others, scan, params) for scan in scans]
     measured = _measure(sights, params.mass)
-    first = next((s for s in measured if s.mass is not None and not s.scan.baseline), None)
+    first = next((s for s in measured if _may_be_first(s)), None)
     points = tuple(_timepoint(lesion, sight, first, params) for sight in measured)
-    after = [s for s in measured if s.mass is not None and not s.scan.baseline]
+    after = [s for s in measured if s.mass is not None and not s.scan.baseline and not s.scan.contrast]
     days = [s.scan.days for s in after]
     masses = [s.mass.mg for s in after if s.mass is not None]
     kinetics, quality = fit_kinetics(days, masses, _own_errors(after, params.mass), params=params.kinetics)
     if all(s.mass is None or s.mass.interval_mg[0] <= 0 for s in measured):
         quality |= Quality.NO_LIPIODOL
+    elif first is None:
+        quality |= Quality.NO_PLAIN_REFERENCE
     return LesionCourse(lesion.id, points, kinetics, lesion.centroid_mm, lesion.origin, quality)
+
+
+def _may_be_first(sight: _Sight) -> bool:
+    """Return whether retention may count from a scan: after treatment, plain, and surely holding oil."""
+    if sight.mass is None or sight.deposit is None or sight.scan.baseline or sight.scan.contrast:
+        return False
+    return sight.mass.interval_mg[0] > 0 and bool(sight.deposit.mask.any())
 
 
 def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolParams) -> _Sight:
@@ -265,13 +298,18 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
             sight.scan.volume,
             sight.background,
             sight.deposit,
-            offset,
+            _in_scan(offset, sight.scan, params),
             SharedDraws(shared_offset, slope),
             params=params,
             rng=rng,
         )
         out.append(replace(sight, mass=mass))
     return out
+
+
+def _in_scan(offset: Offset, scan: Scan, params: MassParams) -> Offset:
+    """Return the offset with what one scan adds to its error: change since, and contrast medium."""
+    return replace(offset, own_sd_hu=float(np.hypot(params.change_sd_hu, params.enhancement_sd_hu * scan.contrast)))
 
 
 def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
@@ -281,7 +319,7 @@ def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
     clear: list[tuple[Patch, Background]] = []
     oiled: list[tuple[Patch, Background]] = []
     for sight in sights:
-        if sight.patch is None or sight.background is None or sight.deposit is None or sight.scan.volume.contrast:
+        if sight.patch is None or sight.background is None or sight.deposit is None or sight.scan.contrast:
             continue
         group = before if sight.scan.baseline else oiled if sight.deposit.mask.any() else clear
         group.append((sight.patch, sight.background))
@@ -307,8 +345,11 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
     """Return what is reported of one lesion in one scan."""
     scan, mass = sight.scan, sight.mass
     quality = scan.volume.quality | scan.alignment.quality
-    quality |= Quality.CONTRAST_ENHANCED if scan.volume.contrast else Quality.NONE
+    quality |= Quality.CONTRAST_ENHANCED if scan.contrast else Quality.NONE
     view = aligned_view(scan, lesion, sight.patch, sight.deposit, params=params.views)
+    if mass is not None and scan.baseline and scan.contrast:
+        # What enhances before treatment is no oil: there is nothing to report.
+        return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=quality)
     if mass is None or sight.patch is None:
         missing = quality | (Quality.ROI_NOT_MATCHED if sight.patch is None else Quality.LESION_AT_EDGE)
         return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=missing)
@@ -349,14 +390,14 @@ def _described(
 
 
 def _retention(sight: _Sight, first: _Sight | None) -> tuple[float | None, tuple[float, float] | None]:
-    """Return the mass over the first after treatment, with its interval; None before treatment or without oil.
+    """Return the mass over the first one, with its interval; None before treatment, before the first, or without it.
 
-    The first is the first scan after treatment in which the lesion could be measured, which need
-    not be the first scan after treatment: its retention is 1 and those before it have none.
+    The first is the first plain scan after treatment in which the lesion surely held oil
+    (`_may_be_first`), which need not be the first scan after treatment: its retention is 1.
     """
     if sight.mass is None or first is None or first.mass is None or sight.scan.baseline:
         return None, None
-    if first.mass.interval_mg[0] <= 0:
+    if sight.scan.days < first.scan.days:
         return None, None
     if sight is first:
         return 1.0, (1.0, 1.0)

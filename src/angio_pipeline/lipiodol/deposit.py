@@ -31,12 +31,16 @@ class DepositParams(Params):
     """Settings of finding and outlining oil.
 
     `peak_hu` is how far above liver the densest tenth of a found deposit must lie; `enclosed` is
-    the share of its surroundings that must be liver. `edge_fraction` places the deposit's edge
-    between background and the local plateau, where a blurred edge lies.
+    the share of its surroundings that must be liver (about half, for a lesion at its surface). What
+    is smaller than `metal_ml` and denser than `metal_hu` on the coarse grid is taken for a clip or a
+    coil. `edge_fraction` places the deposit's edge between background and the local plateau, where a
+    blurred edge lies.
     """
 
     peak_hu: float = Field(120.0, ge=30.0)
-    enclosed: float = Field(0.6, ge=0.0, le=1.0)
+    enclosed: float = Field(0.5, ge=0.0, le=1.0)
+    metal_ml: float = Field(1.5, ge=0.0)
+    metal_hu: float = Field(800.0, ge=300.0)
     touching: float = Field(0.4, ge=0.0, le=1.0)
     least_ml: float = Field(0.3, ge=0.0)
     greatest_ml: float = Field(1500.0, gt=0.0)
@@ -77,7 +81,12 @@ def find_lesions(tissue: Tissue, from_reference: FloatArray, *, params: DepositP
     found: list[tuple[float, BoolArray]] = []
     taken = np.zeros(tissue.bright.shape, dtype=np.bool_)
     for group in _groups(tissue, params):
-        if (group & taken).any() or not _is_oil(tissue, group, params):
+        if (group & taken).any():
+            continue
+        if _is_metal(tissue, group, params):
+            taken |= group  # nor are its pieces oil
+            continue
+        if not _is_oil(tissue, group, params):
             continue
         taken |= group
         found.append((float((tissue.hu[group] - tissue.liver_hu).sum()), group))
@@ -98,6 +107,12 @@ def _groups(tissue: Tissue, params: DepositParams) -> Iterable[BoolArray]:
         hit = np.unique(labels[tissue.bright & near_liver])
         for label in hit[(hit > 0) & (hit <= number)]:
             yield (labels == label) & tissue.bright
+
+
+def _is_metal(tissue: Tissue, group: BoolArray, params: DepositParams) -> bool:
+    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
+    small = float(np.count_nonzero(group)) * voxel_ml < params.metal_ml
+    return small and float(tissue.hu[group].max()) > params.metal_hu
 
 
 def _is_oil(tissue: Tissue, group: BoolArray, params: DepositParams) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from angio_pipeline.core.followups import Radiograph
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import rigid
 
-__all__ = ["FilmAlignmentParams", "align_film"]
+__all__ = ["AlignedFilm", "FilmAlignmentParams", "align_film"]
 
 Image = npt.NDArray[np.float64]
 BoolImage = npt.NDArray[np.bool_]
@@ -28,40 +29,78 @@ class FilmAlignmentParams(Params):
     threads: int = Field(1, ge=1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFilm:
+    """A film in its place on the reference's pixels.
+
+    Attributes
+    ----------
+    picture : ndarray, (H, W)
+        The film's picture on the reference's pixels, 0 where the film has no data.
+    seen : ndarray, (H, W) bool
+        Where the film has data.
+    """
+
+    picture: Image
+    seen: BoolImage
+    carry: Callable[[Image], Image]
+
+
 def align_film(
     film: Radiograph,
-    layers: Sequence[Image],
+    picture: Image,
     reference: Radiograph,
     target: Image,
     avoid: BoolImage,
+    middles: tuple[Image, Image] | None = None,
     *,
     params: FilmAlignmentParams,
-) -> tuple[list[Image], BoolImage]:
-    """Return a film's layers on the reference's pixels, and where the film has data there.
+) -> AlignedFilm:
+    """Return a film on the reference's pixels; `carry` takes further pictures on the film's pixels there.
 
     Parameters
     ----------
-    layers : sequence of ndarray, (H, W)
-        Pictures on the film's pixels; the first is matched with `target`.
-    target : ndarray
-        The reference's attenuation.
+    picture, target : ndarray, (H, W)
+        What is matched: the film's and the reference's attenuation, each in its own units.
     avoid : ndarray, reference's pixels, bool
         The lesion, left out of the metric.
+    middles : pair of ndarray (2,), optional
+        The same point on the reference and on the film, (row, col): where the search may start.
     """
-    fixed = _normalised(target, reference.valid)
-    moving = _normalised(layers[0], film.valid)
+    fixed, moving = _normalised(target, reference.valid), _normalised(picture, film.valid)
     spacing = [_spacing(each, film, reference) for each in (reference, film)]
     fixed_image, moving_image = _picture(fixed, spacing[0]), _picture(moving, spacing[1])
     near = ndimage.binary_dilation(avoid, iterations=3)
-    usable = _picture((reference.valid & ~near).astype(np.uint8), spacing[0])
-    start = _first_shift(fixed, moving, spacing, params)
-    transform = _refine(fixed_image, moving_image, usable, start, params)
+    usable = reference.valid & ~near
+    usable_image = _picture(usable.astype(np.uint8), spacing[0])
+    starts = [_first_shift(fixed, moving, spacing, params)]
+    if middles is not None:
+        here, there = (middle * s for middle, s in zip(middles, spacing, strict=True))
+        starts.append((float(there[1] - here[1]), float(there[0] - here[0])))
 
-    def moved(layer: Image) -> Image:
-        picture = sitk.Resample(_picture(layer, spacing[1]), fixed_image, transform, sitk.sitkLinear, 0.0)
-        return np.asarray(sitk.GetArrayFromImage(picture), dtype=np.float64)
+    def mover(transform: sitk.Transform) -> Callable[[Image], Image]:
+        def carry(layer: Image) -> Image:
+            out = sitk.Resample(_picture(layer, spacing[1]), fixed_image, transform, sitk.sitkLinear, 0.0)
+            return np.asarray(sitk.GetArrayFromImage(out), dtype=np.float64)
 
-    return [moved(layer) for layer in layers], moved(film.valid.astype(np.float64)) > 0.999
+        return carry
+
+    movers = [mover(_refine(fixed_image, moving_image, usable_image, start, params)) for start in starts]
+    best = max(movers, key=lambda carry: _likeness(carry(moving), fixed, usable & _sees(carry, film)))
+    return AlignedFilm(best(picture), _sees(best, film), best)
+
+
+def _sees(carry: Callable[[Image], Image], film: Radiograph) -> BoolImage:
+    return np.asarray(carry(film.valid.astype(np.float64)) > 0.999)
+
+
+def _likeness(moved: Image, fixed: Image, where: BoolImage) -> float:
+    """Return the correlation over what both show; -1 when that is less than a quarter of the picture."""
+    if np.count_nonzero(where) < 0.25 * where.size:
+        return -1.0
+    a, b = moved[where], fixed[where]
+    spread = float(a.std() * b.std())
+    return float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread > 0 else -1.0
 
 
 def _spacing(film: Radiograph, a: Radiograph, b: Radiograph) -> tuple[float, float]:

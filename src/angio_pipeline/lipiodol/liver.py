@@ -47,7 +47,7 @@ def follow_liver(
     scans: Sequence[Scan], lesions: Sequence[Lesion], *, mass: MassParams, params: LiverParams
 ) -> LesionCourse | None:
     """Return the iodine in normal liver against a scan without oil, None when there is no such scan."""
-    plain = [scan for scan in scans if not scan.volume.contrast]
+    plain = [scan for scan in scans if not scan.contrast]
     before = [scan for scan in plain if scan.baseline]
     after = [scan for scan in plain if not scan.baseline]
     clear = before[-1] if before else (after[-1] if after and after[-1].days >= params.clear_days else None)
@@ -84,15 +84,17 @@ def _point(scan: Scan, level: _Level, zero: _Level, mass: MassParams, params: Li
     half = 1.96 * params.calibration_sd_hu * np.sqrt(2.0) * level.volume_ml / slope
     quality |= scan.volume.quality | scan.alignment.quality
     quality |= Quality.LESION_AT_EDGE if level.at_edge else Quality.NONE
-    quality |= Quality.NO_LIPIODOL if mg - half <= 0 else Quality.NONE
+    # What cannot be told from nothing is no amount, only a bound: less than the interval's upper end.
+    seen = bool(mg > half)
+    quality |= Quality.NONE if seen else Quality.NO_LIPIODOL
     return LipiodolTimepoint(
         scan.volume.source,
         scan.days,
         None,
         None,
-        iodine_mg=mg,
-        iodine_mg_interval=(float(mg - half), float(mg + half)),
-        oil_ml=mg / OIL_IODINE_MG_PER_ML if mg > half else None,
+        iodine_mg=mg if seen else None,
+        iodine_mg_interval=(max(float(mg - half), 0.0), max(float(mg + half), 0.0)),
+        oil_ml=mg / OIL_IODINE_MG_PER_ML if seen else None,
         quality=quality,
     )
 
@@ -106,6 +108,7 @@ def _with_retention(points: list[LipiodolTimepoint]) -> list[LipiodolTimepoint]:
     out = [replace(first, retention=1.0, retention_interval=(1.0, 1.0))]
     for point in points[1:]:
         if point.iodine_mg is None or point.iodine_mg_interval is None:
+            out.append(point)
             continue
         bounds = [end / start for end in point.iodine_mg_interval for start in (low, high)]
         interval = (min(bounds), max(bounds))

@@ -51,10 +51,12 @@ class MassParams(Params):
 
     `slopes` maps kVp to HU per (mg iodine per ml). `padding_mm` must exceed the blur (slice
     thickness included: at least one slice is always added). `offset_hu` and `offset_sd_hu` say
-    how a tumour without oil differs from liver where the patient's own scans do not tell: on
-    unenhanced CT most are somewhat darker. `slope_sd` is the slope's relative uncertainty
-    between scanners, `model_sd` what each scan adds that nothing here models (oil in the liver beside
-    the lesion, outlines).
+    how a treated tumour without oil differs from liver where the patient's own scans do not tell:
+    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU;
+    `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
+    contrast medium does. `outline_mm` is how far the edge at fat or lung may be off. `slope_sd` is
+    the slope's relative uncertainty between scanners, `model_sd` what each scan adds that nothing
+    here models (oil in the liver beside the lesion, outlines).
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -64,11 +66,14 @@ class MassParams(Params):
     tissue_band_hu: float = Field(40.0, ge=10.0)
     gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
     level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_hu: float = Field(-8.0, ge=-40.0, le=40.0)
-    offset_sd_hu: float = Field(6.0, ge=0.0)
+    offset_hu: float = Field(-12.0, ge=-40.0, le=40.0)
+    offset_sd_hu: float = Field(7.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
     model_sd: float = Field(0.02, ge=0.0, le=0.3)
+    change_sd_hu: float = Field(4.0, ge=0.0)
+    enhancement_sd_hu: float = Field(30.0, ge=0.0)
+    outline_mm: float = Field(0.7, ge=0.0, le=5.0)
     correlation_mm: float = Field(5.0, ge=0.0)
     neat_oil_hu: float = Field(12_000.0, gt=0.0)
     draws: int = Field(2000, ge=100)
@@ -112,6 +117,8 @@ class Offset:
 
     hu: float
     sd_hu: float
+    own_sd_hu: float = 0.0
+    """What each scan adds of its own: tumour dies, shrinks and is resorbed between dates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,6 +304,8 @@ def measure_mass(
     error += rng.normal(0, background.level_sd_hu, draws) * np.count_nonzero(region) * scale
     error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
+    error -= rng.normal(0, offset.own_sd_hu, draws) * lesion_ml / slope
+    error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
     error += rng.normal(0, params.model_sd, draws) * mg
@@ -305,6 +314,18 @@ def measure_mass(
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE
     volume_mm3 = float(np.count_nonzero(deposit.mask)) * patch.voxel_ml * 1000
     return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, quality)
+
+
+def _dark_border(
+    patch: Patch, distance: npt.NDArray[np.float32], background: Background, pad_mm: float, params: MassParams
+) -> float:
+    """Return how far the sum (HU x voxels) may be off where the lesion borders on fat or lung.
+
+    There the region's edge decides whether a layer of `outline_mm` is liver or something far darker.
+    """
+    deficit = background.level_hu - space.smooth(patch.hu, patch.affine, 1.0)
+    beside = (distance > 0) & (distance <= pad_mm) & (deficit > params.tissue_band_hu)
+    return params.outline_mm / pad_mm * float(deficit[beside].sum())
 
 
 def _padding(patch: Patch, params: MassParams) -> float:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.lipiodol.deposit import DepositParams, find_lesions
 from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, align
-from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
+from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey
 from angio_pipeline.numerics import volumes as space
 
 __all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans"]
@@ -30,12 +31,15 @@ class Scan:
     days : float
         Since treatment, else since the first scan; negative before treatment.
     baseline : bool
-        Acquired before the treatment.
+        Acquired before the treatment; where its date is unknown, before the first scan that shows oil.
+    contrast : bool
+        Contrast medium was given into a vein: the header says so, or the aorta shows it.
     """
 
     volume: CtVolume
     days: float
     baseline: bool
+    contrast: bool
     tissue: Tissue
     alignment: Alignment
 
@@ -96,30 +100,59 @@ def place_scans(
     treated: datetime | None,
     zero: datetime | None,
     *,
+    later: Sequence[datetime] = (),
     tissue: TissueParams,
+    deposit: DepositParams,
     registration: RegistrationParams,
 ) -> tuple[list[Scan], int]:
-    """Return the scans, oldest first, and the position of the reference: the first after treatment.
+    """Return the scans, oldest first, and the position of the reference: the first plain one after treatment.
+
+    Without a treatment date the treatment is taken to precede the first plain scan in which a
+    deposit is found, and to follow the scan before that one; days count from the first image
+    after that. A scan with contrast medium is the reference only where all after treatment are.
 
     Parameters
     ----------
     volumes
         One a moment, dated, of three slices or more (see `selection.choose_scans`).
+    later
+        Moments of other images of the patient, from one of which days may count.
     """
     order = order_sources([v.source for v in volumes], treated, zero)
-    reference = next((k for k, (_, _, baseline) in enumerate(order) if not baseline), 0)
     ordered = [volumes[i] for i, _, _ in order]
     looked = [survey(volume, params=tissue) for volume in ordered]
+    contrast = [v.contrast or has_enhanced_aorta(seen) for v, seen in zip(ordered, looked, strict=True)]
+    days, before = [day for _, day, _ in order], [baseline for _, _, baseline in order]
+    if treated is None:
+        first = _first_with_oil(looked, contrast, deposit)
+        before = [k < first for k in range(len(order))]
+        days = _counted_from(days, first, zero, later)
+    reference = min(range(len(order)), key=lambda k: (before[k], contrast[k], k))
     avoid = _given(rois, looked[reference], ordered[reference])
     scans = []
-    for k, (_, days, baseline) in enumerate(order):
+    for k, volume in enumerate(ordered):
         if k == reference:
             alignment = Alignment(np.eye(4), 1.0)
         else:
-            same = _same_frame(ordered[k], ordered[reference])
+            same = _same_frame(volume, ordered[reference])
             alignment = align(looked[reference], looked[k], avoid=avoid, same_frame=same, params=registration)
-        scans.append(Scan(ordered[k], days, baseline, looked[k], alignment))
+        scans.append(Scan(volume, days[k], before[k], contrast[k], looked[k], alignment))
     return scans, reference
+
+
+def _first_with_oil(looked: Sequence[Tissue], contrast: Sequence[bool], params: DepositParams) -> int:
+    """Return the position of the first plain scan that shows a deposit, 0 when none does."""
+    plain = (k for k, enhanced in enumerate(contrast) if not enhanced)
+    return next((k for k in plain if find_lesions(looked[k], np.eye(4), params=params)), 0)
+
+
+def _counted_from(days: Sequence[float], first: int, zero: datetime | None, others: Sequence[datetime]) -> list[float]:
+    # `days` count from `zero`, the first image of all.
+    if first == 0 or zero is None:
+        return list(days)
+    rest = [(_plain(moment) - zero).total_seconds() / DAY_S for moment in others]
+    start = min([days[first], *(day for day in rest if day > days[first - 1])])
+    return [day - start for day in days]
 
 
 def _same_frame(a: CtVolume, b: CtVolume) -> bool:

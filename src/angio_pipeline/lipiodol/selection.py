@@ -47,6 +47,8 @@ def choose_scans(
 ) -> tuple[list[CtVolume], list[Refusal]]:
     """Return the scans to follow, one a moment, and the others with their reasons.
 
+    Scans of different moments of one date (plain, then contrast phases) are all followed; what
+    needs oil alone (the reference of retention, lesions, kinetics) is taken from the plain ones.
     Of the series of one moment (several reconstructions of one scan, most often) is taken: the
     one a region names; else the one without contrast agent; else the softer kernel (a kernel
     whose name tells nothing ranks between soft and sharp); else the thinner slices; else the

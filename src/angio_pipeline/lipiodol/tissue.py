@@ -17,7 +17,7 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Tissue", "TissueParams", "liver_around", "survey"]
+__all__ = ["Tissue", "TissueParams", "has_enhanced_aorta", "liver_around", "survey"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -102,6 +102,37 @@ def liver_around(tissue: Tissue, lesion: BoolArray) -> tuple[BoolArray, space.Bo
     kept[0] = False
     # What was lent to the ball is given back where it is neither the lesion nor liver-like.
     return np.asarray(kept[labels] & (tissue.like[box] | tissue.liver[box] | lesion[box])), box
+
+
+def has_enhanced_aorta(tissue: Tissue, *, least_hu: float = 130.0, length_mm: float = 50.0) -> bool:
+    """Return whether an even vessel brighter than blood runs along the body's middle, as after contrast medium.
+
+    Unenhanced blood is below 70 HU. Bone is as bright, but vertebrae are wider and ribs thinner; oil
+    lies in the liver and is not as long. Discs at one place must add up to `length_mm` of the body's length
+    (where branches leave, the aorta is no disc).
+    """
+    step = float(space.spacing_mm(tissue.affine)[0])
+    middle = int(np.median(np.nonzero(tissue.body)[2])) if tissue.body.any() else 0
+    near = slice(max(middle - round(40 / step), 0), middle + round(40 / step))
+    seen = [ndimage.binary_dilation(_even_discs(p, least_hu, step), iterations=2) for p in tissue.hu[:, :, near]]
+    return float(np.sum(seen, axis=0).max(initial=0)) * step >= length_mm
+
+
+def _even_discs(plane: npt.NDArray[np.float32], least_hu: float, step: float) -> BoolArray:
+    """Return pieces of a slice that are bright and even, and as wide as the inside of an aorta."""
+    # Where vessel and bone touch, the step between them is not even and parts them.
+    mean = ndimage.uniform_filter(plane, 3)
+    spread = np.sqrt(np.maximum(ndimage.uniform_filter(plane**2, 3) - mean**2, 0.0))
+    labels, _ = ndimage.label((mean > least_hu) & (mean < 700.0) & (spread < 30.0))
+    out = np.zeros(plane.shape, dtype=np.bool_)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        piece = labels[box] == label
+        sides = np.array(piece.shape) * step
+        # The rim, one pixel all around, is uneven: an aorta of 12 to 32 mm has an inside of 7 to 27 mm.
+        disc = sides.min() >= 7.0 and sides.max() <= 27.0 and sides.max() <= 1.7 * sides.min()
+        if disc and piece.mean() >= 0.6:
+            out[box] |= piece
+    return out
 
 
 def _anti_alias(volume: CtVolume, step_mm: float) -> npt.NDArray[np.float32]:
