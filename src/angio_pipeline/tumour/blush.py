@@ -32,6 +32,7 @@ BoolArray = npt.NDArray[np.bool_]
 Scored = tuple[float, BoolArray]
 
 _SHARED = 0.3
+_AS_LIKELY = 0.1
 
 
 class BlushParams(Params):
@@ -41,7 +42,6 @@ class BlushParams(Params):
     emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
     seed_in_liver: float = Field(0.04, gt=0, description="least rise that starts a candidate, in liver enhancements")
     candidates_per_size: int = Field(6, ge=1, le=100)
-    outline_fraction: float = Field(0.2, gt=0, lt=1, description="of the height above the liver around")
     max_area_fraction: float = Field(0.1, gt=0, le=1, description="of the valid frame; larger is no tumour")
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
     min_probability: float = Field(0.5, ge=0, le=1)
@@ -88,7 +88,6 @@ def _scored(picture: TissuePicture, params: BlushParams) -> list[Scored]:
     regions = find_candidates(
         picture,
         seed_in_liver=params.seed_in_liver,
-        outline_share=params.outline_fraction,
         per_size=params.candidates_per_size,
     )
     scored: list[Scored] = []
@@ -100,13 +99,13 @@ def _scored(picture: TissuePicture, params: BlushParams) -> list[Scored]:
 
 
 def _apart(scored: Sequence[Scored]) -> list[Scored]:
-    """Return those that share little with a likelier one."""
+    """Return those that share little with a likelier one, or with a larger one that is as likely, likeliest first."""
     kept: list[Scored] = []
-    for p, region in scored:
+    for p, region in sorted(scored, key=lambda s: (-round(s[0] / _AS_LIKELY), -np.count_nonzero(s[1]))):
         smaller = [(other, min(np.count_nonzero(region), np.count_nonzero(other))) for _, other in kept]
         if all(np.count_nonzero(region & other) <= _SHARED * least for other, least in smaller):
             kept.append((p, region))
-    return kept
+    return sorted(kept, key=lambda s: -s[0])
 
 
 def _enlarged(region: BoolArray, valid: BoolArray) -> BoolArray:

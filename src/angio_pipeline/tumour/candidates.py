@@ -2,13 +2,14 @@
 
 Strategy: differences of Gaussian means over a range of sizes start candidates (Lindeberg 1998,
 doi:10.1023/A:1008045108935); each is outlined where the stain falls to a share of its height above
-the ring around it, then once more with the size that this gave. A ball of stained tissue is seen
-as its chord, which falls steeply only at the very edge, so the share lies below a half.
+the ring around it, then once more with the size that this gave. Of several shares the one counts
+whose outline runs where the stain falls most steeply: a ball of stained tissue, seen as its chord,
+falls steeply only at the very edge; a ring with a dark core, or a tumour on uneven liver, higher up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from scipy import ndimage
 from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.tumour.tissue import TissuePicture
 
-__all__ = ["find_candidates"]
+__all__ = ["edge_slope", "find_candidates"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -26,27 +27,24 @@ Seed = tuple[float, float, float]
 
 _RADII_PX = (5, 7, 10, 14, 20, 28)
 _FEWEST_PIXELS = 20
-_FIRST_SHARE = 0.5
+_FIRST_SHARES = (0.5,)
+_SHARES = (0.2, 0.3, 0.4, 0.55)
 _WIDER = 1.4
 _SAME = 0.7
 
 
-def find_candidates(
-    picture: TissuePicture, *, seed_in_liver: float, outline_share: float, per_size: int
-) -> list[BoolArray]:
+def find_candidates(picture: TissuePicture, *, seed_in_liver: float, per_size: int) -> list[BoolArray]:
     """Return (h, w) masks on the picture's grid, no two nearly the same.
 
     Parameters
     ----------
     seed_in_liver : float
         Least difference of Gaussian means that starts a candidate, in liver enhancements.
-    outline_share : float
-        Share of the height above the ring at which the outline is drawn.
     per_size : int
         Most candidates of one size.
     """
-    first = (_outline(picture, seed, _FIRST_SHARE) for seed in _seeds(picture, seed_in_liver, per_size))
-    second = (_outline(picture, _seed_of(region), outline_share) for region in _distinct(first))
+    first = (_outline(picture, seed, _FIRST_SHARES) for seed in _seeds(picture, seed_in_liver, per_size))
+    second = (_outline(picture, _seed_of(region), _SHARES) for region in _distinct(first))
     return _distinct(second)
 
 
@@ -79,8 +77,8 @@ def _mean(stain: FloatArray, weight: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(mean, dtype=np.float32)
 
 
-def _outline(picture: TissuePicture, seed: Seed, share: float) -> BoolArray | None:
-    """Return the region about a seed, holes filled and threads cut; None where nothing stands out."""
+def _outline(picture: TissuePicture, seed: Seed, shares: Sequence[float]) -> BoolArray | None:
+    """Return the region about a seed at the steepest of the shares; None where nothing stands out."""
     row, col, radius = seed
     window = _window(seed, 2.6 * radius + 2, picture.stain.shape)
     stain, inside = picture.stain[window], picture.inside[window]
@@ -93,13 +91,27 @@ def _outline(picture: TissuePicture, seed: Seed, share: float) -> BoolArray | No
     low, high = float(np.percentile(stain[ring], 70)), float(np.percentile(stain[core], 75))
     if high <= low:
         return None
-    above = (stain > low + share * (high - low)) & inside & (away < 1.7 * radius)
-    region = _cut_threads(ndimage.binary_fill_holes(_largest(above, core)), radius)
-    if np.count_nonzero(region) < _FEWEST_PIXELS:
+    near = inside & (away < 1.7 * radius)
+    levels = (low + share * (high - low) for share in shares)
+    drawn = [_region(near & (stain > level), core, radius) for level in levels]
+    regions = [region for region in drawn if np.count_nonzero(region) >= _FEWEST_PIXELS]
+    if not regions:
         return None
     whole = np.zeros(picture.stain.shape, dtype=np.bool_)
-    whole[window] = region
+    whole[window] = max(regions, key=lambda region: edge_slope(region, picture.slope[window]))
     return whole
+
+
+def _region(above: BoolArray, core: BoolArray, radius: float) -> BoolArray:
+    """Return the part that covers the core, holes filled and threads cut."""
+    return _cut_threads(np.asarray(ndimage.binary_fill_holes(_largest(above, core))), radius)
+
+
+def edge_slope(region: BoolArray, slope: FloatArray) -> float:
+    """Return the mean of `slope` along the outline of a region."""
+    body = region.astype(np.uint8)
+    outline = (body > 0) & (cv2.erode(body, np.ones((3, 3), np.uint8)) == 0)
+    return float(slope[outline].mean())
 
 
 def _window(seed: Seed, half: float, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -45,6 +45,8 @@ class TissuePicture:
     first, last : int
         The frames that were averaged into `stain`.
     stain : ndarray, (h, w) float32
+    slope : ndarray, (h, w) float32
+        Steepness of the stain, attenuation units a grid pixel.
     inside : ndarray, (h, w) bool
         Pixels that mean something in `stain`.
     valid : ndarray, (h, w) bool
@@ -60,6 +62,7 @@ class TissuePicture:
     first: int
     last: int
     stain: FloatArray
+    slope: FloatArray
     inside: BoolArray
     valid: BoolArray
     liver: float
@@ -100,6 +103,7 @@ def picture_tissue(
         first=first,
         last=last,
         stain=stain,
+        slope=_slope(stain),
         inside=inside,
         valid=valid,
         # Where hardly any tissue shows, a share of the arteries' contrast stands for it.
@@ -139,6 +143,11 @@ def _window(times: Curve, artery: Curve, window_s: float, emptied_share: float) 
         first = max(top, len(artery) - 1 - max(1, len(artery) // 8))
     last = int(np.flatnonzero(times <= times[first] + window_s)[-1])
     return first, last, emptied
+
+
+def _slope(stain: FloatArray) -> FloatArray:
+    down, across = (cv2.Sobel(stain, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=0.125) for dx in (0, 1))
+    return np.asarray(np.hypot(down, across), dtype=np.float32)
 
 
 def _level(stain: FloatArray, beside: BoolArray, inside: BoolArray) -> float:
