@@ -10,11 +10,12 @@ import pytest
 
 from angio_pipeline.simulate import SimulationParams
 from angio_pipeline.simulate.angiography import stage
+from angio_pipeline.simulate.circulation.circulation import Circulation, circulate
 from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.radiograph.detector import Exposure
 from angio_pipeline.simulate.runs import RunScene, record
-from angio_pipeline.simulate.truth import RunTruth, behind_opening, from_the_tip, tell_truth
+from angio_pipeline.simulate.truth import RunTruth, behind_opening, edge_flow, from_the_tip, tell_truth, tumour_flow
 
 STILL = {"amplitude_mm": 0, "drift_mm": 0, "heart_mm": 0, "left_lobe_mm": 0, "peristalsis_mm": 0}
 
@@ -67,6 +68,7 @@ def test_veins_called_visible_stand_out_of_the_noise(run: Any) -> None:
 
 def test_arrival_grows_along_every_feeder(run: Any) -> None:
     _, _, _, truth = run
+    assert any(tumour["feeders"] for tumour in truth.document["tumours"])
     for tumour in truth.document["tumours"]:
         for feeder in tumour["feeders"]:
             line = np.rint(np.array(feeder["centreline"][1:])).astype(int)
@@ -91,6 +93,7 @@ def test_every_artery_segment_is_reached_from_the_tip(run: Any) -> None:
 def test_a_catheter_beyond_the_fork_begins_the_feeder_at_its_tip() -> None:
     _, scene, _, truth = seen(settings(run={"catheter_orders": [4]}))
     tip = np.array(truth.document["catheter_tip"])
+    assert any(tumour["feeders"] for tumour in truth.document["tumours"])
     for tumour in truth.document["tumours"]:
         for feeder in tumour["feeders"]:
             line = np.array(feeder["centreline"])
@@ -117,13 +120,22 @@ def test_a_shunt_fills_its_vein_early_and_is_told() -> None:
     assert early < np.nanmedian(liver.rise_s())
 
 
-def test_embolised_feeders_are_not_asked_for(run: Any) -> None:
-    patient, _, _, _ = run
-    scene = stage(replace(patient, treatment=patient.treatment), "post")
-    exposure = record(scene, patient.export, patient.rng("quanta", "post"))
-    told = tell_truth(scene, exposure).document
-    kept = scene.plan.kept
-    for tumour in scene.anatomy.tumours:
-        closed = [kept[entry] < 0.01 for entry in tumour.entries]
-        if all(closed):
-            assert [f for t in told["tumours"] for f in t["feeders"]] == []
+def test_after_embolisation_contributions_are_those_of_the_flow_that_is_left(run: Any) -> None:
+    _, before, _, truth = run
+    told = [f["contribution"] for t in truth.document["tumours"] for f in t["feeders"] + t["faint_feeders"]]
+    native = np.asarray(before.anatomy.arteries.flow)[list(before.anatomy.tumours[0].entries)]
+    np.testing.assert_allclose(told, native / native.sum(), atol=1e-3)
+    kept = np.ones(len(before.anatomy.arteries))
+    last = before.anatomy.tumours[0].entries[-1]
+    kept[last] = 0.0
+    after = replace(before, circulation=circulated(before, kept))
+    assert tumour_flow(after, 0)[last] == 0
+    assert edge_flow(after)[last] == 0
+    assert (
+        edge_flow(after)[before.anatomy.arteries.parent[last]] < edge_flow(before)[before.anatomy.arteries.parent[last]]
+    )
+
+
+def circulated(scene: RunScene, kept: np.ndarray) -> Circulation:
+    until_s = float(scene.plan.times_s[-1])
+    return circulate(scene.anatomy, scene.vessels, scene.injection, scene.contrast, kept=kept, until_s=until_s)

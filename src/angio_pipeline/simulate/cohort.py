@@ -517,7 +517,8 @@ _POSITIONS = ("celiac", "common hepatic", "proper hepatic", "lobar", "segmental"
 
 
 def _row(record: ProcedureRecord) -> dict[str, object]:
-    # What a hospital would have written down: no truth that only the simulator knows.
+    # What a hospital would have written down; necrosis is the true share in whole per cent, as if read without
+    # error, and the catheter's position is that of treatment (runs are taken from where they are taken).
     plan = record.plan
     read = plan.histology_necrosis
     return {

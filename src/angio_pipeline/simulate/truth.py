@@ -343,10 +343,11 @@ def mean_positions(carm: CArm, points: Array, weight: Array, breathing: Breathin
 
 def _tumour(view: _View, index: int) -> dict[str, Any]:
     body = view.scene.anatomy.tumours[index]
-    flow = np.asarray(view.scene.anatomy.arteries.flow)[list(body.entries)]
+    flow = edge_flow(view.scene)[list(body.entries)]
+    parts = flow / flow.sum() if flow.sum() > 0 else np.zeros(len(flow))
     feeders = [
         (_feeder(view, index, start, entry, float(part)), _feeder_shown(view, start, entry))
-        for start, entry, part in zip(body.branch_starts, body.entries, flow / flow.sum(), strict=True)
+        for start, entry, part in zip(body.branch_starts, body.entries, parts, strict=True)
     ]
     main = body.daughter_of
     return {
@@ -381,7 +382,7 @@ def _feeder_shown(view: _View, start: int, entry: int) -> bool:
 
 
 def _feeder(view: _View, index: int, start: int, entry: int, part: float) -> dict[str, Any]:
-    courses, tree = view.scene.courses("arteries"), view.scene.anatomy.arteries
+    courses = view.scene.courses("arteries")
     way = view.way(courses.last_of_node[entry])
     own = _own_part(view, start, entry)
     tubes = view.scene.tubes("arteries", view.frame)
@@ -389,7 +390,7 @@ def _feeder(view: _View, index: int, start: int, entry: int, part: float) -> dic
     far = np.where(view.turned[way, None], tubes.start[way], tubes.end[way])
     line = view.carm.project(np.vstack([tip, far]))
     begin = tubes.start[own[:1]] if own else tubes.end[way[-1:]]
-    total = np.asarray(tree.flow)[courses.edge[way]]
+    total = edge_flow(view.scene)[courses.edge[way]]
     share = np.clip(1 - tumour_flow(view.scene, index)[courses.edge[way]] / np.maximum(total, 1e-12), 0, 1)
     return {
         "centreline": _rounded(line),
@@ -399,17 +400,24 @@ def _feeder(view: _View, index: int, start: int, entry: int, part: float) -> dic
     }
 
 
+def edge_flow(scene: RunScene) -> Array:
+    """Return (N,) ml/s through each edge of the arteries, as embolisation left it."""
+    flow = np.zeros(len(scene.anatomy.arteries))
+    flow[scene.courses("arteries").edge] = scene.circulation.flow_ml_s("arteries")
+    return flow
+
+
 def tumour_flow(scene: RunScene, index: int) -> Array:
-    """Return (N,) ml/s through each edge of the arteries that go to one tumour."""
-    tree = scene.anatomy.arteries
+    """Return (N,) ml/s through each edge of the arteries that go to one tumour, as embolisation left it."""
+    tree, through = scene.anatomy.arteries, edge_flow(scene)
     flow = np.zeros(len(tree))
     for entry in scene.anatomy.tumours[index].entries:
         node = entry
         while node >= 0:
-            flow[node] += tree.flow[entry]
+            flow[node] += through[entry]
             node = tree.parent[node]
     inside = (np.asarray(tree.tumour) == index) & (np.asarray(tree.territory) == int(Territory.TUMOUR))
-    flow[inside] = np.asarray(tree.flow)[inside]
+    flow[inside] = through[inside]
     return flow
 
 

@@ -130,6 +130,8 @@ class CtParams(Params):
             raise ValueError("days must all be after treatment (above 0); the scan before it is baseline_day")
         if any(b - a < 0.5 for a, b in zip(self.days, self.days[1:], strict=False)):
             raise ValueError("days must increase, by half a day at least")
+        if len({round(day) for day in self.days}) < len(self.days):
+            raise ValueError("days must fall on different days when rounded to whole ones")
         for name in ("baseline_phases", "early_phases", "late_phases"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"{name} must not name a phase twice")

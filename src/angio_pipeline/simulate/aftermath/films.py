@@ -145,8 +145,8 @@ def _room(patient: Patient, kind: FilmKind) -> tuple[CArm, DetectorParams, Colli
 
 
 def _standing(lesion: Lesion, days: float) -> Ellipsoids:
-    # A lesion that shrank draws its outline in; one that has vanished leaves its oil where it was.
-    scale = lesion.scale(days) or 1.0
+    # A lesion that shrank draws its outline in; one that has vanished leaves its oil in what was left of it.
+    scale = lesion.scale(days) or lesion.vanished_scale
     solid, centre = lesion.body.solid, lesion.body.centre_mm
     return Ellipsoids(centre + scale * (solid.centre - centre), solid.shape / scale)
 
