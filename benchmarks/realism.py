@@ -206,8 +206,9 @@ def measure(picture: Picture, rng: np.random.Generator) -> dict[str, Any]:
     }
     if mask.any():
         found |= _vessels(shown, mask, area, rng)
-    if len(picture.frames) > 20 or picture.group in PRESETS:
-        curve = contrast_curve(picture.frames, area, MASKS)
+    if mask.any() and (len(picture.frames) > 20 or picture.group in PRESETS):
+        near = ndimage.binary_dilation(mask, iterations=12) & area
+        curve = contrast_curve(picture.frames, near, MASKS)
         rise, width = rise_and_width_s(curve, picture.times_s)
         found["curve"] = [picture.times_s.tolist(), curve.tolist()]
         found |= {"rise_s": rise, "above_half_s": width}

@@ -76,10 +76,11 @@ def _windowed(grey: Array) -> Array:
 
 
 def _detail(picture: Shown, size: int = 150) -> Array:
-    # The crop of the open picture that holds most vessels.
+    # The crop of the open picture that holds most borders of vessels.
     grey = _frame(picture)
     area = cv2.blur(open_area(grey).astype(float), (size, size)) > 0.999
-    vessels = np.zeros_like(grey) if picture.mask is None else picture.mask.astype(float)
+    drawn = np.zeros(grey.shape, np.uint8) if picture.mask is None else picture.mask.astype(np.uint8)
+    vessels = (drawn - cv2.erode(drawn, np.ones((3, 3), np.uint8))).astype(float)
     half = size // 2
     inner = (cv2.blur(vessels, (size, size)) + 1e-3) * area
     inner = inner[half : half + grey.shape[0] - size + 1, half : half + grey.shape[1] - size + 1]
