@@ -131,7 +131,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     simulated, real = tmp_path_factory.mktemp("simulated"), tmp_path_factory.mktemp("real")
     sample = ROOT / "data" / "sample"
     case = next(p.parent for p in [*sample.glob("dicom"), *sample.glob("*/dicom")])
-    shutil.copytree(case, simulated / "easy" / "case-000", ignore=shutil.ignore_patterns("*-ct", "celiac*", "*.nii.gz"))
+    shutil.copytree(
+        case, simulated / "easy" / "case-000", ignore=shutil.ignore_patterns("*-ct", "celiac*", "frontal*", "*.nii.gz")
+    )
     (real / "vessels_dca").mkdir()
     grey, mask = tube(9, 0.3)
     for name, image in (("1.png", grey / 2), ("1_gt.png", 255.0 * mask)):
