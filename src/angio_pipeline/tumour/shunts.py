@@ -36,6 +36,7 @@ class ShuntParams(Params):
     seed_in_noise: float = Field(90.0, gt=0)
     follow_in_noise: float = Field(45.0, gt=0)
     min_length_px: float = Field(50.0, gt=0)
+    reach_px: float = Field(30.0, gt=0, description="how far from an artery an early vein may begin")
     lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
     min_probability: float = Field(0.5, ge=0, le=1)
 
@@ -59,9 +60,14 @@ def find_shunts(
     if not np.isfinite(liver_arrival):
         return (), Quality.SHUNT_NOT_ASSESSED
     found = []
+    scale = max(sub.valid.shape) / 512
+    beside = ndimage.distance_transform_edt(~vessels.artery) <= params.reach_px * scale
     for region in _wide_ridges(sub, maps, vessels, tumours, params):
+        # A shunt is fed by an artery: what fills early far from all of them has moved, not filled.
+        if not (region & beside).any():
+            continue
         arrival = _mean_arrival(sub, region)
-        shunt = _judge(region, arrival, liver_arrival, graph, tip, params, max(sub.valid.shape) / 512)
+        shunt = _judge(region, arrival, liver_arrival, graph, tip, params, scale)
         if shunt is not None and shunt.probability >= params.min_probability:
             found.append(shunt)
     return tuple(sorted(found, key=lambda s: -s.probability)), Quality.NONE

@@ -1,0 +1,53 @@
+"""Shunts on a drawn liver: an early vein beside an artery is one, the same far from all arteries is not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.vessels import VesselSegmentation
+from angio_pipeline.perfusion import PerfusionParams, measure
+from angio_pipeline.tumour import ShuntParams, find_shunts
+from angio_pipeline.vessels import GraphParams, build_graph
+
+TIMES = np.concatenate([np.arange(14) / 3, 14 / 3 + np.arange(6)])
+BOLUS = np.clip((TIMES - 1.0) / 0.6, 0, 1) * np.clip((4.9 - TIMES) / 0.8, 0, 1)
+TISSUE = np.clip((TIMES - 2.0) / 5.0, 0, 1)
+
+
+def _line(ends: tuple[tuple[int, int], tuple[int, int]], width: int) -> np.ndarray:
+    big = np.zeros((1024, 1024), np.float32)
+    (r0, c0), (r1, c1) = ends
+    cv2.line(big, (c0 * 4, r0 * 4), (c1 * 4, r1 * 4), 1.0, width * 4)
+    return cv2.resize(big, (256, 256), interpolation=cv2.INTER_AREA)
+
+
+def _shunts(vein: np.ndarray) -> int:
+    rng = np.random.default_rng(2)
+    artery = _line(((240, 128), (90, 128)), 5)
+    liver = cv2.GaussianBlur(cv2.circle(np.zeros((256, 256), np.float32), (110, 150), 80, 1.0, -1), (0, 0), 4)
+    parts = [(0.4 * artery, BOLUS), (0.1 * liver, TISSUE), (0.35 * vein, BOLUS)]
+    drawn = sum(course[:, None, None] * picture for picture, course in parts)
+    frames = (drawn + 0.002 * rng.standard_normal(drawn.shape)).astype(np.float32)
+    still = np.zeros((256, 256), np.float32)
+    sub = SubtractedRun(
+        frames=frames, times_s=TIMES, valid=np.ones((256, 256), np.bool_), usable=np.ones(len(TIMES), np.bool_),
+        background=Background.MASK, mask_frames=(0, 1), reference_frame=8, motion_px=np.zeros((len(TIMES), 2)),
+        residual_before=0.002, residual_after=0.002, noise_sd=0.002, uncorrected=still, attenuation=still,
+        source=Source("1.2.3", "1.2"),
+    )  # fmt: skip
+    vessels = VesselSegmentation(artery, artery > 0.5)
+    maps = measure(sub, params=PerfusionParams())
+    graph, tip = build_graph(vessels, sub, maps, params=GraphParams())
+    return len(find_shunts(sub, maps, vessels, graph, (), tip=tip, params=ShuntParams())[0])
+
+
+def test_a_wide_vein_that_fills_with_the_artery_beside_it_is_a_shunt() -> None:
+    assert _shunts(_line(((120, 140), (60, 200)), 9)) == 1
+
+
+def test_the_same_far_from_every_artery_has_moved_and_is_none() -> None:
+    assert _shunts(_line(((20, 190), (60, 245)), 9)) == 0
+    assert _shunts(np.zeros((256, 256), np.float32)) == 0
