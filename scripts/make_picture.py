@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ROOT / "data" / "sample" / "case-000" / "dicom" / "day000" / "celiac.dcm"
+RUN = ROOT / "data" / "sample" / "case-000" / "dicom" / "day000" / "frontal.dcm"
 PICTURE = ROOT / "docs" / "images" / "overlay.webp"
 
 
