@@ -115,9 +115,7 @@ def follow_lesions(
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
     scans, reference = _place(volumes, rois, films, treated, zero, params)
     lesions, liver, quality = _follow_scans(scans, reference, rois, params)
-    if treated is None and scans and zero is not None:
-        # The films count their days as the scans do.
-        zero = (moment_of(scans[0].volume.source) or zero) - timedelta(days=scans[0].days)
+    zero = _zero_of(scans, zero) if treated is None else zero
     courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
@@ -146,6 +144,12 @@ def _place(
         deposit=params.deposit,
         registration=params.registration,
     )
+
+
+def _zero_of(scans: Sequence[Scan], zero: datetime | None) -> datetime | None:
+    """Return when the scans count their days from, so that films do the same."""
+    first = moment_of(scans[0].volume.source) if scans else None
+    return zero if first is None else first - timedelta(days=scans[0].days)
 
 
 def _follow_scans(
