@@ -74,7 +74,7 @@ def test_lesions_with_a_region_are_followed_and_of_others_none_is_invented(case,
     if request.node.callspec.params["case"] == "regions given":
         assert len(result.lesions) == len(truth["lesions"])
     else:
-        # The deposit in the tip of the left lobe lies outside the liver that classical means find.
+        # A deposit at the surface of the left lobe touches the liver on less of its border than is asked for.
         assert 1 <= len(result.lesions) <= len(truth["lesions"])
 
 
