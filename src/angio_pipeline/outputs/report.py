@@ -191,6 +191,8 @@ def course_story(course: LiverDocument) -> str:
     if not course.timepoints:
         return "no image could be measured."
     measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
+    # Contrast medium in vessels counts as oil: of one visit's phases the plain one is told.
+    measured = [p for p in measured if Quality.CONTRAST_ENHANCED.name not in p.quality] or measured
     words = f"{len(course.timepoints)} images" if len(course.timepoints) > 1 else "one image"
     if measured:
         last = measured[-1]

@@ -1,0 +1,33 @@
+"""The sentence that tells a lesion's course: the last plain scan speaks, whatever else was taken that day."""
+
+from angio_pipeline.outputs.report import course_story
+from angio_pipeline.outputs.schemas import LiverDocument, TimepointDocument
+
+
+def _point(days: float, retention: float, quality: list[str]) -> TimepointDocument:
+    empty = dict.fromkeys(set(TimepointDocument.model_fields) - {"view", "view_window", "view_unit"})
+    known = {
+        "date": "20240401",
+        "days": days,
+        "study_instance_uid": "1.2",
+        "series_instance_uid": "1.2.3",
+        "modality": "CT",
+        "retention": retention,
+        "quality": quality,
+        "quality_sentences": [],
+        "sop_instance_uid": "",
+        "file": "",
+    }
+    return TimepointDocument(**(empty | known))
+
+
+def test_of_one_visit_the_plain_scan_is_told_and_not_the_enhanced_one() -> None:
+    points = [_point(1.0, 1.0, []), _point(84.0, 0.31, []), _point(84.001, 1.2, ["CONTRAST_ENHANCED"])]
+    story = course_story(LiverDocument(timepoints=points, kinetics=None))
+    assert "31 % of the first scan's iodine" in story
+    assert "120 %" not in story
+
+
+def test_where_only_enhanced_scans_were_taken_they_are_told() -> None:
+    story = course_story(LiverDocument(timepoints=[_point(84.0, 0.4, ["CONTRAST_ENHANCED"])], kinetics=None))
+    assert "40 %" in story
