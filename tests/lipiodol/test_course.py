@@ -249,6 +249,8 @@ def test_without_a_treatment_date_the_first_plain_scan_with_oil_is_the_reference
     assert [point.days for point in points] == [-5.0, 0.0, 28.0]
     assert points[0].retention is None
     assert points[0].iodine_mg is None
+    assert not points[0].views.outline.any()
+    assert points[1].views.outline.any()
     assert points[1].retention == 1.0
     assert points[2].retention == pytest.approx(0.5, abs=0.05)
 

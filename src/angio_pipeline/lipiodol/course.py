@@ -350,9 +350,10 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
     scan, mass = sight.scan, sight.mass
     quality = scan.volume.quality | scan.alignment.quality
     quality |= Quality.CONTRAST_ENHANCED if scan.contrast else Quality.NONE
-    view = aligned_view(scan, lesion, sight.patch, sight.deposit, params=params.views)
-    if mass is not None and scan.baseline and scan.contrast:
-        # What enhances before treatment is no oil: there is nothing to report.
+    # What enhances before treatment is no oil: there is nothing to report, and nothing to outline.
+    no_oil_yet = scan.baseline and scan.contrast
+    view = aligned_view(scan, lesion, sight.patch, None if no_oil_yet else sight.deposit, params=params.views)
+    if mass is not None and no_oil_yet:
         return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=quality)
     if mass is None or sight.patch is None:
         missing = quality | (Quality.ROI_NOT_MATCHED if sight.patch is None else Quality.LESION_AT_EDGE)
