@@ -165,7 +165,12 @@ def test_after_an_interrupt_there_are_whole_cases_only_and_the_next_call_goes_on
     out = tmp_path / "out"
     command = [sys.executable, "-m", "angio_pipeline", "simulate", str(out), "--seed", "7", "--preset", preset]
     process = subprocess.Popen(
-        [*command, "--cases", "40", "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--cases", "40", "--workers", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that runs the tests in the background has told them to ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     end = time.monotonic() + 120
     while not any(out.glob("case-*")) and time.monotonic() < end and process.poll() is None:
