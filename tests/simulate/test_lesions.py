@@ -1,5 +1,7 @@
 """Tumours, shunts and bleeding are as planned, lie in the liver and hang on real vessels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -10,8 +12,8 @@ from angio_pipeline.simulate.anatomy.lesions import LesionParams, plan_lesions
 from angio_pipeline.simulate.anatomy.tree import Territory
 
 
-def _built(seed: int, **settings: object) -> Anatomy:
-    params = AnatomyParams(**({"smallest_diameter_mm": 0.8, "vein_terminals": 200} | settings))  # type: ignore[arg-type]
+def _built(seed: int, **settings: Any) -> Anatomy:
+    params = AnatomyParams(**({"smallest_diameter_mm": 0.8, "vein_terminals": 200} | settings))
     return build_anatomy(params, np.random.default_rng(seed))
 
 

@@ -1,5 +1,7 @@
 """The liver's shape follows its settings, and its landmarks lie inside it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -7,8 +9,8 @@ from pydantic import ValidationError
 from angio_pipeline.simulate.anatomy.liver import Liver, LiverParams, draw_liver, inside, points_within, spread_points
 
 
-def _liver(seed: int = 0, **settings: float) -> Liver:
-    return draw_liver(LiverParams(**settings), np.random.default_rng(seed))  # type: ignore[arg-type]
+def _liver(seed: int = 0, **settings: Any) -> Liver:
+    return draw_liver(LiverParams(**settings), np.random.default_rng(seed))
 
 
 def _extent(liver: Liver) -> tuple[np.ndarray, np.ndarray]:

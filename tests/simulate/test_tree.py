@@ -1,5 +1,7 @@
 """Growth keeps flow, Murray's law and its constraints, whatever the points."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,12 @@ from angio_pipeline.simulate.anatomy.tree import Territory, Tree
 _LIVER = Territory.RIGHT_LIVER
 
 
-def _grown(seed: int, count: int = 60, **limits: object) -> tuple[Tree, np.ndarray, list[int]]:
+def _grown(seed: int, count: int = 60, **limits: Any) -> tuple[Tree, np.ndarray, list[int]]:
     rng = np.random.default_rng(seed)
     tree = Tree([0.0, 0.0, 0.0], name="root")
     tree.supply(tree.add(0, [30.0, 0.0, 0.0], _LIVER, name="trunk"), 0.01)
     points = rng.uniform(-40, 40, (count, 3))
-    return tree, points, tree.grow(points, rng.uniform(0.01, 0.03, count), _LIVER, **limits)  # type: ignore[arg-type]
+    return tree, points, tree.grow(points, rng.uniform(0.01, 0.03, count), _LIVER, **limits)
 
 
 def test_every_point_without_obstacles_becomes_a_terminal_that_draws_its_own_flow() -> None:

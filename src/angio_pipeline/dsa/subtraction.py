@@ -70,10 +70,7 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
     ValueError
         When the run has a single frame or is not in attenuation units.
     """
-    if run.quantity.value != "attenuation":
-        raise ValueError(f"Expected a run in attenuation units, found {run.quantity.value}; call linearise first.")
-    if run.shape[0] < 2:
-        raise ValueError("Expected at least 2 frames to subtract, found 1.")
+    _check(run)
     reference = int(np.argmax(choice.filling))
     choice, aligned = _align_or_fall_back(run, choice, reference, params)
     usable, quality = _usable_frames(aligned, choice, params, noise := _noise(aligned.frames, aligned.valid))
@@ -102,6 +99,13 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         ),
         quality=run.quality | choice.quality | quality,
     )
+
+
+def _check(run: AngioRun) -> None:
+    if run.quantity.value != "attenuation":
+        raise ValueError(f"Expected a run in attenuation units, found {run.quantity.value}; call linearise first.")
+    if run.shape[0] < 2:
+        raise ValueError("Expected at least 2 frames to subtract, found 1.")
 
 
 def _align_or_fall_back(

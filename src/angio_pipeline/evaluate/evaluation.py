@@ -170,8 +170,10 @@ def _score(
     judged: Sequence[_CaseScores],
     resampled: npt.NDArray[np.int64] | None,
 ) -> Score:
-    measure = _of_quotient if isinstance(metric, _Quotient) else _of_pooled
-    value, count, draws = measure(metric, judged, resampled)  # type: ignore[arg-type]  # chosen for this metric
+    if isinstance(metric, _Quotient):
+        value, count, draws = _of_quotient(metric, judged, resampled)
+    else:
+        value, count, draws = _of_pooled(metric, judged, resampled)
     draws = draws[np.isfinite(draws)]
     low = high = None
     if len(draws) and np.isfinite(value):
@@ -208,7 +210,7 @@ def _metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str, _Metric]
     yield "shunts", "specificity", _ratio(_cleared)
     yield "shunts", "located", _ratio(lambda run: (run.shunts.located, run.shunts.places))
     for part in fields(MotionScores):
-        yield "motion", part.name, _mean(lambda run, k=part.name: [getattr(run.motion, k)])  # type: ignore[misc]  # bound now
+        yield "motion", part.name, _mean(_motion(part.name))
     yield "motion", "runs_without_answer", _count(lambda run: not np.isfinite(run.motion.end_point_error_px))
     for oil in fields(LipiodolScores):
         yield "lipiodol", oil.name, _mean_of_oil(oil.name)
@@ -217,10 +219,10 @@ def _metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str, _Metric]
 
 def _vessel_metrics() -> Iterable[tuple[str, str, _Metric]]:
     for name in ("dice", "cldice", "precision", "recall", "dice_3px", "cldice_3px", "precision_3px", "recall_3px"):
-        yield "vessels", name, _mean(lambda run, name=name: [run.vessels[name]])  # type: ignore[misc]  # bound now
-    yield "vessels", "betti0_error", _mean(lambda run: [run.vessels["betti0_error"]])
+        yield "vessels", name, _mean(_vessels(name))
+    yield "vessels", "betti0_error", _mean(_vessels("betti0_error"))
     for name in ("dice", "precision", "recall", "dice_3px"):
-        yield "veins", name, _mean(lambda run, name=name: getattr(run.veins, name))  # type: ignore[misc]  # bound now
+        yield "veins", name, _mean(_veins(name))
     yield "veins", "runs_without_answer", _count(lambda run: run.veins.unanswered, lambda run: len(run.veins.dice))
     yield "catheter", "found", _ratio(lambda run: (run.tip.found, run.tip.present))
     yield "catheter", "distance_px", _mean(lambda run: [run.tip.distance_px])
@@ -242,15 +244,27 @@ def _response_metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str,
 
     yield "response", "agreement", _Quotient(lambda case: sum(every(case)), lambda case: len(every(case)))
     for name in sorted({name for case in judged for name in case.response.agreed}):
-        yield (
-            "response",
-            f"agreement_{name}",
-            _Quotient(
-                lambda case, k=name: sum(case.response.agreed.get(k, ())),  # type: ignore[misc]  # bound now
-                lambda case, k=name: len(case.response.agreed.get(k, ())),  # type: ignore[misc]  # bound now
-            ),
-        )
+        yield "response", f"agreement_{name}", _agreement(name)
     yield "response", "no_answer", _counted(lambda case: case.response.unanswered, lambda case: case.response.truths)
+
+
+def _agreement(name: str) -> _Quotient:
+    def calls(case: _CaseScores) -> Sequence[bool]:
+        return case.response.agreed.get(name, ())
+
+    return _Quotient(lambda case: sum(calls(case)), lambda case: len(calls(case)))
+
+
+def _vessels(name: str) -> Callable[[_RunScores], Sequence[float]]:
+    return lambda run: [run.vessels[name]]
+
+
+def _veins(name: str) -> Callable[[_RunScores], Sequence[float]]:
+    return lambda run: getattr(run.veins, name)
+
+
+def _motion(name: str) -> Callable[[_RunScores], Sequence[float]]:
+    return lambda run: [getattr(run.motion, name)]
 
 
 def _false_positives(run: _RunScores) -> Sequence[float]:
