@@ -43,9 +43,9 @@ def process_run(
         When the run has a single frame or no valid pixel.
     """
     _check(run)
-    linear = dsa.set_aside_broken(dsa.linearise(run))
-    choice = dsa.choose_mask(run, linear, params=config.mask)
-    sub = dsa.subtract(linear, choice, params=config.subtract)
+    whole = dsa.set_aside_broken(run)
+    choice = dsa.choose_mask(whole, params=config.mask)
+    sub = dsa.subtract(whole, choice, params=config.subtract)
     maps = perfusion.measure(sub, params=config.perfusion)
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)

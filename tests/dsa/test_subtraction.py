@@ -24,9 +24,7 @@ VALID = np.ones((256, 256), bool)
 
 
 def _subtract(run: AngioRun, **changes: object):
-    linear = linearise(run)
-    choice = choose_mask(run, linear, params=MaskParams())
-    return subtract(linear, choice, params=SubtractParams(**changes))
+    return subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams(**changes))
 
 
 def test_intensity_becomes_attenuation_by_beer_lambert() -> None:
@@ -54,13 +52,13 @@ def test_linearise_leaves_attenuation_alone(still_scene) -> None:
 
 
 def test_the_mask_is_what_comes_before_contrast(still_scene) -> None:
-    choice = choose_mask(still_scene.run, still_scene.run, params=MaskParams())
+    choice = choose_mask(still_scene.run, params=MaskParams())
     assert choice.background is Background.MASK
     assert max(choice.frames) < still_scene.onset <= choice.onset <= still_scene.onset + 1
 
 
 def test_breathing_is_not_taken_for_contrast(breathing_scene) -> None:
-    choice = choose_mask(breathing_scene.run, breathing_scene.run, params=MaskParams())
+    choice = choose_mask(breathing_scene.run, params=MaskParams())
     assert choice.background is Background.MASK
     assert max(choice.frames) < breathing_scene.onset
 
@@ -68,7 +66,7 @@ def test_breathing_is_not_taken_for_contrast(breathing_scene) -> None:
 def test_mask_frames_named_by_the_file_are_used(still_scene) -> None:
     hint = MaskHint(MaskOperation.AVG_SUB, mask_frames=(0, 1), sub_pixel_shift_px=(0.5, 0.0))
     run = replace(still_scene.run, mask_hint=hint)
-    choice = choose_mask(run, run, params=MaskParams())
+    choice = choose_mask(run, params=MaskParams())
     assert choice.frames == (0, 1)
     assert choice.shift_px == (0.5, 0.0)
 
@@ -76,7 +74,7 @@ def test_mask_frames_named_by_the_file_are_used(still_scene) -> None:
 @pytest.mark.parametrize("operation", [MaskOperation.TID, MaskOperation.REV_TID, MaskOperation.NONE])
 def test_display_differences_name_no_mask(still_scene, operation) -> None:
     run = replace(still_scene.run, mask_hint=MaskHint(operation, mask_frames=(12,)))
-    assert 12 not in choose_mask(run, run, params=MaskParams()).frames
+    assert 12 not in choose_mask(run, params=MaskParams()).frames
 
 
 def test_a_run_filled_from_its_first_frame_is_flagged_and_keeps_its_vessels(still_scene) -> None:
@@ -222,7 +220,7 @@ def test_exposure_drift_is_taken_out(still_scene) -> None:
 
 def test_one_frame_and_stored_values_are_misuse(still_scene) -> None:
     run = still_scene.run
-    choice = choose_mask(run, run, params=MaskParams())
+    choice = choose_mask(run, params=MaskParams())
     with pytest.raises(ValueError, match="call linearise first"):
         subtract(replace(run, quantity=Quantity.STORED), choice, params=SubtractParams())
     single = replace(run, frames=run.frames[:1], times_s=run.times_s[:1])

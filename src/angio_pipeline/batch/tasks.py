@@ -80,10 +80,12 @@ def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: s
 
 
 def hold_threads(count: int) -> None:
-    """Hold image libraries to `count` threads in this process: a batch's processes share the cores."""
+    """Hold image libraries and linear algebra to `count` threads in this process: a batch's processes share the cores."""
     import cv2
+    from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(count)
+    threadpool_limits(limits=count)
 
 
 def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:

@@ -19,8 +19,10 @@ from angio_pipeline.core.quality import Quality
 __all__ = [
     "AngioRun",
     "Background",
+    "Correction",
     "MaskHint",
     "MaskOperation",
+    "MotionReport",
     "PerfusionMaps",
     "PhaseRange",
     "Phases",
@@ -73,9 +75,10 @@ class AngioRun:
 
     Attributes
     ----------
-    frames : ndarray, (T, H, W) float32
-        Finite everywhere; what the numbers mean is `quantity`. Photometric inversion has
-        been undone: in STORED, INTENSITY and LOG_INTENSITY brighter means more X-rays.
+    frames : ndarray, (T, H, W) uint16 or float32
+        Whole numbers as stored, or float32, finite everywhere; what the numbers mean is
+        `quantity`. Photometric inversion has been undone: in STORED, INTENSITY and
+        LOG_INTENSITY brighter means more X-rays. ATTENUATION is always float32.
     times_s : ndarray, (T,) float64
         Start of each frame, increasing, first is 0. Frame numbers when the flag
         TIMES_UNKNOWN is set.
@@ -89,7 +92,7 @@ class AngioRun:
         Frames that are blank or wholly unlike the others and take part in nothing.
     """
 
-    frames: FloatArray
+    frames: FloatArray | npt.NDArray[np.uint16]
     times_s: npt.NDArray[np.float64]
     quantity: Quantity
     valid: BoolArray
@@ -105,7 +108,9 @@ class AngioRun:
     quality: Quality = Quality.NONE
 
     def __post_init__(self) -> None:
-        frames = frozen_array(self.frames, "frames", ndim=3, dtype=np.float32, finite=True)
+        stored = np.asarray(self.frames).dtype == np.uint16 and self.quantity is not Quantity.ATTENUATION
+        dtype = np.uint16 if stored else np.float32
+        frames = frozen_array(self.frames, "frames", ndim=3, dtype=dtype, finite=not stored)
         object.__setattr__(self, "frames", frames)
         times = frozen_array(self.times_s, "times_s", ndim=1, dtype=np.float64, finite=True)
         object.__setattr__(self, "times_s", times)
@@ -143,6 +148,47 @@ class Background(StrEnum):
     ALREADY_SUBTRACTED = "already_subtracted"
 
 
+class Correction(StrEnum):
+    """Where the correction of motion comes from."""
+
+    NONE = "none"
+    AUTOMATIC = "automatic"
+    HEADER = "header"
+    HAND = "hand"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionReport:
+    """How motion was corrected, and what each layer of the correction left outside vessels.
+
+    Attributes
+    ----------
+    correction : Correction
+    mask_shift_px : tuple of float
+        (row, col) by which the mask was moved at the file's or the user's word; 0 otherwise.
+    mask_scope : str
+        What one choice of mask frames held for: run, frame or patch.
+    residual_none, residual_shift, residual_field, residual_masks : ndarray, (T,) float64
+        Root-mean-square difference of each frame over the vessel-free valid region, attenuation
+        units: as acquired, after one shift a frame, after a smooth field, and after the choice of
+        mask frames; NaN where a layer was not applied.
+    """
+
+    correction: Correction
+    mask_shift_px: tuple[float, float]
+    mask_scope: str
+    residual_none: npt.NDArray[np.float64]
+    residual_shift: npt.NDArray[np.float64]
+    residual_field: npt.NDArray[np.float64]
+    residual_masks: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        count = len(np.asarray(self.residual_none))
+        for name in ("residual_none", "residual_shift", "residual_field", "residual_masks"):
+            value = frozen_array(getattr(self, name), name, ndim=1, dtype=np.float64, shape=(count,))
+            object.__setattr__(self, name, value)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SubtractedRun:
     """A run after subtraction, every frame aligned to where the vessels stand in `reference_frame`.
@@ -169,6 +215,8 @@ class SubtractedRun:
         The reference frame subtracted without motion correction, for the flicker.
     attenuation : ndarray, (H, W) float32
         The reference frame before subtraction: deposition must be looked for here.
+    motion : MotionReport or None
+        None where there is no mask to lie against.
     """
 
     frames: FloatArray
@@ -187,6 +235,7 @@ class SubtractedRun:
     source: Source
     spacing: PixelSpacing | None = None
     pose: CArmPose | None = None
+    motion: MotionReport | None = None
     provenance: Provenance = field(default_factory=Provenance)
     quality: Quality = Quality.NONE
 

@@ -3,7 +3,7 @@
 from angio_pipeline.dsa.broken import set_aside_broken
 from angio_pipeline.dsa.linear import attenuation, linearise
 from angio_pipeline.dsa.masking import MaskChoice, MaskParams, choose_mask
-from angio_pipeline.dsa.motion import MotionParams, estimate_motion
+from angio_pipeline.dsa.motion import MotionParams, estimate_motion, estimate_shifts
 from angio_pipeline.dsa.subtraction import SubtractParams, subtract
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "attenuation",
     "choose_mask",
     "estimate_motion",
+    "estimate_shifts",
     "linearise",
     "set_aside_broken",
     "subtract",

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun
+from angio_pipeline.dsa.linear import linear_shrunk
 from angio_pipeline.numerics.filters import robust_sd, shrink
 
 __all__ = ["set_aside_broken"]
@@ -21,7 +22,7 @@ def set_aside_broken(run: AngioRun) -> AngioRun:
     grey within a usual frame, or when it holds no structure at all. The stand-in keeps later
     steps simple; `broken` keeps it out of every result.
     """
-    small = np.stack([shrink(frame, 4) for frame in run.frames])
+    small = linear_shrunk(run, 4)
     inside = shrink(run.valid.astype(np.float32), 4) == 1
     if not inside.any() or len(small) < 3:
         return run

@@ -1,20 +1,28 @@
-"""First step of the subtraction: pixel values to attenuation, where contrast is positive."""
+"""First step of the subtraction: pixel values to attenuation, where contrast is positive.
+
+Stored integers are linearised through a table when they are read, so that neither a logarithm
+is taken for each pixel nor a second copy of the run kept.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.runs import AngioRun, Quantity
+from angio_pipeline.numerics.compiled import each_in_threads
+from angio_pipeline.numerics.filters import shrink
+from angio_pipeline.numerics.tables import look_up, look_up_shrunk
 
-__all__ = ["attenuation", "linearise"]
+__all__ = ["attenuation", "attenuation_table", "linear_frame", "linear_shrunk", "linearise", "white_level"]
+
+FloatArray = npt.NDArray[np.float32]
 
 
-def attenuation(
-    values: npt.NDArray[np.float32], quantity: Quantity, *, white_level: float | None
-) -> npt.NDArray[np.float32]:
+def attenuation(values: FloatArray, quantity: Quantity, *, white_level: float | None) -> FloatArray:
     """Return the attenuation of pixel values: Beer-Lambert for intensity, a scale for the rest.
 
     Parameters
@@ -43,14 +51,50 @@ def attenuation(
     return out
 
 
+@lru_cache(maxsize=8)
+def attenuation_table(quantity: Quantity, *, white_level: float) -> FloatArray:
+    """Return the attenuation of every stored value of 16 bits, (65536,) float32."""
+    table = attenuation(np.arange(65536, dtype=np.float32), quantity, white_level=white_level)
+    table.flags.writeable = False
+    return table
+
+
+def white_level(run: AngioRun) -> float:
+    """Return the brightest storable value, or the brightest found where the storage has none."""
+    return run.white_level or max(float(run.frames.max()), 1.0)
+
+
+def linear_frame(run: AngioRun, index: int) -> FloatArray:
+    """Return one frame in attenuation units, (H, W) float32."""
+    frame = run.frames[index]
+    if frame.dtype == np.uint16:
+        return look_up(frame, attenuation_table(run.quantity, white_level=white_level(run)))
+    return attenuation(frame, run.quantity, white_level=white_level(run))
+
+
+def linear_shrunk(run: AngioRun, factor: int) -> FloatArray:
+    """Return all frames in attenuation units, smaller by a whole factor, (T, h, w) float32."""
+    if run.frames.dtype == np.uint16:
+        return look_up_shrunk(run.frames, attenuation_table(run.quantity, white_level=white_level(run)), factor)
+    count, rows, cols = run.shape
+    out = np.empty((count, max(1, rows // factor), max(1, cols // factor)), np.float32)
+
+    def one(t: int) -> None:
+        out[t] = shrink(linear_frame(run, t), factor)
+
+    each_in_threads(one, count)
+    return out
+
+
 def linearise(run: AngioRun) -> AngioRun:
     """Return the run in attenuation units; a run that is there already is returned as it is."""
     if run.quantity is Quantity.ATTENUATION:
         return run
-    frames = np.empty_like(run.frames)
-    white = run.white_level or max(float(run.frames.max()), 1.0)
-    for t, frame in enumerate(run.frames):
-        frames[t] = attenuation(frame, run.quantity, white_level=white)
+    white = white_level(run)
+    if run.frames.dtype == np.uint16:
+        frames = look_up(run.frames, attenuation_table(run.quantity, white_level=white))
+    else:
+        frames = np.stack([attenuation(frame, run.quantity, white_level=white) for frame in run.frames])
     return replace(
         run,
         frames=frames,

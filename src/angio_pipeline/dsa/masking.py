@@ -15,18 +15,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, MaskOperation, Quantity
+from angio_pipeline.dsa.alignment import differences
+from angio_pipeline.dsa.linear import linear_frame, linear_shrunk
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
-from angio_pipeline.numerics.fields import expand_field, sampling_grid, warp
-from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, resize, robust_sd, shrink
+from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, robust_sd, shrink
 
 __all__ = ["MaskChoice", "MaskParams", "choose_mask", "filling_curve", "looks_subtracted"]
 
 
 # On quarter-size frames; enough to keep moving edges from being taken for contrast.
-_COARSE_MOTION = MotionParams(cell_px=16, levels=(4, 2), iterations=3, high_pass_px=12, max_shift_px=12)
+_COARSE_MOTION = MotionParams(cells=8, levels_px=(64, 128), iterations=3, high_pass=0.094, largest_shift=0.094)
 
 
 class MaskParams(Params):
@@ -34,7 +36,7 @@ class MaskParams(Params):
 
     onset_fraction: float = Field(0.08, gt=0, lt=0.5, description="share of the full filling at which contrast is in")
     min_filling_in_noise: float = Field(1.5, gt=0, description="filling below this many noise SDs is no filling")
-    max_frames: int = Field(6, ge=1, description="at most this many frames are averaged")
+    most_candidates: int = Field(8, ge=1, description="at most this many frames before contrast are considered")
     honour_header: bool = Field(True, description="use AVG_SUB mask frames that the file names")
     flat_fraction: float = Field(0.8, gt=0, le=1, description="share of flat background that tells a subtracted export")
     flat_band: float = Field(0.05, gt=0, lt=0.5, description="half-width of 'flat', as a share of the full scale")
@@ -48,7 +50,7 @@ class MaskChoice:
     ----------
     background : Background
     frames : tuple of int
-        Frames to average, 0-based; empty unless `background` is MASK.
+        Candidates for the mask, 0-based; empty unless `background` is MASK.
     onset : int
         First frame that holds contrast.
     filling : tuple of float
@@ -57,6 +59,8 @@ class MaskChoice:
         An already subtracted export whose vessels are bright.
     shift_px : tuple of float
         Mask shift that the file asks for.
+    from_header : bool
+        The file names the mask frames.
     """
 
     background: Background
@@ -65,25 +69,28 @@ class MaskChoice:
     filling: tuple[float, ...]
     inverted: bool = False
     shift_px: tuple[float, float] = (0.0, 0.0)
+    from_header: bool = False
     quality: Quality = Quality.NONE
 
 
-def filling_curve(frames: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def filling_curve(small: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Return how much contrast each frame holds, (T,) attenuation units, the least filled at 0.
 
-    At quarter size, aligned to the first frame, the 0.5 and 99.5 percentiles of the difference
-    are added, after its median (exposure drift) is removed.
+    Aligned to the first frame, the 0.5 and 99.5 percentiles of the difference are added, after
+    its median (exposure drift) is removed.
+
+    Parameters
+    ----------
+    small : ndarray, (T, h, w) float32
+        Attenuation at quarter size or so: what is wanted here is not in the details.
+    inside : ndarray, (h, w) bool
+        Pixels that lie wholly in the valid area: collimated black takes no part.
     """
-    small = np.stack([shrink(f, 4) for f in frames])
-    size = (small.shape[1], small.shape[2])
-    inside = resize(valid.astype(np.float32), size) > 0
-    inside &= cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
-    if not inside.any():
-        return np.zeros(len(frames))
+    core = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
+    if not core.any():
+        return np.zeros(len(small))
     fields = estimate_motion(small, small[0], inside, params=_COARSE_MOTION)
-    grid = sampling_grid(size)
-    aligned = np.stack([warp(f, grid + expand_field(u, size)) for f, u in zip(small, fields, strict=True)])
-    difference = aligned[:, inside] - small[0][inside]
+    difference = differences(small, small[0], fields, inside)[:, core]
     difference -= np.median(difference, axis=1, keepdims=True)
     low, high = np.percentile(difference, [0.5, 99.5], axis=1)
     curve = low + high
@@ -110,14 +117,23 @@ def looks_subtracted(run: AngioRun, params: MaskParams) -> bool:
     return bool(flat.mean() >= params.flat_fraction and 0.15 < level < 0.85)
 
 
-def choose_mask(original: AngioRun, run: AngioRun, *, params: MaskParams) -> MaskChoice:
-    """Return what to subtract from `run`, the linearised form of `original`."""
-    filling = filling_curve(run.frames, run.valid)
-    subtracted = looks_subtracted(original, params)
+def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
+    """Return what to subtract from the run.
+
+    Raises
+    ------
+    InputRefused
+        When nothing changes in any frame: then there is nothing to see.
+    """
+    small = linear_shrunk(run, 4)
+    inside = shrink(run.valid.astype(np.float32), 4) == 1
+    _check_something_changes(run)
+    filling = filling_curve(small, inside)
+    subtracted = looks_subtracted(run, params)
     inverted = subtracted and _vessels_bright(run)
     if inverted:
         filling = filling.max() - filling
-    onset = _onset(run, filling, params)
+    onset = _onset(small[0], filling, params)
     shift = run.mask_hint.sub_pixel_shift_px if run.mask_hint else (0.0, 0.0)
     if subtracted:
         quality = Quality.ALREADY_SUBTRACTED | (Quality.PHOTOMETRIC_ASSUMED if inverted else Quality.NONE)
@@ -131,20 +147,29 @@ def choose_mask(original: AngioRun, run: AngioRun, *, params: MaskParams) -> Mas
         return MaskChoice(Background.SPATIAL, (), 0, tuple(filling), quality=quality)
     asked = _frames_from_header(run, params)
     if asked:
-        return MaskChoice(Background.MASK, asked, max(onset, max(asked) + 1), tuple(filling), shift_px=shift)
+        onset = max(onset, max(asked) + 1)
+        return MaskChoice(Background.MASK, asked, onset, tuple(filling), shift_px=shift, from_header=True)
     if onset == 0:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
-    frames = tuple(t for t in range(max(0, onset - params.max_frames), onset) if t not in run.broken)
+    frames = tuple(t for t in range(max(0, onset - params.most_candidates), onset) if t not in run.broken)
     if not frames:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
     return MaskChoice(Background.MASK, frames, onset, tuple(filling), shift_px=shift)
 
 
-def _onset(run: AngioRun, filling: npt.NDArray[np.float64], params: MaskParams) -> int | None:
+def _check_something_changes(run: AngioRun) -> None:
+    first = run.frames[0]
+    if all(np.array_equal(frame, first) for frame in run.frames[1:]):
+        raise InputRefused(
+            f"Expected frames that differ, found {run.shape[0]} equal ones; export the whole run.",
+            reason="constant_frames",
+        )
+
+
+def _onset(quarter: npt.NDArray[np.float32], filling: npt.NDArray[np.float64], params: MaskParams) -> int | None:
     """Return the first frame with contrast, 0 when the first holds some, None when none comes or goes."""
-    quarter = shrink(run.frames[0], 4)
     noise = max(difference_noise_sd(quarter), 1e-6)
     peak = int(np.argmax(filling))
     # The first frame's filling is its excess over the least filled frame before the peak or after it.
@@ -170,7 +195,8 @@ def _frames_from_header(run: AngioRun, params: MaskParams) -> tuple[int, ...]:
 
 def _vessels_bright(run: AngioRun) -> bool:
     """Return whether the strong deviations of a subtracted export are bright, so attenuation is negative."""
-    image = gaussian(run.frames.mean(axis=0), 1.5)
+    mean = np.mean([linear_frame(run, t) for t in range(run.shape[0])], axis=0, dtype=np.float32)
+    image = gaussian(mean, 1.5)
     deviation = image[run.valid] - np.median(image[run.valid])
     threshold = 4 * max(robust_sd(deviation), 1e-6)
     return int((deviation < -threshold).sum()) > 2 * int((deviation > threshold).sum())

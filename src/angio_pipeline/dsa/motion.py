@@ -1,12 +1,13 @@
 """Third step of the subtraction: how the anatomy of each frame lies against the mask.
 
-Strategy: a displacement field u(x) on a coarse lattice with frame(x + u(x)) = mask(x).
-Each cell of the lattice gives the normal equations of a Gauss-Newton step (Lucas & Kanade
-1981); the cells are coupled by a thin membrane, so that a cell without structure follows its
-neighbours and one with structure stands for itself. Coarse to fine over an image pyramid.
-Contrast is an outlier, not motion: pixels that darken more than the noise explains lose their
-weight (Cauchy weights with a sharper scale on the positive side), and both images are
-high-passed, so that exposure and parenchymal enhancement do not pull.
+Strategy: a displacement field w(x) on a coarse lattice with mask(x + w(x)) = frame(x), so that
+the mask is what gets warped and the live frame keeps its place, its noise and its timing. First
+one shift for the whole frame, then a field. Each cell of the lattice gives the normal equations
+of a Gauss-Newton step (Lucas & Kanade 1981); the cells are coupled by a thin plate, so that one
+without structure follows its neighbours and one with structure stands for itself. Coarse to
+fine over an image pyramid. Contrast is an outlier, not motion: pixels that darken more than the
+noise explains lose their weight (Cauchy weights with a sharper scale on that side), and both
+images are high-passed, so that exposure and parenchymal enhancement do not pull.
 """
 
 from __future__ import annotations
@@ -17,49 +18,67 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.linalg import solveh_banded
 
 from angio_pipeline.core.params import Params
+from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import expand_field, sampling_grid, warp
-from angio_pipeline.numerics.filters import gaussian, resize, robust_sd, shrink
+from angio_pipeline.numerics.filters import robust_sd, shrink, wide_gaussian
+from angio_pipeline.numerics.lattice import normal_equations, solve_lattice
 
-__all__ = ["MotionParams", "estimate_motion"]
+__all__ = ["MotionParams", "estimate_motion", "estimate_shifts"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 
 class MotionParams(Params):
-    """Settings of `estimate_motion`."""
+    """Settings of `estimate_motion`; lengths are shares of the frame's longer side."""
 
     enabled: bool = True
-    cell_px: int = Field(32, ge=8, le=256, description="lattice cell at full resolution, for a 512-pixel frame")
-    levels: tuple[int, ...] = Field((8, 4, 2), description="pyramid: shrink factors, coarse to fine")
+    cells: int = Field(16, ge=1, le=64, description="cells of the lattice along the longer side; 1: one shift a frame")
+    levels_px: tuple[int, ...] = Field((64, 128, 256), description="pyramid: longer side at each level, coarse to fine")
     iterations: int = Field(4, ge=1, le=50, description="Gauss-Newton steps a level")
-    stiffness: float = Field(1.0, gt=0, description="membrane weight, as a share of the mean structure of a cell")
-    high_pass_px: float = Field(24.0, gt=1, description="scale of slow changes to ignore, full-resolution pixels")
-    max_shift_px: float = Field(40.0, gt=0, description="displacements beyond this are clipped")
+    plate: float = Field(1.0, ge=0, description="weight of bending, as a share of the mean structure of a cell")
+    membrane: float = Field(0.1, ge=0, description="weight of stretching, as a share of the mean structure of a cell")
+    high_pass: float = Field(0.047, gt=0, le=1, description="scale of slow changes to ignore")
+    excess_factor: float = Field(2.0, ge=1, description="how much stricter to be on what only contrast can add")
+    largest_shift: float = Field(0.08, gt=0, le=0.5, description="displacements beyond this are clipped")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Level:
-    """One pyramid level of the fixed image, with what does not change between frames."""
+    """One pyramid level of the mask: what does not change between frames.
+
+    Attributes
+    ----------
+    moving : ndarray, (h, w, 3)
+        Image, derivative along rows, derivative along columns.
+    base, slow_base : ndarray, (h, w)
+        What counts at all, and its wide blur: the denominator of what `_high_passed` takes out.
+    weight : ndarray, (h, w)
+        What counts in the fit: not what borders on the invalid.
+    grid : ndarray, (h, w, 2)
+        Row and column of every pixel.
+    """
 
     factor: int
-    fixed: FloatArray
+    moving: FloatArray
+    base: FloatArray
+    slow_base: FloatArray
     weight: FloatArray
     grid: FloatArray
 
 
 def estimate_motion(
-    frames: npt.NDArray[np.float32],
+    frames: FloatArray,
     mask_image: FloatArray,
     valid: BoolArray,
     *,
     params: MotionParams,
     vessel_weight: FloatArray | None = None,
+    start: FloatArray | None = None,
 ) -> FloatArray:
-    """Return the lattice displacement of each frame against the mask, (T, h, w, 2) float32 pixels.
+    """Return where in the mask the anatomy of each frame stands, (T, h, w, 2) float32 lattice offsets in pixels.
 
     Parameters
     ----------
@@ -68,148 +87,155 @@ def estimate_motion(
     valid : ndarray, (H, W) bool
     vessel_weight : ndarray, (H, W) float32, optional
         0 to 1; pixels known to carry contrast get little weight.
+    start : ndarray, (T, h, w, 2), optional
+        Offsets to begin from.
+
+    Raises
+    ------
+    ValueError
+        When frames, mask and valid area differ in size.
     """
-    shape = mask_image.shape
-    cells = _lattice_shape((shape[0], shape[1]), params)
-    base = valid.astype(np.float32) if vessel_weight is None else valid * vessel_weight
-    levels = [
-        _make_level(mask_image, valid, base.astype(np.float32), factor, params) for factor in _factors(params, shape)
-    ]
+    size = (mask_image.shape[0], mask_image.shape[1])
+    if frames.shape[1:] != size or valid.shape != size:
+        raise ValueError(f"Expected frames and valid area of the mask's size {size}, found {frames.shape[1:]}.")
+    base = valid.astype(np.float32) if vessel_weight is None else (valid * vessel_weight).astype(np.float32)
+    levels = [_make_level(mask_image, valid, base, factor, params) for factor in _factors(params, size)]
+    cells = _lattice_shape(size, params)
     out = np.zeros((len(frames), *cells, 2), dtype=np.float32)
-    previous = np.zeros((*cells, 2), dtype=np.float32)
-    for t, frame in enumerate(frames):
-        previous = out[t] = _register(frame, levels, valid, previous, params)
+
+    def one(t: int) -> None:
+        begin = None if start is None else start[t]
+        out[t] = _register(frames[t], levels, cells, begin, params)
+
+    each_in_threads(one, len(frames))
     return out
 
 
-def _factors(params: MotionParams, shape: tuple[int, ...]) -> list[int]:
-    """Return the shrink factors for a frame of this size: larger frames start and end coarser."""
-    extra = max(1, round(max(shape) / 512))
-    return [f * extra for f in params.levels if min(shape) // (f * extra) >= 16] or [1]
+def estimate_shifts(
+    frames: FloatArray,
+    mask_image: FloatArray,
+    valid: BoolArray,
+    *,
+    params: MotionParams,
+    vessel_weight: FloatArray | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return by how much (row, col) the anatomy of each frame lies beside that of the mask, (T, 2) pixels.
+
+    One shift a frame, to a few hundredths of a pixel: one level finer than a field is worth.
+    Parameters are those of `estimate_motion`.
+
+    Raises
+    ------
+    ValueError
+        When frames, mask and valid area differ in size.
+    """
+    finest = max(params.levels_px)
+    fine = params.model_copy(update={"cells": 1, "levels_px": (*params.levels_px, 2 * finest)})
+    offsets = estimate_motion(frames, mask_image, valid, params=fine, vessel_weight=vessel_weight)
+    return -offsets[:, 0, 0].astype(np.float64)
 
 
-def _lattice_shape(shape: tuple[int, int], params: MotionParams) -> tuple[int, int]:
-    cell = params.cell_px * max(1.0, max(shape) / 512)
-    return max(1, round(shape[0] / cell)), max(1, round(shape[1] / cell))
+def _factors(params: MotionParams, size: tuple[int, int]) -> list[int]:
+    factors = [max(1, round(max(size) / side)) for side in params.levels_px]
+    return sorted({factor for factor in factors if min(size) // factor >= 16}, reverse=True) or [1]
 
 
-def _high_pass(image: FloatArray, factor: int, params: MotionParams) -> FloatArray:
-    return image - gaussian(image, max(2.0, params.high_pass_px / factor))
+def _lattice_shape(size: tuple[int, int], params: MotionParams) -> tuple[int, int]:
+    cell = max(size) / params.cells
+    return max(1, round(size[0] / cell)), max(1, round(size[1] / cell))
 
 
-def _fill_invalid(image: FloatArray, valid: BoolArray) -> FloatArray:
-    """Return the image with pixels outside `valid` set to the median: a shutter edge must not hold the field."""
-    if valid.all():
-        return image
-    return np.where(valid, image, np.float32(np.median(image[valid])) if valid.any() else np.float32(0))
-
-
-def _make_level(
-    mask_image: FloatArray, valid: BoolArray, weight: FloatArray, factor: int, params: MotionParams
-) -> _Level:
-    fixed = _high_pass(shrink(_fill_invalid(mask_image, valid), factor), factor, params)
+def _make_level(mask_image: FloatArray, valid: BoolArray, base: FloatArray, factor: int, params: MotionParams) -> _Level:
     inside = cv2.erode(valid.astype(np.uint8), np.ones((2 * factor + 1,) * 2, np.uint8), borderValue=0)
-    return _Level(factor, fixed, shrink(weight * inside, factor), sampling_grid((fixed.shape[0], fixed.shape[1])))
+    small = _smaller(base, factor)
+    slow = np.maximum(wide_gaussian(small, _high_pass_px(small, params)), 1e-3)
+    image = _high_passed(mask_image, small, slow, factor, params)
+    rows, cols = (cv2.Scharr(image, cv2.CV_32F, dx, 1 - dx) / 32 for dx in (0, 1))
+    moving = np.ascontiguousarray(np.stack([image, rows, cols], axis=-1), dtype=np.float32)
+    grid = sampling_grid((small.shape[0], small.shape[1]))
+    return _Level(factor, moving, small, slow, _smaller(base * inside, factor), grid)
+
+
+def _smaller(image: FloatArray, factor: int) -> FloatArray:
+    return shrink(image, factor) if factor > 1 else np.asarray(image, dtype=np.float32)
+
+
+def _high_pass_px(image: FloatArray, params: MotionParams) -> float:
+    return max(2.0, params.high_pass * max(image.shape))
+
+
+def _high_passed(
+    image: FloatArray, base: FloatArray, slow_base: FloatArray, factor: int, params: MotionParams
+) -> FloatArray:
+    """Return the image at a level, without its slow changes; neither shutters nor vessels count among these."""
+    small = _smaller(image, factor)
+    slow = wide_gaussian(small * base, _high_pass_px(small, params)) / slow_base
+    return np.asarray((small - slow) * (base > 0), dtype=np.float32)
 
 
 def _register(
     frame: FloatArray,
     levels: list[_Level],
-    valid: BoolArray,
-    start: FloatArray,
+    cells: tuple[int, int],
+    start: FloatArray | None,
     params: MotionParams,
 ) -> FloatArray:
-    field = start.copy()
-    filled = _fill_invalid(frame, valid)
-    for level in levels:
-        moving = _high_pass(shrink(filled, level.factor), level.factor, params)
-        gradient = _gradient(moving)
-        for _ in range(params.iterations):
-            step = _gauss_newton_step(level, moving, gradient, field, params)
-            field = np.clip(field + step, -params.max_shift_px, params.max_shift_px)
-            if float(np.abs(step).max()) < 0.01 * level.factor:
-                break
+    """Return the lattice of one frame: one shift by the coarser levels, then the field by all of them."""
+    limit = params.largest_shift * max(frame.shape)
+    fixed = [_high_passed(frame, level.base, level.slow_base, level.factor, params) for level in levels]
+    field = _best_start(fixed[0], levels[0], limit) if start is None else start.astype(np.float32)
+    if start is None or cells == (1, 1):
+        for image, level in zip(fixed, levels, strict=True):
+            field = _refine(image, level, field, limit, params)
+    if cells == (1, 1):
+        return field
+    if field.shape[:2] != cells:
+        field = expand_field(field, cells)
+    for image, level in zip(fixed, levels, strict=True):
+        field = _refine(image, level, field, limit, params)
     return field
 
 
-def _gradient(image: FloatArray) -> tuple[FloatArray, FloatArray]:
-    rows, cols = (np.asarray(cv2.Scharr(image, cv2.CV_32F, dx, 1 - dx) / 32, dtype=np.float32) for dx in (0, 1))
-    return rows, cols
+def _best_start(fixed: FloatArray, level: _Level, limit_px: float) -> FloatArray:
+    """Return no shift or that of phase correlation, whichever fits better: a jerk may lie beyond Gauss-Newton."""
+    window = cv2.createHanningWindow((fixed.shape[1], fixed.shape[0]), cv2.CV_32F)
+    # OpenCV 5 writes into what it is given.
+    (across, along), _ = cv2.phaseCorrelate(fixed * level.weight, level.moving[..., 0] * level.weight, window)
+    shift = np.array([along, across]) * level.factor
+    still = np.zeros((1, 1, 2), np.float32)
+    if not np.isfinite(shift).all() or np.abs(shift).max() > limit_px:
+        return still
+    moved = shift.reshape(1, 1, 2).astype(np.float32)
+    return min((still, moved), key=lambda field: _typical_misfit(fixed, level, field))
 
 
-def _gauss_newton_step(
-    level: _Level,
-    moving: FloatArray,
-    gradient: tuple[FloatArray, FloatArray],
-    field: FloatArray,
-    params: MotionParams,
-) -> FloatArray:
-    """Return the lattice update in full-resolution pixels."""
-    size = (level.fixed.shape[0], level.fixed.shape[1])
+def _typical_misfit(fixed: FloatArray, level: _Level, field: FloatArray) -> float:
+    size = (fixed.shape[0], fixed.shape[1])
     at = level.grid + expand_field(field / level.factor, size)
-    residual = warp(moving, at, cubic=False) - level.fixed
-    rows, cols = (warp(g, at, cubic=False) for g in gradient)
-    weight = level.weight * _contrast_weight(residual, level.weight)
+    gap = np.abs(warp(level.moving[..., 0], at, cubic=False) - fixed)[level.weight > 0.5]
+    return float(np.mean(np.minimum(gap, np.median(gap) * 3))) if gap.size else 0.0
+
+
+def _refine(fixed: FloatArray, level: _Level, field: FloatArray, limit_px: float, params: MotionParams) -> FloatArray:
+    size = (fixed.shape[0], fixed.shape[1])
     cells = (field.shape[0], field.shape[1])
-    count = float(size[0] * size[1]) / (cells[0] * cells[1])
-
-    def cell_sum(image: FloatArray) -> npt.NDArray[np.float64]:
-        mean = resize(image, cells)
-        return np.asarray(mean * count, dtype=np.float64)
-
-    weighted_rows, weighted_cols = weight * rows, weight * cols
-    structure = np.stack(
-        [cell_sum(weighted_rows * rows), cell_sum(weighted_rows * cols), cell_sum(weighted_cols * cols)]
-    )
-    pull = np.stack([-cell_sum(weighted_rows * residual), -cell_sum(weighted_cols * residual)])
-    stiffness = params.stiffness * 0.5 * float(np.mean(structure[0] + structure[2])) + 1e-6
-    update = _solve(structure, pull, stiffness, field / level.factor)
-    return np.asarray(np.clip(update, -4, 4) * level.factor, dtype=np.float32)
-
-
-def _solve(
-    structure: npt.NDArray[np.float64], pull: npt.NDArray[np.float64], stiffness: float, field: npt.NDArray[np.floating]
-) -> npt.NDArray[np.float64]:
-    """Return the lattice update that balances each cell's normal equations against the membrane.
-
-    The membrane pulls on the whole field, not on the update, or small steps would add up to a
-    rough field. Unknowns are interleaved (row, col) cell by cell, so that the matrix is a band
-    as wide as one line of the lattice.
-
-    Parameters
-    ----------
-    structure : ndarray, (3, h, w)
-        Sums of weight times gradient products: row-row, row-col, col-col.
-    pull : ndarray, (2, h, w)
-        Right-hand side of the normal equations.
-    field : ndarray, (h, w, 2)
-        The present field, in pixels of the level.
-    """
-    h, w = field.shape[:2]
-    degree = np.full((h, w), 4.0)
-    for edge in (degree[0], degree[-1], degree[:, 0], degree[:, -1]):
-        edge -= 1
-    held = field.astype(np.float64)
-    laplacian = degree[..., None] * held
-    laplacian[1:] -= held[:-1]
-    laplacian[:-1] -= held[1:]
-    laplacian[:, 1:] -= held[:, :-1]
-    laplacian[:, :-1] -= held[:, 1:]
-    band = np.zeros((2 * w + 1, h, w, 2))
-    band[0, ..., 0], band[0, ..., 1] = structure[0], structure[2]
-    band[0] += stiffness * (degree + 1e-4)[..., None]
-    band[1, ..., 0] = structure[1]
-    if w > 1:
-        band[2, :, :-1] -= stiffness
-    band[2 * w, :-1] -= stiffness
-    rhs = np.moveaxis(pull, 0, -1) - stiffness * laplacian
-    return np.asarray(solveh_banded(band.reshape(2 * w + 1, -1), rhs.ravel(), lower=True).reshape(h, w, 2))
+    for _ in range(params.iterations):
+        dense = expand_field(field / np.float32(level.factor), size)
+        scale = _residual_scale(fixed, level, dense)
+        equations = normal_equations(fixed, level.moving, dense, level.weight, cells, scale, excess_factor=params.excess_factor)
+        typical = 0.5 * float(np.mean(equations.structure[0] + equations.structure[2])) + 1e-9
+        update = solve_lattice(
+            equations, field / level.factor, membrane=params.membrane * typical, plate=params.plate * typical
+        )
+        step = np.clip(update, -4, 4) * level.factor
+        field = np.clip(field + step, -limit_px, limit_px).astype(np.float32)
+        if float(np.abs(step).max()) < 0.02 * level.factor:
+            break
+    return field
 
 
-def _contrast_weight(residual: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return robust weights: Cauchy, twice as strict on added attenuation, which contrast can explain."""
-    # Every few pixels are enough for a scale.
-    sample = (slice(None, None, 1 + residual.shape[0] // 96), slice(None, None, 1 + residual.shape[1] // 96))
-    scale = max(robust_sd(residual[sample][weight[sample] > 0.5]), 1e-6)
-    scaled = residual / np.where(residual > 0, scale, 2 * scale).astype(np.float32)
-    return (1.0 / (1.0 + scaled * scaled)).astype(np.float32)
+def _residual_scale(fixed: FloatArray, level: _Level, dense: FloatArray) -> float:
+    """Return the usual residual; every few pixels are enough to know it."""
+    sample = (slice(None, None, 1 + fixed.shape[0] // 40), slice(None, None, 1 + fixed.shape[1] // 40))
+    gap = warp(level.moving[..., 0], level.grid[sample] + dense[sample], cubic=False) - fixed[sample]
+    return max(robust_sd(gap[level.weight[sample] > 0.5]), 1e-6)

@@ -3,8 +3,10 @@
 Strategy: what the background shows of motion is mostly bone, which dilutes the estimate. Once
 subtracted, vessels are the strongest structure left, so frames are laid upon the reference
 frame once more by their vessels alone. Contrast is compressed, so that a vessel counts by its
-place and not by how far it has filled. Frames with too little contrast to be followed borrow:
-the followed ones tell which share of the motion the background shows.
+place and not by how far it has filled. Frames with too little contrast to be followed, the mask
+frames above all, borrow from breathing: what the background does over time has one or two
+courses (its principal components), whatever their size at one place, and the followed frames
+tell how the vessels go with them.
 """
 
 from __future__ import annotations
@@ -17,31 +19,35 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
-from angio_pipeline.numerics.filters import gaussian, resize, shrink
+from angio_pipeline.numerics.compiled import each_in_threads
+from angio_pipeline.numerics.fields import compose_at, invert_field
+from angio_pipeline.numerics.filters import gaussian, resize, wide_gaussian
 
-__all__ = ["VesselLayer", "VesselLayerParams", "follow_vessels"]
+__all__ = ["VesselLayer", "VesselLayerParams", "follow_vessels", "lay_upon_reference"]
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class VesselLayerParams(Params):
-    """Settings of `follow_vessels`; lengths are for a 512-pixel frame and grow with it."""
+    """Settings of `follow_vessels`."""
 
     enabled: bool = True
     compression_in_noise: float = Field(8.0, gt=0, description="contrast, in noise SDs, at which a vessel counts half")
     least_filling: float = Field(0.4, gt=0, lt=1, description="share of the full filling below which none is followed")
-    largest_factor: float = Field(2.0, ge=1, description="vessels that seem to move further than this are not believed")
-    motion: MotionParams = MotionParams(stiffness=4.0, high_pass_px=200.0)
+    courses: int = Field(3, ge=0, le=8, description="at most this many courses of the background's motion are used")
+    least_gain: float = Field(0.1, ge=0, lt=1, description="share of the error that another course has to save")
+    motion: MotionParams = MotionParams(plate=4.0, membrane=0.4, high_pass=0.4, excess_factor=1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VesselLayer:
-    """How the vessels of each frame lie against those of the reference frame.
+    """Where the vessels of the reference frame stand in each frame; pixels of the images they were found on.
 
     Attributes
     ----------
     fields : ndarray, (T, h, w, 2) float32
-        Lattice displacement still to be taken out.
+        The vessel at x in the reference frame stands at x + fields[t](x) in frame t.
     motion_px : ndarray, (T, 2) float64
         Mean displacement of the vessels of each frame against the mask.
     """
@@ -50,78 +56,129 @@ class VesselLayer:
     motion_px: npt.NDArray[np.float64]
 
 
+def lay_upon_reference(fields: FloatArray, reference: int, shape: tuple[int, int]) -> FloatArray:
+    """Return where the anatomy of the reference frame stands in each frame, (T, h, w, 2) float32 lattice offsets.
+
+    Parameters
+    ----------
+    fields : ndarray, (T, h, w, 2)
+        How each frame lies against the mask (`Alignment.fields`).
+    shape : int, int
+        Size of the images that the fields are in pixels of.
+    """
+    there = fields[reference]
+    out = np.stack([there + compose_at(invert_field(field, shape), there, shape) for field in fields])
+    out[reference] = 0
+    return out.astype(np.float32)
+
+
 def follow_vessels(
-    frames: FloatArray,
-    valid: npt.NDArray[np.bool_],
-    background_px: npt.NDArray[np.float64],
+    contrast: FloatArray,
+    valid: BoolArray,
+    fields: FloatArray,
     filling: npt.NDArray[np.float64],
     reference: int,
     noise_sd: float,
     *,
+    masks: tuple[int, ...] = (),
     params: VesselLayerParams,
 ) -> VesselLayer:
-    """Return the motion of the vessels that the background did not show.
+    """Return the motion of the vessels, also as far as the background did not show it.
 
     Parameters
     ----------
-    frames : ndarray, (T, H, W) float32
-        Subtracted, aligned by their background to the reference frame.
-    background_px : ndarray, (T, 2)
-        Displacement against the mask, as the background showed it.
+    contrast : ndarray, (T, H, W) float32
+        Each frame minus the mask laid upon it, where it was acquired.
+    fields : ndarray, (T, h, w, 2) float32
+        How each frame lies against the mask.
     filling : ndarray, (T,)
         Contrast in each frame.
+    masks : tuple of int
+        Frames whose mean position is that of the mask; the reference frame's where none is given.
     """
+    shape = (contrast.shape[1], contrast.shape[2])
+    anatomy = lay_upon_reference(fields, reference, shape)
+    weight = _where_vessels_are(contrast, valid, (fields.shape[1], fields.shape[2]))
+    if not params.enabled:
+        return VesselLayer(anatomy, -np.einsum("thwk,hw->tk", fields.astype(np.float64), weight))
     followed = np.flatnonzero(filling >= params.least_filling * filling.max())
-    # At about 512 pixels: the lattice is far coarser than either.
-    factor = max(1, round(max(frames.shape[1:]) / 512))
-    target = _compressed(shrink(frames[reference], factor), noise_sd, params)
-    moving = np.stack([_compressed(shrink(frames[t], factor), noise_sd, params) for t in followed])
-    inside = shrink(valid.astype(np.float32), factor) == 1
-    seen = factor * estimate_motion(moving, target, inside, params=params.motion)
-    weight = _where_vessels_are(frames, valid, (seen.shape[1], seen.shape[2]))
-    extra = np.einsum("thwk,hw->tk", seen.astype(np.float64), weight)
-    relative = background_px - background_px[reference]
-    seen_px = relative[followed] + extra
-    share, at_reference = _background_share(background_px[followed], seen_px, background_px[reference], params)
-    total = background_px / share
-    total[followed] = seen_px + at_reference
-    fields = np.zeros((len(frames), *seen.shape[1:]), dtype=np.float32)
-    fields += (total - at_reference - relative)[:, None, None, :].astype(np.float32)
-    fields[followed] = seen
-    return VesselLayer(fields, total)
+    found = _follow(contrast, valid, anatomy, followed, reference, noise_sd, params)
+    seen_px = np.einsum("thwk,hw->tk", found.astype(np.float64), weight)
+    relative = _by_breathing(_courses(fields, params.courses), seen_px, followed, params.least_gain)
+    limit = params.motion.largest_shift * max(shape)
+    relative = np.clip(relative, -limit, limit)
+    shown = np.einsum("thwk,hw->tk", anatomy.astype(np.float64), weight)
+    out = anatomy + (relative - shown)[:, None, None, :].astype(np.float32)
+    out[followed] = found
+    return VesselLayer(out, relative - relative[list(masks)].mean(axis=0) if masks else relative)
+
+
+def _courses(fields: FloatArray, most: int) -> npt.NDArray[np.float64]:
+    """Return the principal courses of the background's motion over time, (T, K), in mean pixels of the lattice."""
+    flat = fields.reshape(len(fields), -1).astype(np.float64)
+    time, size, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    return np.asarray(time[:, :most] * size[:most] / np.sqrt(flat.shape[1] / 2))
+
+
+def _by_breathing(
+    courses: npt.NDArray[np.float64],
+    seen_px: npt.NDArray[np.float64],
+    followed: npt.NDArray[np.intp],
+    least_gain: float,
+) -> npt.NDArray[np.float64]:
+    """Return the vessels' displacement in all frames, (T, 2): as seen where followed, elsewhere as the courses tell.
+
+    A straight line in as many courses as leave-one-out over the followed frames justifies.
+    """
+    count = len(followed)
+    best_error, best = np.inf, np.zeros((1, 2))
+    for used in range(min(courses.shape[1], max(count - 3, 0)) + 1):
+        design = np.column_stack([np.ones(count), courses[followed, :used]])
+        # So little that it only keeps a course without movement from dividing by nothing.
+        held = np.diag([0.0] + [1e-4] * used)
+        fit = np.linalg.solve(design.T @ design + held, design.T)
+        leverage = np.clip(np.diag(design @ fit), 0, 1 - 1e-6)
+        error = float(np.sqrt(np.mean(((seen_px - design @ (fit @ seen_px)) / (1 - leverage)[:, None]) ** 2)))
+        if used == 0 or error < (1 - least_gain) * best_error:
+            best_error, best = error, fit @ seen_px
+    told = np.column_stack([np.ones(len(courses)), courses[:, : len(best) - 1]]) @ best
+    told[followed] = seen_px
+    return np.asarray(told)
+
+
+def _follow(
+    contrast: FloatArray,
+    valid: BoolArray,
+    anatomy: FloatArray,
+    followed: npt.NDArray[np.intp],
+    reference: int,
+    noise_sd: float,
+    params: VesselLayerParams,
+) -> FloatArray:
+    """Return where the reference frame's vessels stand in each followed frame, starting from its anatomy."""
+    fixed = _compressed(contrast[reference], noise_sd, params)[None]
+    out = np.zeros((len(followed), *anatomy.shape[1:]), np.float32)
+
+    def one(k: int) -> None:
+        t = int(followed[k])
+        if t != reference:
+            moving = _compressed(contrast[t], noise_sd, params)
+            out[k] = estimate_motion(fixed, moving, valid, params=params.motion, start=anatomy[t][None])[0]
+
+    each_in_threads(one, len(followed))
+    return out
 
 
 def _compressed(frame: FloatArray, noise_sd: float, params: VesselLayerParams) -> FloatArray:
     """Return vessels with their contrast saturated, broad enhancement taken out."""
-    local = gaussian(frame, 1.0) - gaussian(frame, 12.0)
+    scale_px = max(frame.shape) / 512
+    local = gaussian(frame, 1.0 * scale_px) - wide_gaussian(frame, 12.0 * scale_px)
     return np.asarray(np.tanh(local / (params.compression_in_noise * noise_sd)), dtype=np.float32)
 
 
-def _where_vessels_are(
-    frames: FloatArray, valid: npt.NDArray[np.bool_], cells: tuple[int, int]
-) -> npt.NDArray[np.float64]:
+def _where_vessels_are(contrast: FloatArray, valid: BoolArray, cells: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Return the share of all strong contrast that lies in each cell, summing to 1."""
-    peak = gaussian(frames.max(axis=0), 2) * valid
+    peak = gaussian(contrast.max(axis=0), 2 * max(valid.shape) / 512) * valid
     strong = np.clip(peak - np.percentile(peak, 90), 0, None)
     weight = resize(strong, cells).astype(np.float64) + 1e-12
     return np.asarray(weight / weight.sum())
-
-
-def _background_share(
-    background_px: npt.NDArray[np.float64],
-    vessels_px: npt.NDArray[np.float64],
-    reference_px: npt.NDArray[np.float64],
-    params: VesselLayerParams,
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return which share of the vessels' motion the background shows, and the vessels' motion in the reference frame.
-
-    The vessels are known relative to the reference frame, the background against the mask:
-    background = share * (vessels + at_reference), a straight line through all followed frames.
-    """
-    centred = vessels_px - vessels_px.mean(axis=0)
-    moved = float((centred**2).sum())
-    if moved < 0.1 * len(vessels_px):
-        return 1.0, reference_px
-    share = float((centred * (background_px - background_px.mean(axis=0))).sum() / moved)
-    share = float(np.clip(share, 1 / params.largest_factor, 1.0))
-    return share, background_px.mean(axis=0) / share - vessels_px.mean(axis=0)

@@ -22,7 +22,9 @@ from angio_pipeline.core.runs import Quantity
 from angio_pipeline.ingest.headers import find, integer, items, number, numbers, text
 from angio_pipeline.ingest.pixels import PixelFormat
 
-__all__ = ["IntensityMap", "Showing", "intensity_map"]
+__all__ = ["Frames", "IntensityMap", "Showing", "intensity_map"]
+
+Frames = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
 
 class Showing(StrEnum):
@@ -42,28 +44,39 @@ class IntensityMap:
         Look-up table from stored value minus `first`; clamped at both ends.
     slope, intercept : float
         Otherwise `slope * stored + intercept`.
-    white_level : float
-        The brightest value that the storage can hold.
+    black_level, white_level : float
+        The darkest and the brightest value that the storage can hold.
     """
 
     quantity: Quantity
     slope: float
     intercept: float
+    black_level: float
     white_level: float
     table: npt.NDArray[np.float32] | None = None
     first: int = 0
     quality: Quality = Quality.NONE
     how: str = ""
 
-    def apply(self, frames: npt.NDArray[np.float32]) -> None:
-        """Map stored values in place, one frame at a time."""
+    def apply(self, frames: Frames) -> Frames:
+        """Return stored values mapped, in place where they stay what they are: whole numbers of 16 bits, or float32."""
+        if frames.dtype == np.uint16 and not self._stays_whole:
+            frames = frames.astype(np.float32)
         for frame in frames:
             if self.table is not None:
                 index = np.clip(frame.astype(np.int64) - self.first, 0, len(self.table) - 1)
                 frame[...] = self.table[index]
             elif (self.slope, self.intercept) != (1.0, 0.0):
-                frame *= np.float32(self.slope)
-                frame += np.float32(self.intercept)
+                frame[...] = frame.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
+        return frames
+
+    @property
+    def _stays_whole(self) -> bool:
+        """Whether every stored value of 16 bits becomes a whole number that 16 bits can hold."""
+        if self.table is not None:
+            return bool((self.table == np.floor(self.table)).all() and 0 <= self.table.min() <= self.table.max() < 65536)
+        whole = self.slope.is_integer() and self.intercept.is_integer()
+        return whole and 0 <= self.black_level <= self.white_level < 65536
 
 
 def intensity_map(dataset: Dataset, found: PixelFormat, showing: Showing) -> IntensityMap:
@@ -79,9 +92,11 @@ def intensity_map(dataset: Dataset, found: PixelFormat, showing: Showing) -> Int
     low, high = sorted(slope * value + intercept for value in found.value_range)
     how = f"relationship {relationship if relationship in ('LIN', 'LOG', 'DISP') else 'not given'}"
     if rising == (slope > 0):
-        return IntensityMap(quantity, slope, intercept, high, quality=quality, how=how)
+        return IntensityMap(quantity, slope, intercept, low, high, quality=quality, how=how)
     # Turned over within the range of the storage, so that white stays white.
-    return IntensityMap(quantity, -slope, low + high - intercept, high, quality=quality, how=f"{how}, inverted")
+    return IntensityMap(
+        quantity, -slope, low + high - intercept, low, high, quality=quality, how=f"{how}, inverted"
+    )
 
 
 def _rises_with_beam(dataset: Dataset, found: PixelFormat, showing: Showing) -> tuple[bool, Quality]:
@@ -135,5 +150,13 @@ def _table(item: Dataset) -> tuple[npt.NDArray[np.float32], int] | None:
 
 def _from_table(table: npt.NDArray[np.float32], first: int, *, quality: Quality) -> IntensityMap:
     return IntensityMap(
-        Quantity.INTENSITY, 1.0, 0.0, float(table.max()), table, first, quality, "the file's table to linear values"
+        quantity=Quantity.INTENSITY,
+        slope=1.0,
+        intercept=0.0,
+        black_level=float(table.min()),
+        white_level=float(table.max()),
+        table=table,
+        first=first,
+        quality=quality,
+        how="the file's table to linear values",
     )

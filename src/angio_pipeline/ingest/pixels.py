@@ -229,8 +229,10 @@ def _fragments(stream: BinaryIO, header: Header) -> Iterator[bool]:
         yield position <= header.size
 
 
-def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32]:
-    """Return the stored values, (T, H, W) float32, decoded frame by frame into one array.
+def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32] | npt.NDArray[np.uint16]:
+    """Return the stored values, (T, H, W), decoded frame by frame into one array.
+
+    They are uint16 where that holds all that may be stored, else float32.
 
     Raises
     ------
@@ -240,13 +242,15 @@ def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32]:
         `no_pixel_data`, `truncated`, or `corrupt_pixels` where a frame does not decode.
     """
     check_pixels(header, found)
-    frames: npt.NDArray[np.float32] | None = None
+    low, high = found.value_range
+    dtype = np.uint16 if 0 <= low and high < 65536 else np.float32
+    frames: npt.NDArray[Any] | None = None
     count = 0
     for frame in _decoded(header, found):
         if count == found.frames or frame.shape != (found.rows, found.columns):
             raise _corrupt(f"frame {count} of shape {frame.shape}")
         if frames is None:
-            frames = np.empty((found.frames, found.rows, found.columns), dtype=np.float32)
+            frames = np.empty((found.frames, found.rows, found.columns), dtype=dtype)
         frames[count] = frame
         count += 1
     if frames is None or count < found.frames:

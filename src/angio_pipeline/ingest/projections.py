@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.ingest.calibration import pixel_spacing, pose
 from angio_pipeline.ingest.headers import Header, items, text, texts
-from angio_pipeline.ingest.intensity import IntensityMap, Showing, intensity_map
+from angio_pipeline.ingest.intensity import Frames, IntensityMap, Showing, intensity_map
 from angio_pipeline.ingest.pixels import PixelFormat, read_frames
 from angio_pipeline.ingest.shutters import ValidArea, spoilt_pixels, valid_area
 
@@ -29,9 +27,9 @@ _PERHAPS_LOSSY = {"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """One projection object; `frames` is (T, H, W) float32, brighter meaning more X-rays."""
+    """One projection object; `frames` is (T, H, W) uint16 or float32, brighter meaning more X-rays."""
 
-    frames: npt.NDArray[np.float32]
+    frames: Frames
     values: IntensityMap
     area: ValidArea
     spacing: PixelSpacing | None
@@ -53,7 +51,7 @@ def read_projection(header: Header, found: PixelFormat, showing: Showing) -> Pro
     values = intensity_map(ds, found, showing)
     frames = read_frames(header, found)
     spoilt = spoilt_pixels(ds, frames, found)
-    values.apply(frames)
+    frames = values.apply(frames)
     area = valid_area(ds, frames, spoilt, lossy=Quality.LOSSY_COMPRESSION in quality)
     spacing, subtracted = pixel_spacing(ds), already_subtracted(ds)
     quality |= values.quality | area.quality

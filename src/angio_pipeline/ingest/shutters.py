@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.ingest.headers import as_numbers, element_value, integer, number, numbers, text, texts
+from angio_pipeline.ingest.intensity import Frames
 from angio_pipeline.ingest.pixels import PixelFormat
 
 __all__ = [
@@ -76,12 +77,12 @@ class ValidArea:
     how: str
 
 
-def valid_area(dataset: Dataset, frames: npt.NDArray[np.float32], spoilt: Mask, *, lossy: bool) -> ValidArea:
+def valid_area(dataset: Dataset, frames: Frames, spoilt: Mask, *, lossy: bool) -> ValidArea:
     """Return the part of the frame that means something.
 
     Parameters
     ----------
-    frames : ndarray, (T, H, W) float32
+    frames : ndarray, (T, H, W) uint16 or float32
         Brighter means more X-rays.
     spoilt : ndarray, (H, W) bool
         Pixels of `spoilt_pixels`.
@@ -151,7 +152,7 @@ def _rectangle(dataset: Dataset, kind: str, rows: int, columns: int) -> Mask | N
     return area
 
 
-def spoilt_pixels(dataset: Dataset, stored: npt.NDArray[np.float32], found: PixelFormat) -> Mask:
+def spoilt_pixels(dataset: Dataset, stored: Frames, found: PixelFormat) -> Mask:
     """Return pixels that hold padding in any frame, or an overlay within the stored bits.
 
     Overlays in the unused bits spoil nothing: those bits were dropped when the file was read.
@@ -185,14 +186,15 @@ def find_borders(extent: Extent, *, lossy: bool, params: BorderParams) -> Mask:
     return border
 
 
-def over_time(frames: npt.NDArray[np.float32]) -> Extent:
+def over_time(frames: Frames) -> Extent:
     """Return each pixel's least, greatest and mean value over the frames."""
     least, greatest, total = frames[0].copy(), frames[0].copy(), frames[0].astype(np.float64)
     for frame in frames[1:]:
         np.minimum(least, frame, out=least)
         np.maximum(greatest, frame, out=greatest)
         total += frame
-    return Extent(least, greatest, (total / len(frames)).astype(np.float32), len(frames))
+    mean = (total / len(frames)).astype(np.float32)
+    return Extent(least.astype(np.float32), greatest.astype(np.float32), mean, len(frames))
 
 
 def _middle(image: Image) -> Image:

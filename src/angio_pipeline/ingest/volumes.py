@@ -128,7 +128,7 @@ def _read_multiframe(item: VolumeItem) -> _Stack:
     groups = items(ds, "PerFrameFunctionalGroupsSequence")
     if len(groups) != found.frames:
         raise _geometry(f"one functional group a frame ({found.frames})", f"{len(groups)}")
-    hu = read_frames(header, found)
+    hu = read_frames(header, found).astype(np.float32, copy=False)
     clips, intercept = [], 0.0
     for frame, group in zip(hu, groups, strict=True):
         slope, intercept = _rescale(group, ds, found)

@@ -6,20 +6,98 @@ centres of h x w equal cells that tile the image. It is expanded by cubic interp
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["compose_at", "expand_field", "invert_field", "sampling_grid", "warp"]
+from angio_pipeline.numerics.compiled import compiled
+
+__all__ = ["compose_at", "expand_field", "invert_field", "sampling_grid", "spreading", "warp"]
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def expand_field(lattice: npt.NDArray[np.floating], shape: tuple[int, int]) -> FloatArray:
-    """Return the field at every pixel, (H, W, 2) float32."""
-    if lattice.shape[:2] == (1, 1):
-        return np.broadcast_to(lattice.astype(np.float32), (*shape, 2)).copy()
-    return np.asarray(cv2.resize(lattice.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC))
+    """Return the field at every pixel, (H, W, 2) float32: cubic between cells, straight on beyond the outer ones."""
+    out = np.empty((*shape, 2), np.float32)
+    rows, cols = spreading(lattice.shape[0], shape[0]), spreading(lattice.shape[1], shape[1])
+    padded = continued(lattice)
+    _expand(padded, rows.first, rows.weights, cols.first, cols.weights, out)
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spreading:
+    """How values at cells reach pixels along one axis: four neighbours of a continued lattice each.
+
+    Attributes
+    ----------
+    first : ndarray, (pixels,) int64
+        First of the four, counted in the lattice that `continued` returns.
+    weights : ndarray, (pixels, 4) float32
+    """
+
+    first: npt.NDArray[np.int64]
+    weights: FloatArray
+
+
+@lru_cache(maxsize=64)
+def spreading(cells: int, pixels: int) -> Spreading:
+    """Return how values at the centres of cells reach the centres of pixels.
+
+    Cubic convolution, Keys 1981, doi:10.1109/TASSP.1981.1163711.
+    """
+    place = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    before = np.floor(place).astype(np.int64)
+    away = np.abs((place - before)[:, None] - np.arange(-1, 3))
+    near = (1.5 * away - 2.5) * away * away + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    weights = np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+    weights.flags.writeable = before.flags.writeable = False
+    return Spreading(before + 1, weights)
+
+
+def continued(lattice: npt.NDArray[np.floating]) -> FloatArray:
+    """Return the lattice with two more cells on each side, in a straight line from the outer ones."""
+    out = lattice.astype(np.float32)
+    for axis in (0, 1):
+        for _ in range(2):
+            low, high = np.take(out, [0], axis), np.take(out, [-1], axis)
+            if lattice.shape[axis] > 1:
+                low, high = 2 * low - np.take(out, [1], axis), 2 * high - np.take(out, [-2], axis)
+            out = np.concatenate([low, out, high], axis=axis)
+    return np.ascontiguousarray(out)
+
+
+@compiled
+def _expand(
+    lattice: FloatArray,
+    first_row: npt.NDArray[np.int64],
+    row_weights: FloatArray,
+    first_col: npt.NDArray[np.int64],
+    col_weights: FloatArray,
+    out: FloatArray,
+) -> None:
+    cells = lattice.shape[1]
+    line = np.empty((cells, 2), np.float32)
+    for r in range(out.shape[0]):
+        top = first_row[r]
+        for k in range(cells):
+            for d in range(2):
+                line[k, d] = (
+                    row_weights[r, 0] * lattice[top, k, d]
+                    + row_weights[r, 1] * lattice[top + 1, k, d]
+                    + row_weights[r, 2] * lattice[top + 2, k, d]
+                    + row_weights[r, 3] * lattice[top + 3, k, d]
+                )
+        for c in range(out.shape[1]):
+            left = first_col[c]
+            a, b, d, e = col_weights[c, 0], col_weights[c, 1], col_weights[c, 2], col_weights[c, 3]
+            out[r, c, 0] = a * line[left, 0] + b * line[left + 1, 0] + d * line[left + 2, 0] + e * line[left + 3, 0]
+            out[r, c, 1] = a * line[left, 1] + b * line[left + 1, 1] + d * line[left + 2, 1] + e * line[left + 3, 1]
 
 
 def sampling_grid(shape: tuple[int, int]) -> FloatArray:

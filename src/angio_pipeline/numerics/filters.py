@@ -14,6 +14,7 @@ __all__ = [
     "resize",
     "robust_sd",
     "shrink",
+    "wide_gaussian",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -27,6 +28,21 @@ def gaussian(image: FloatArray, sigma_px: float) -> FloatArray:
     plain = np.ascontiguousarray(image, dtype=np.float32)
     blurred = cv2.GaussianBlur(plain, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(blurred, dtype=np.float32)
+
+
+def wide_gaussian(image: FloatArray, sigma_px: float) -> FloatArray:
+    """Return about what `gaussian` returns, in a time that does not grow with sigma.
+
+    A blur wide against its pixels holds nothing that a smaller copy could not: the image is
+    shrunk to 3 to 6 pixels a sigma, blurred there, and grown again.
+    """
+    factor = int(sigma_px // 3)
+    size = (image.shape[0] // max(factor, 1), image.shape[1] // max(factor, 1))
+    if factor < 2 or min(size) < 8:
+        return gaussian(image, sigma_px)
+    small = gaussian(resize(image, size), sigma_px / factor)
+    grown = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(grown, dtype=np.float32)
 
 
 def masked_gaussian(image: FloatArray, mask: BoolArray, sigma_px: float) -> FloatArray:
@@ -76,4 +92,5 @@ def difference_noise_sd(image: FloatArray, mask: BoolArray | None = None) -> flo
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
     response = np.asarray(cv2.filter2D(np.ascontiguousarray(image, dtype=np.float32), -1, kernel), dtype=np.float32)
     inside = response[mask] if mask is not None else response.ravel()
-    return robust_sd(inside) / 6.0
+    # A hundred thousand pixels tell a standard deviation to a fifth of a percent.
+    return robust_sd(inside[:: 1 + inside.size // 100_000]) / 6.0
