@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 FloatArray = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]
 
 WHITE_LEVEL = 4095
 _PAD = 40
@@ -74,7 +75,8 @@ def make_case(params: CaseParams, *, translation_only: bool = False) -> DsaCase:
     for t in range(params.frames):
         fields[t] = _field(t, params, translation_only=translation_only)
         at = _grid(size) + fields[t]
-        contrast[t] = _sample(sum(amount * image for image, amount in _filling(trees, t, params)), at)
+        drawn = np.sum([amount * image for image, amount in _filling(trees, t, params)], axis=0)
+        contrast[t] = _sample(drawn, at)
         behind = _sample(bone, _grid(size) if params.still_bone else at)
         beam = WHITE_LEVEL * np.exp(-(_sample(soft, at) + behind + contrast[t]))
         stored[t] = np.clip(np.round(rng.poisson(beam * gain) / gain), 0, WHITE_LEVEL)
@@ -83,7 +85,8 @@ def make_case(params: CaseParams, *, translation_only: bool = False) -> DsaCase:
 
 
 def _grid(size: int) -> FloatArray:
-    return np.stack(np.mgrid[:size, :size], axis=-1).astype(np.float32)
+    rows, cols = np.mgrid[:size, :size].astype(np.float32)
+    return np.stack([rows, cols], axis=-1)
 
 
 def _sample(padded: FloatArray, at: FloatArray) -> FloatArray:
@@ -109,18 +112,18 @@ def _anatomy(size: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArra
     body = 2.0 + 0.5 * np.sqrt(np.clip(1 - (x / 0.75) ** 2 - (y / 1.1) ** 2, 0, None))
     liver = 0.35 * expit((1 - np.hypot((x + 0.12) / 0.42, (y + 0.1) / 0.36)) * 40)
     soft = body + liver + _gas(x, y, rng)
-    soft += _texture(soft.shape, scale, rng)
-    return np.asarray(soft, dtype=np.float32), np.asarray(_spine(x, y) + _ribs(x, y), dtype=np.float32)
+    soft = soft + _texture(soft.shape, scale, rng)
+    return np.asarray(soft, dtype=np.float32), np.add(_spine(x, y), _ribs(x, y), dtype=np.float32)
 
 
-def _spine(x: FloatArray, y: FloatArray) -> FloatArray:
+def _spine(x: Array, y: Array) -> FloatArray:
     width = 0.075 * (1 + 0.12 * np.cos(2 * np.pi * y / 0.19))
     column = expit((width - np.abs(x - 0.16)) / 0.003)
     discs = expit((0.078 - np.abs(np.mod(y, 0.19) - 0.095)) / 0.004)
     return np.asarray(0.45 * column * (0.55 + 0.45 * discs), dtype=np.float32)
 
 
-def _ribs(x: FloatArray, y: FloatArray) -> FloatArray:
+def _ribs(x: Array, y: Array) -> FloatArray:
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for k in range(6):
         centre = -0.55 + 0.2 * k + 0.55 * (x - 0.1) ** 2 + 0.18 * np.abs(x - 0.16)
@@ -132,7 +135,7 @@ def _ribs(x: FloatArray, y: FloatArray) -> FloatArray:
     return total
 
 
-def _gas(x: FloatArray, y: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _gas(x: Array, y: Array, rng: np.random.Generator) -> FloatArray:
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for _ in range(7):
         r, c, a = rng.uniform(0.22, 0.45), rng.uniform(-0.4, 0.35), rng.uniform(0.03, 0.07)
@@ -171,14 +174,18 @@ def _tree(size: int, rng: np.random.Generator) -> Iterator[tuple[FloatArray, flo
             points.append((r + length / 12 * np.sin(heading), c + length / 12 * np.cos(heading)))
         _draw(images[order], points, width)
         for side in (-1, 1):
-            stack.append((points[-1], heading + side * rng.uniform(0.3, 0.65), width * rng.uniform(0.68, 0.82), order + 1))
+            stack.append(
+                (points[-1], heading + side * rng.uniform(0.3, 0.65), width * rng.uniform(0.68, 0.82), order + 1)
+            )
     for order, image in enumerate(images):
         yield image, 0.55 * order
 
 
 def _draw(image: FloatArray, points: list[tuple[float, float]], width_px: float) -> None:
     """Draw a round vessel: the chord through a cylinder, 0.055 attenuation a pixel of depth at full filling."""
-    path = np.array([[(c + _PAD + 0.5) * _SUPERSAMPLING - 0.5, (r + _PAD + 0.5) * _SUPERSAMPLING - 0.5] for r, c in points])
+    path = np.array(
+        [[(c + _PAD + 0.5) * _SUPERSAMPLING - 0.5, (r + _PAD + 0.5) * _SUPERSAMPLING - 0.5] for r, c in points]
+    )
     reach = int(np.ceil(width_px * _SUPERSAMPLING)) + 3
     low = np.maximum(np.floor(path.min(axis=0)).astype(int) - reach, 0)
     high = np.minimum(np.ceil(path.max(axis=0)).astype(int) + reach, image.shape[0])
@@ -192,9 +199,7 @@ def _draw(image: FloatArray, points: list[tuple[float, float]], width_px: float)
     np.maximum(window, (0.055 * chord).astype(np.float32), out=window)
 
 
-def _filling(
-    trees: list[tuple[FloatArray, float]], t: int, params: CaseParams
-) -> Iterator[tuple[FloatArray, float]]:
+def _filling(trees: list[tuple[FloatArray, float]], t: int, params: CaseParams) -> Iterator[tuple[FloatArray, float]]:
     for image, delay in trees:
         since = t - params.mask_frames - delay
         amount = 0.0 if since <= 0 else (1 - np.exp(-since / 0.8)) * np.exp(-max(0.0, since - 5) / 5)

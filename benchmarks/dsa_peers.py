@@ -6,6 +6,8 @@ mask each frame's anatomy stands: (T, h, w, 2) offsets (row, col), or (T, 1, 1, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +22,12 @@ def none(frames: FloatArray) -> FloatArray:
 
 def _ecc(frames: FloatArray, motion: int) -> list[FloatArray]:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+    # The stubs know no missing mask.
+    ecc: Any = cv2.findTransformECC
     matrices, last = [], np.eye(2, 3, dtype=np.float32)
     for frame in frames:
-        _, last = cv2.findTransformECC(frame, frames[0], last.copy(), motion, criteria, None, 5)
+        _, found = ecc(frame, frames[0], last.copy(), motion, criteria, None, 5)
+        last = np.asarray(found, np.float32)
         matrices.append(last)
     return matrices
 
@@ -47,8 +52,9 @@ def dis_flow(frames: FloatArray) -> FloatArray:
     """Return dense fields by OpenCV's DIS optical flow, preset MEDIUM, on 8 bits as it asks for."""
     low, high = np.percentile(frames[0], [0.5, 99.5])
     grey = np.clip((frames - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.stack([flow.calc(frame, grey[0], None)[..., ::-1] for frame in grey])
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    nothing = np.zeros((*grey[0].shape, 2), np.float32)
+    return np.stack([flow.calc(frame, grey[0], nothing.copy())[..., ::-1] for frame in grey])
 
 
 def phase_correlation(frames: FloatArray) -> FloatArray:
@@ -101,7 +107,7 @@ def mattes_bspline(frames: FloatArray) -> FloatArray:
     return out
 
 
-def _mattes(sitk):  # type: ignore[no-untyped-def]  # SimpleITK has no types
+def _mattes(sitk: Any) -> Any:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)

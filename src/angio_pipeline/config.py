@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
-from angio_pipeline.dsa import MaskParams, SubtractParams
+from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
 from angio_pipeline.vessels import GraphParams, SegmentParams
 
-__all__ = ["PipelineConfig", "load_config"]
+__all__ = ["PipelineConfig", "load_config", "with_pixel_shift"]
 
 
 class PipelineConfig(Params):
@@ -28,6 +28,7 @@ class PipelineConfig(Params):
 
     mask: MaskParams = MaskParams()
     subtract: SubtractParams = SubtractParams()
+    denoise: DenoiseParams = DenoiseParams()
     perfusion: PerfusionParams = PerfusionParams()
     segment: SegmentParams = SegmentParams()
     graph: GraphParams = GraphParams()
@@ -61,3 +62,9 @@ def load_config(choice: str | None) -> PipelineConfig:
         field = ".".join(str(part) for part in first["loc"])
         wrong = "found no such setting" if first["type"] == "extra_forbidden" else f"found: {first['msg']}"
         raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}, {wrong}.") from None
+
+
+def with_pixel_shift(config: PipelineConfig, shift_px: tuple[float, float]) -> PipelineConfig:
+    """Return the settings with the mask moved by hand, (row, col) pixels, in place of motion correction."""
+    subtract = config.subtract.model_copy(update={"pixel_shift_px": shift_px})
+    return config.model_copy(update={"subtract": subtract})

@@ -45,7 +45,7 @@ def process_run(
     _check(run)
     whole = dsa.set_aside_broken(run)
     choice = dsa.choose_mask(whole, params=config.mask)
-    sub = dsa.subtract(whole, choice, params=config.subtract)
+    sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
     maps = perfusion.measure(sub, params=config.perfusion)
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)

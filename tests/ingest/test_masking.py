@@ -31,7 +31,10 @@ def test_average_mask_frames_and_ranges_count_from_zero() -> None:
     assert hint.operation is MaskOperation.AVG_SUB
     assert hint.mask_frames == (0, 1)
     assert hint.applicable == ((2, 7), (8, 9))
-    assert hint.sub_pixel_shift_px == (0.5, -1.25)
+    assert [(s.first, s.last, s.shift_px) for s in hint.sub_pixel_shifts] == [
+        (2, 7, (0.5, -1.25)),
+        (8, 9, (0.5, -1.25)),
+    ]
 
 
 def test_time_differences_carry_their_offset() -> None:
@@ -75,3 +78,26 @@ def test_an_unknown_operation_is_none() -> None:
     hint = mask_hint(header({"MaskOperation": "MAGIC"}), 10)
     assert hint is not None
     assert hint.operation is MaskOperation.NONE
+
+
+def test_every_averaging_operation_may_shift_the_mask_for_its_own_frames() -> None:
+    first = {"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [1.0, 0.0]}
+    ds = header(
+        first | {"ApplicableFrameRange": [2, 5]},
+        first | {"ApplicableFrameRange": [6, 10], "MaskSubPixelShift": [0.0, 2.5]},
+    )
+    hint = mask_hint(ds, 10)
+    assert hint is not None
+    shifts = hint.shifts_px(10)
+    assert shifts[0].tolist() == [0, 0]
+    assert shifts[4].tolist() == [1.0, 0]
+    assert shifts[9].tolist() == [0, 2.5]
+
+
+def test_a_shift_without_a_range_is_for_all_frames_and_half_a_shift_is_none() -> None:
+    hint = mask_hint(header({"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [0.5, 0.5]}), 4)
+    assert hint is not None
+    assert (hint.shifts_px(4) == 0.5).all()
+    hint = mask_hint(header({"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [0.5]}), 4)
+    assert hint is not None
+    assert hint.sub_pixel_shifts == ()

@@ -80,7 +80,7 @@ def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: s
 
 
 def hold_threads(count: int) -> None:
-    """Hold image libraries and linear algebra to `count` threads in this process: a batch's processes share the cores."""
+    """Hold image libraries and linear algebra to `count` threads: the processes of a batch share the cores."""
     import cv2
     from threadpoolctl import threadpool_limits
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_format
+import math
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -22,6 +23,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
     config: Annotated[str | None, typer.Option(help="A preset (default, fast, research) or a TOML file.")] = None,
     roi: Annotated[list[Path] | None, typer.Option(help="A lesion: PNG named by SOP UID, DICOM SEG, NIfTI.")] = None,
+    pixel_shift: Annotated[
+        str | None,
+        typer.Option(metavar="ROW,COL", help="Move the mask by hand, in pixels, instead of motion correction."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")] = None,
     resume: Annotated[bool, typer.Option(help="Leave alone what was analysed with the same code and settings.")] = True,
@@ -42,9 +47,12 @@ def run(
     if not debug:
         warm_up()
     from angio_pipeline import batch
-    from angio_pipeline.config import load_config
+    from angio_pipeline.config import load_config, with_pixel_shift
 
-    settings = batch.Settings(out, load_config(config), resume=resume, debug=debug)
+    chosen = load_config(config)
+    if pixel_shift is not None:
+        chosen = with_pixel_shift(chosen, _pixel_shift(pixel_shift))
+    settings = batch.Settings(out, chosen, resume=resume, debug=debug)
     _check_rois(roi or [])
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
@@ -72,6 +80,16 @@ def _check_paths(sources: list[Path], out: Path) -> None:
         _usage(f"Expected --out to be a folder that can be written, found that {out} cannot ({error.strerror}).")
 
 
+def _pixel_shift(text: str) -> tuple[float, float]:
+    try:
+        row, col = (float(part) for part in text.split(","))
+    except ValueError:
+        _usage(f"Expected --pixel-shift ROW,COL, two numbers of pixels such as 1.5,-0.25, found {text!r}.")
+    if not (math.isfinite(row) and math.isfinite(col) and max(abs(row), abs(col)) <= 200):
+        _usage(f"Expected --pixel-shift within 200 pixels, found {text!r}.")
+    return row, col
+
+
 def _check_rois(paths: list[Path]) -> None:
     from angio_pipeline import ingest
     from angio_pipeline.core.errors import AngioError
@@ -83,7 +101,7 @@ def _check_rois(paths: list[Path]) -> None:
             _usage(f"--roi {path.name}: {error.sentence}")
 
 
-def _usage(sentence: str) -> None:
+def _usage(sentence: str) -> NoReturn:
     typer.echo(f"angio: {sentence}", err=True)
     raise typer.Exit(2)
 

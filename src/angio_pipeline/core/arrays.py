@@ -37,7 +37,10 @@ def frozen_array(
     ValueError
         When dimension, shape or finiteness is not as required.
     """
-    array = np.asarray(value, dtype=dtype)
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except ValueError:
+        raise ValueError(f"Expected {name} of one shape, found several; give arrays of one size.") from None
     if array.ndim != ndim:
         raise ValueError(f"Expected {name} with {ndim} dimensions, found {array.ndim}.")
     if shape is not None and any(

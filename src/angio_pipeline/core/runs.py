@@ -20,6 +20,7 @@ __all__ = [
     "AngioRun",
     "Background",
     "Correction",
+    "FrameShift",
     "MaskHint",
     "MaskOperation",
     "MotionReport",
@@ -59,14 +60,33 @@ class MaskOperation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FrameShift:
+    """By how much the mask is moved, (row, col) pixels, for the frames from first to last, both included."""
+
+    first: int
+    last: int
+    shift_px: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class MaskHint:
-    """What the file's Mask Subtraction Sequence asks for; frame numbers are 0-based here."""
+    """What the file's Mask Subtraction Sequence asks for; frame numbers are 0-based here.
+
+    `sub_pixel_shifts` are of all averaging operations, the rest of the first that does something.
+    """
 
     operation: MaskOperation
     mask_frames: tuple[int, ...] = ()
     applicable: tuple[tuple[int, int], ...] = ()
     tid_offset: int = 1
-    sub_pixel_shift_px: tuple[float, float] = (0.0, 0.0)
+    sub_pixel_shifts: tuple[FrameShift, ...] = ()
+
+    def shifts_px(self, frames: int) -> npt.NDArray[np.float64]:
+        """Return the shift of the mask for each frame, (frames, 2); 0 where none is asked for."""
+        out = np.zeros((frames, 2))
+        for told in self.sub_pixel_shifts:
+            out[told.first : told.last + 1] = told.shift_px
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +128,7 @@ class AngioRun:
     quality: Quality = Quality.NONE
 
     def __post_init__(self) -> None:
-        stored = np.asarray(self.frames).dtype == np.uint16 and self.quantity is not Quantity.ATTENUATION
+        stored = getattr(self.frames, "dtype", None) == np.uint16 and self.quantity is not Quantity.ATTENUATION
         dtype = np.uint16 if stored else np.float32
         frames = frozen_array(self.frames, "frames", ndim=3, dtype=dtype, finite=not stored)
         object.__setattr__(self, "frames", frames)
@@ -164,8 +184,8 @@ class MotionReport:
     Attributes
     ----------
     correction : Correction
-    mask_shift_px : tuple of float
-        (row, col) by which the mask was moved at the file's or the user's word; 0 otherwise.
+    mask_shift_px : ndarray, (T, 2) float64
+        (row, col) by which the file or the user asks the mask to be moved for each frame; 0 otherwise.
     mask_scope : str
         What one choice of mask frames held for: run, frame or patch.
     residual_none, residual_shift, residual_field, residual_masks : ndarray, (T,) float64
@@ -175,7 +195,7 @@ class MotionReport:
     """
 
     correction: Correction
-    mask_shift_px: tuple[float, float]
+    mask_shift_px: npt.NDArray[np.float64]
     mask_scope: str
     residual_none: npt.NDArray[np.float64]
     residual_shift: npt.NDArray[np.float64]
@@ -187,6 +207,8 @@ class MotionReport:
         for name in ("residual_none", "residual_shift", "residual_field", "residual_masks"):
             value = frozen_array(getattr(self, name), name, ndim=1, dtype=np.float64, shape=(count,))
             object.__setattr__(self, name, value)
+        shift = frozen_array(self.mask_shift_px, "mask_shift_px", ndim=2, dtype=np.float64, shape=(count, 2))
+        object.__setattr__(self, "mask_shift_px", shift)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +239,8 @@ class SubtractedRun:
         The reference frame before subtraction: deposition must be looked for here.
     motion : MotionReport or None
         None where there is no mask to lie against.
+    denoised : bool
+        Noise was taken out over time; `noise_sd` is what is left.
     """
 
     frames: FloatArray
@@ -236,6 +260,7 @@ class SubtractedRun:
     spacing: PixelSpacing | None = None
     pose: CArmPose | None = None
     motion: MotionReport | None = None
+    denoised: bool = False
     provenance: Provenance = field(default_factory=Provenance)
     quality: Quality = Quality.NONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def set_aside_broken(run: AngioRun) -> AngioRun:
     broken = np.flatnonzero(far | blank)
     if len(broken) == 0 or len(broken) > len(small) // 2:
         return run
-    frames = np.array(run.frames)
+    frames: npt.NDArray[Any] = np.array(run.frames)
     whole = np.setdiff1d(np.arange(len(frames)), broken)
     for t in broken:
         frames[t] = frames[_nearest(whole, int(t))]

@@ -64,6 +64,11 @@ def white_level(run: AngioRun) -> float:
     return run.white_level or max(float(run.frames.max()), 1.0)
 
 
+def _stored(run: AngioRun) -> npt.NDArray[np.uint16] | None:
+    """Return the frames where they are stored integers."""
+    return run.frames.view(np.uint16) if run.frames.dtype == np.uint16 else None
+
+
 def linear_frame(run: AngioRun, index: int) -> FloatArray:
     """Return one frame in attenuation units, (H, W) float32."""
     frame = run.frames[index]
@@ -74,8 +79,9 @@ def linear_frame(run: AngioRun, index: int) -> FloatArray:
 
 def linear_shrunk(run: AngioRun, factor: int) -> FloatArray:
     """Return all frames in attenuation units, smaller by a whole factor, (T, h, w) float32."""
-    if run.frames.dtype == np.uint16:
-        return look_up_shrunk(run.frames, attenuation_table(run.quantity, white_level=white_level(run)), factor)
+    stored = _stored(run)
+    if stored is not None:
+        return look_up_shrunk(stored, attenuation_table(run.quantity, white_level=white_level(run)), factor)
     count, rows, cols = run.shape
     out = np.empty((count, max(1, rows // factor), max(1, cols // factor)), np.float32)
 
@@ -91,8 +97,9 @@ def linearise(run: AngioRun) -> AngioRun:
     if run.quantity is Quantity.ATTENUATION:
         return run
     white = white_level(run)
-    if run.frames.dtype == np.uint16:
-        frames = look_up(run.frames, attenuation_table(run.quantity, white_level=white))
+    stored = _stored(run)
+    if stored is not None:
+        frames = look_up(stored, attenuation_table(run.quantity, white_level=white))
     else:
         frames = np.stack([attenuation(frame, run.quantity, white_level=white) for frame in run.frames])
     return replace(

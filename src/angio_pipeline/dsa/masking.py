@@ -37,7 +37,7 @@ class MaskParams(Params):
     onset_fraction: float = Field(0.08, gt=0, lt=0.5, description="share of the full filling at which contrast is in")
     min_filling_in_noise: float = Field(1.5, gt=0, description="filling below this many noise SDs is no filling")
     most_candidates: int = Field(8, ge=1, description="at most this many frames before contrast are considered")
-    honour_header: bool = Field(True, description="use AVG_SUB mask frames that the file names")
+    honour_header: bool = Field(True, description="use mask frames and mask shifts that the file names")
     flat_fraction: float = Field(0.8, gt=0, le=1, description="share of flat background that tells a subtracted export")
     flat_band: float = Field(0.05, gt=0, lt=0.5, description="half-width of 'flat', as a share of the full scale")
 
@@ -57,8 +57,8 @@ class MaskChoice:
         Contrast in each frame, attenuation units, 0 for the least filled.
     inverted : bool
         An already subtracted export whose vessels are bright.
-    shift_px : tuple of float
-        Mask shift that the file asks for.
+    shifts_px : tuple of (float, float)
+        Mask shift (row, col) that the file asks for, for each frame; empty where it asks for none.
     from_header : bool
         The file names the mask frames.
     """
@@ -68,7 +68,7 @@ class MaskChoice:
     onset: int
     filling: tuple[float, ...]
     inverted: bool = False
-    shift_px: tuple[float, float] = (0.0, 0.0)
+    shifts_px: tuple[tuple[float, float], ...] = ()
     from_header: bool = False
     quality: Quality = Quality.NONE
 
@@ -134,7 +134,7 @@ def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
     if inverted:
         filling = filling.max() - filling
     onset = _onset(small[0], filling, params)
-    shift = run.mask_hint.sub_pixel_shift_px if run.mask_hint else (0.0, 0.0)
+    shifts = _shifts_from_header(run, params)
     if subtracted:
         quality = Quality.ALREADY_SUBTRACTED | (Quality.PHOTOMETRIC_ASSUMED if inverted else Quality.NONE)
         if onset is None:
@@ -148,7 +148,7 @@ def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
     asked = _frames_from_header(run, params)
     if asked:
         onset = max(onset, max(asked) + 1)
-        return MaskChoice(Background.MASK, asked, onset, tuple(filling), shift_px=shift, from_header=True)
+        return MaskChoice(Background.MASK, asked, onset, tuple(filling), shifts_px=shifts, from_header=True)
     if onset == 0:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
@@ -156,7 +156,7 @@ def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
     if not frames:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
-    return MaskChoice(Background.MASK, frames, onset, tuple(filling), shift_px=shift)
+    return MaskChoice(Background.MASK, frames, onset, tuple(filling), shifts_px=shifts)
 
 
 def _check_something_changes(run: AngioRun) -> None:
@@ -193,10 +193,17 @@ def _frames_from_header(run: AngioRun, params: MaskParams) -> tuple[int, ...]:
     return tuple(f for f in hint.mask_frames if 0 <= f < run.shape[0])
 
 
+def _shifts_from_header(run: AngioRun, params: MaskParams) -> tuple[tuple[float, float], ...]:
+    if not params.honour_header or run.mask_hint is None:
+        return ()
+    shifts = run.mask_hint.shifts_px(run.shape[0])
+    return tuple((float(row), float(col)) for row, col in shifts) if shifts.any() else ()
+
+
 def _vessels_bright(run: AngioRun) -> bool:
     """Return whether the strong deviations of a subtracted export are bright, so attenuation is negative."""
     mean = np.mean([linear_frame(run, t) for t in range(run.shape[0])], axis=0, dtype=np.float32)
-    image = gaussian(mean, 1.5)
+    image = gaussian(np.asarray(mean), 1.5)
     deviation = image[run.valid] - np.median(image[run.valid])
     threshold = 4 * max(robust_sd(deviation), 1e-6)
     return int((deviation < -threshold).sum()) > 2 * int((deviation > threshold).sum())

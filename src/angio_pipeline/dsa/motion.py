@@ -145,7 +145,9 @@ def _lattice_shape(size: tuple[int, int], params: MotionParams) -> tuple[int, in
     return max(1, round(size[0] / cell)), max(1, round(size[1] / cell))
 
 
-def _make_level(mask_image: FloatArray, valid: BoolArray, base: FloatArray, factor: int, params: MotionParams) -> _Level:
+def _make_level(
+    mask_image: FloatArray, valid: BoolArray, base: FloatArray, factor: int, params: MotionParams
+) -> _Level:
     inside = cv2.erode(valid.astype(np.uint8), np.ones((2 * factor + 1,) * 2, np.uint8), borderValue=0)
     small = _smaller(base, factor)
     slow = np.maximum(wide_gaussian(small, _high_pass_px(small, params)), 1e-3)
@@ -161,7 +163,7 @@ def _smaller(image: FloatArray, factor: int) -> FloatArray:
 
 
 def _high_pass_px(image: FloatArray, params: MotionParams) -> float:
-    return max(2.0, params.high_pass * max(image.shape))
+    return max(2.0, params.high_pass * float(max(image.shape)))
 
 
 def _high_passed(
@@ -183,7 +185,10 @@ def _register(
     """Return the lattice of one frame: one shift by the coarser levels, then the field by all of them."""
     limit = params.largest_shift * max(frame.shape)
     fixed = [_high_passed(frame, level.base, level.slow_base, level.factor, params) for level in levels]
-    field = _best_start(fixed[0], levels[0], limit) if start is None else start.astype(np.float32)
+    shifted = start is None or start.shape[:2] == (1, 1)
+    field = start.astype(np.float32) if start is not None else np.zeros((1, 1, 2), np.float32)
+    if shifted:
+        field = _best_start(fixed[0], levels[0], start, limit)
     if start is None or cells == (1, 1):
         for image, level in zip(fixed, levels, strict=True):
             field = _refine(image, level, field, limit, params)
@@ -196,17 +201,16 @@ def _register(
     return field
 
 
-def _best_start(fixed: FloatArray, level: _Level, limit_px: float) -> FloatArray:
-    """Return no shift or that of phase correlation, whichever fits better: a jerk may lie beyond Gauss-Newton."""
+def _best_start(fixed: FloatArray, level: _Level, told: FloatArray | None, limit_px: float) -> FloatArray:
+    """Return the best of no shift, that of phase correlation, and that told: a jerk may lie beyond Gauss-Newton."""
     window = cv2.createHanningWindow((fixed.shape[1], fixed.shape[0]), cv2.CV_32F)
     # OpenCV 5 writes into what it is given.
     (across, along), _ = cv2.phaseCorrelate(fixed * level.weight, level.moving[..., 0] * level.weight, window)
     shift = np.array([along, across]) * level.factor
-    still = np.zeros((1, 1, 2), np.float32)
-    if not np.isfinite(shift).all() or np.abs(shift).max() > limit_px:
-        return still
-    moved = shift.reshape(1, 1, 2).astype(np.float32)
-    return min((still, moved), key=lambda field: _typical_misfit(fixed, level, field))
+    candidates = [np.zeros((1, 1, 2), np.float32)] if told is None else [np.zeros((1, 1, 2), np.float32), told]
+    if np.isfinite(shift).all() and np.abs(shift).max() <= limit_px:
+        candidates.append(shift.reshape(1, 1, 2).astype(np.float32))
+    return min(candidates, key=lambda field: _typical_misfit(fixed, level, field))
 
 
 def _typical_misfit(fixed: FloatArray, level: _Level, field: FloatArray) -> float:
@@ -222,7 +226,9 @@ def _refine(fixed: FloatArray, level: _Level, field: FloatArray, limit_px: float
     for _ in range(params.iterations):
         dense = expand_field(field / np.float32(level.factor), size)
         scale = _residual_scale(fixed, level, dense)
-        equations = normal_equations(fixed, level.moving, dense, level.weight, cells, scale, excess_factor=params.excess_factor)
+        equations = normal_equations(
+            fixed, level.moving, dense, level.weight, cells, scale, excess_factor=params.excess_factor
+        )
         typical = 0.5 * float(np.mean(equations.structure[0] + equations.structure[2])) + 1e-9
         update = solve_lattice(
             equations, field / level.factor, membrane=params.membrane * typical, plate=params.plate * typical

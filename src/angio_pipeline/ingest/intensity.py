@@ -74,7 +74,9 @@ class IntensityMap:
     def _stays_whole(self) -> bool:
         """Whether every stored value of 16 bits becomes a whole number that 16 bits can hold."""
         if self.table is not None:
-            return bool((self.table == np.floor(self.table)).all() and 0 <= self.table.min() <= self.table.max() < 65536)
+            return bool(
+                (self.table == np.floor(self.table)).all() and 0 <= self.table.min() <= self.table.max() < 65536
+            )
         whole = self.slope.is_integer() and self.intercept.is_integer()
         return whole and 0 <= self.black_level <= self.white_level < 65536
 
@@ -94,9 +96,7 @@ def intensity_map(dataset: Dataset, found: PixelFormat, showing: Showing) -> Int
     if rising == (slope > 0):
         return IntensityMap(quantity, slope, intercept, low, high, quality=quality, how=how)
     # Turned over within the range of the storage, so that white stays white.
-    return IntensityMap(
-        quantity, -slope, low + high - intercept, low, high, quality=quality, how=f"{how}, inverted"
-    )
+    return IntensityMap(quantity, -slope, low + high - intercept, low, high, quality=quality, how=f"{how}, inverted")
 
 
 def _rises_with_beam(dataset: Dataset, found: PixelFormat, showing: Showing) -> tuple[bool, Quality]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from pydicom.dataset import Dataset
 
-from angio_pipeline.core.runs import MaskHint, MaskOperation
+from angio_pipeline.core.runs import FrameShift, MaskHint, MaskOperation
 from angio_pipeline.ingest.headers import integer, items, numbers, text
 
 __all__ = ["mask_hint"]
@@ -18,7 +21,9 @@ def mask_hint(dataset: Dataset, frames: int) -> MaskHint | None:
     hints = [_hint(item, frames) for item in items(dataset, "MaskSubtractionSequence")]
     usable = [hint for hint in hints if hint.operation is not MaskOperation.NONE]
     found = usable or hints
-    return found[0] if found else None
+    # A station that shifts the mask anew for some frames adds an operation for those.
+    shifts = tuple(shift for hint in usable for shift in hint.sub_pixel_shifts)
+    return replace(found[0], sub_pixel_shifts=shifts) if found else None
 
 
 def _hint(item: Dataset, frames: int) -> MaskHint:
@@ -27,15 +32,23 @@ def _hint(item: Dataset, frames: int) -> MaskHint:
     mask_frames = tuple(int(n) - 1 for n in numbers(item, "MaskFrameNumbers") if 1 <= n <= frames)
     if operation is MaskOperation.AVG_SUB and not mask_frames:
         operation = MaskOperation.NONE
-    shift = numbers(item, "MaskSubPixelShift")
+    applicable = _ranges(numbers(item, "ApplicableFrameRange"), frames)
     offset = integer(item, "TIDOffset")
     return MaskHint(
         operation,
         mask_frames,
-        _ranges(numbers(item, "ApplicableFrameRange"), frames),
+        applicable,
         tid_offset=1 if offset is None else offset,
-        sub_pixel_shift_px=(shift[0], shift[1]) if len(shift) == 2 else (0.0, 0.0),
+        sub_pixel_shifts=_shifts(item, operation, applicable or ((0, frames - 1),)),
     )
+
+
+def _shifts(item: Dataset, operation: MaskOperation, applicable: tuple[tuple[int, int], ...]) -> tuple[FrameShift, ...]:
+    """Return Mask Sub-pixel Shift (0028,6114), rows then columns, for each range of frames that it is meant for."""
+    shift = numbers(item, "MaskSubPixelShift")
+    if operation is not MaskOperation.AVG_SUB or len(shift) != 2 or not any(shift) or not np.isfinite(shift).all():
+        return ()
+    return tuple(FrameShift(first, last, (shift[0], shift[1])) for first, last in applicable)
 
 
 def _ranges(values: tuple[float, ...], frames: int) -> tuple[tuple[int, int], ...]:

@@ -243,7 +243,7 @@ def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32] |
     """
     check_pixels(header, found)
     low, high = found.value_range
-    dtype = np.uint16 if 0 <= low and high < 65536 else np.float32
+    dtype = np.uint16 if low >= 0 and high < 65536 else np.float32
     frames: npt.NDArray[Any] | None = None
     count = 0
     for frame in _decoded(header, found):

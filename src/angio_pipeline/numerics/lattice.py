@@ -108,9 +108,15 @@ def _accumulate(
             fy, fx = y - np.float32(i), x - np.float32(j)
             a, b = (one - fy) * (one - fx), (one - fy) * fx
             d, e = fy * (one - fx), fy * fx
-            value = a * moving[i, j, 0] + b * moving[i, j + 1, 0] + d * moving[i + 1, j, 0] + e * moving[i + 1, j + 1, 0]
-            along = a * moving[i, j, 1] + b * moving[i, j + 1, 1] + d * moving[i + 1, j, 1] + e * moving[i + 1, j + 1, 1]
-            across = a * moving[i, j, 2] + b * moving[i, j + 1, 2] + d * moving[i + 1, j, 2] + e * moving[i + 1, j + 1, 2]
+            value = (
+                a * moving[i, j, 0] + b * moving[i, j + 1, 0] + d * moving[i + 1, j, 0] + e * moving[i + 1, j + 1, 0]
+            )
+            along = (
+                a * moving[i, j, 1] + b * moving[i, j + 1, 1] + d * moving[i + 1, j, 1] + e * moving[i + 1, j + 1, 1]
+            )
+            across = (
+                a * moving[i, j, 2] + b * moving[i, j + 1, 2] + d * moving[i + 1, j, 2] + e * moving[i + 1, j + 1, 2]
+            )
             residual = value - fixed[r, c]
             scaled = residual * inverse_scale
             if residual < 0:
@@ -159,7 +165,7 @@ def solve_lattice(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Energy:
-    """A quadratic form over the cells: as a sparse matrix (h * w, h * w), and as lower band of the interleaved unknowns."""
+    """A quadratic form over the cells: as a sparse matrix (h * w, h * w), and as band of the interleaved unknowns."""
 
     matrix: sparse.csr_array
     band: npt.NDArray[np.float64]

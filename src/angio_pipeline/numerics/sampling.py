@@ -90,8 +90,17 @@ class _Placed:
         y, x = self.y[:count, :across], self.x[:count, :across]
         down, sideways = self.down, self.across
         _positions(
-            *(self.lattice, down.first, down.weights, sideways.first, sideways.weights),
-            *(rows.start, step, valid, y, x, seen[rows]),
+            self.lattice,
+            down.first,
+            down.weights,
+            sideways.first,
+            sideways.weights,
+            rows.start,
+            step,
+            valid,
+            y,
+            x,
+            seen[rows],
         )
         here = out[:count]
         cv2.remap(image, x, y, cv2.INTER_CUBIC, dst=here, borderMode=cv2.BORDER_REPLICATE)

@@ -22,7 +22,7 @@ from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
-from angio_pipeline.core.runs import Background, PhaseRange, Quantity
+from angio_pipeline.core.runs import Background, MotionReport, PhaseRange, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch
 from angio_pipeline.outputs.schemas import (
@@ -40,6 +40,7 @@ from angio_pipeline.outputs.schemas import (
     LiverDocument,
     OperationDocument,
     PhasesDocument,
+    ResidualLayersDocument,
     RunDocument,
     ShuntDocument,
     SoftwareDocument,
@@ -231,7 +232,24 @@ def _subtraction(result: RunResult) -> SubtractionDocument:
         background=subtracted.background.value,
         noise_sd=_number(subtracted.noise_sd),
         usable_frames=[bool(usable) for usable in subtracted.usable],
+        denoised=subtracted.denoised,
+        **_motion(subtracted.motion),
     )
+
+
+def _motion(motion: MotionReport | None) -> dict[str, Any]:
+    if motion is None:
+        return {}
+    layers = {
+        name: [_number(value) for value in getattr(motion, f"residual_{name}")]
+        for name in ("none", "shift", "field", "masks")
+    }
+    return {
+        "correction": motion.correction.value,
+        "mask_shift_px": [(round(float(row), 4), round(float(col), 4)) for row, col in motion.mask_shift_px],
+        "mask_scope": motion.mask_scope,
+        "residual_layers": ResidualLayersDocument(**layers),
+    }
 
 
 def _phases(result: RunResult) -> PhasesDocument:

@@ -16,8 +16,8 @@ _BACKGROUND = {
 
 def run_methods(document: RunDocument) -> list[str]:
     """Return the sentences for one run; frames are counted from 1, as on a viewer."""
-    sentences = [_acquisition(document), _background(document), _alignment(document), _timing(document)]
-    sentences += [_tree(document), _scale(document)]
+    sentences = [_acquisition(document), _background(document), _alignment(document), _noise(document)]
+    sentences += [_timing(document), _tree(document), _scale(document)]
     if any(tumour.feeders for tumour in document.tumours):
         sentences.append(
             "A feeder's probability is the software's own estimate from the evidence listed beside it; it is not a "
@@ -43,13 +43,14 @@ def _background(document: RunDocument) -> str:
     if cut.mask_frames and cut.background != Background.SPATIAL:
         frames = ", ".join(str(frame + 1) for frame in cut.mask_frames)
         plural = "Frames" if len(cut.mask_frames) > 1 else "Frame"
-        return f"{plural} {frames}, without contrast, made the mask."
+        by = {"frame": ", chosen anew for each frame", "patch": ", chosen anew for each patch of each frame"}
+        return f"{plural} {frames}, without contrast, made the mask{by.get(cut.mask_scope, '')}."
     return _BACKGROUND.get(cut.background, "")
 
 
 def residuals(cut: SubtractionDocument) -> tuple[float, float] | None:
     """Return the difference outside vessels before and after motion correction; None when none was kept."""
-    if cut.residual_before is None or cut.residual_after is None:
+    if cut.residual_before is None or cut.residual_after is None or cut.correction == "none":
         return None
     if cut.background not in (Background.MASK, Background.TEMPORAL):
         return None
@@ -71,9 +72,25 @@ def _alignment(document: RunDocument) -> str:
         f" {left_out} of {document.image.frames} frames could not be aligned and were left out." if left_out else ""
     )
     return (
-        f"Motion correction took the root-mean-square difference outside vessels from {before:.4g} "
+        f"{_correction(cut)} took the root-mean-square difference outside vessels from {before:.4g} "
         f"to {after:.4g}{change}.{moved}{dropped}"
     )
+
+
+def _correction(cut: SubtractionDocument) -> str:
+    shifts = sorted(set(cut.mask_shift_px) - {(0.0, 0.0)})
+    by = " and ".join(f"({row:g}, {col:g}) px" for row, col in shifts[:2]) + (" and more" if len(shifts) > 2 else "")
+    if cut.correction == "hand":
+        return f"Moving the mask by {by or '(0, 0) px'}, as given by hand, in place of motion correction"
+    if cut.correction == "header":
+        return f"Moving the mask by {by}, as the file asks,"
+    return f"Motion correction, begun from the mask shift that the file names ({by})," if by else "Motion correction"
+
+
+def _noise(document: RunDocument) -> str:
+    if not document.subtraction.denoised:
+        return ""
+    return "Noise that no course over time explains was taken out of the subtracted frames, without mixing frames."
 
 
 def _timing(document: RunDocument) -> str:

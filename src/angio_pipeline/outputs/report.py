@@ -91,6 +91,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
         "overlay_words": _overlay_words(document),
         "motion_words": _motion_words(document),
         "chart": _curves_chart(run, document),
+        "layers": _layers_chart(document),
         "area": _area,
         "methods": run_methods(document),
         "settings": _settings(document.settings),
@@ -124,6 +125,34 @@ def _motion_words(document: RunDocument) -> str:
     if pair is None:
         return ""
     return f"Difference outside vessels (root mean square): {pair[0]:.3g} before, {pair[1]:.3g} after."
+
+
+_LAYERS = (
+    ("none", "as acquired"),
+    ("shift", "one shift a frame"),
+    ("field", "smooth field"),
+    ("masks", "mask chosen anew"),
+)
+
+
+def _layers_chart(document: RunDocument) -> Markup | None:
+    """What each layer of the correction left of motion in each frame."""
+    layers = document.subtraction.residual_layers
+    if layers is None or residuals(document.subtraction) is None:
+        return None
+    given = [(words, getattr(layers, name)) for name, words in _LAYERS]
+    series = [
+        Series(words, [float(t + 1) for t in range(len(values))], values, f"s{i}")
+        for i, (words, values) in enumerate(given)
+        if any(value is not None for value in values)
+    ]
+    return line_chart(
+        series,
+        x_label="frame",
+        y_label="difference outside vessels, RMS",
+        title="What each layer of the motion correction left: " + ", ".join(s.label for s in series),
+        from_zero=True,
+    )
 
 
 def _area(tumour: TumourDocument) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
-from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.runs import Background, Correction, SubtractedRun
 from angio_pipeline.outputs.documents import (
     curves_document,
     graph_document,
@@ -83,4 +83,5 @@ def _write_pictures(result: RunResult, directory: Path) -> None:
 
 def _motion_corrected(subtracted: SubtractedRun) -> bool:
     known = np.isfinite([subtracted.residual_before, subtracted.residual_after]).all()
-    return bool(known) and subtracted.background in (Background.MASK, Background.TEMPORAL)
+    moved = subtracted.motion is None or subtracted.motion.correction is not Correction.NONE
+    return bool(known) and moved and subtracted.background in (Background.MASK, Background.TEMPORAL)

@@ -30,6 +30,7 @@ __all__ = [
     "LiverDocument",
     "OperationDocument",
     "PhasesDocument",
+    "ResidualLayersDocument",
     "RunDocument",
     "ShuntDocument",
     "SoftwareDocument",
@@ -100,8 +101,25 @@ class ImageDocument(_Document):
     quantity: str = ""
 
 
+class ResidualLayersDocument(_Document):
+    """Root-mean-square difference of each frame outside vessels, attenuation units, after each layer of correction.
+
+    `none`: as acquired; `shift`: one shift a frame; `field`: a smooth field; `masks`: mask frames chosen by frame
+    or patch. `null` where a layer was not applied.
+    """
+
+    none: list[float | None]
+    shift: list[float | None]
+    field: list[float | None]
+    masks: list[float | None]
+
+
 class SubtractionDocument(_Document):
-    """How the background was taken away, and how well the frames were aligned."""
+    """How the background was taken away, and how well the frames were aligned.
+
+    `correction` says where the correction of motion comes from; `mask_shift_px` by how much the file (`header`,
+    `automatic`) or the user (`hand`) asks the mask to be moved, (row, col) for each frame.
+    """
 
     already_subtracted: bool
     mask_frames: list[int]
@@ -112,6 +130,11 @@ class SubtractionDocument(_Document):
     background: str = ""
     noise_sd: float | None = None
     usable_frames: list[bool] = []
+    correction: Literal["none", "automatic", "header", "hand"] | None = None
+    mask_shift_px: list[Point] = []
+    mask_scope: Literal["run", "frame", "patch"] = "run"
+    denoised: bool = False
+    residual_layers: ResidualLayersDocument | None = None
 
 
 class PhasesDocument(_Document):
