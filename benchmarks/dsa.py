@@ -28,6 +28,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUM
 import cv2  # noqa: E402  # after the threads are named
 import numpy as np  # noqa: E402
 import numpy.typing as npt  # noqa: E402
+from scipy import ndimage  # noqa: E402
 
 import dsa_peers as peers  # noqa: E402
 from angio_pipeline import dsa  # noqa: E402
@@ -70,7 +71,8 @@ def ours_field(case: DsaCase) -> FloatArray:
     small = linear_shrunk(run, factor)
     inside = np.ones(small.shape[1:], np.bool_)
     filled = np.arange(len(small)) > case.mask_frames[-1]
-    return factor * align_anatomy(small, small[0], inside, filled=filled, params=dsa.MotionParams()).fields
+    found = align_anatomy(small, small[0], inside, filled=filled, params=dsa.MotionParams())
+    return np.asarray(factor * found.fields, dtype=np.float32)
 
 
 def on_attenuation(method: Callable[[FloatArray], FloatArray]) -> Callable[[DsaCase], FloatArray]:
@@ -129,12 +131,13 @@ class Score:
 
 
 def score(case: DsaCase, fields: FloatArray) -> Score:
-    """Return what the fields (T, h, w, 2) are worth, judged on frame minus warped first frame."""
+    """Return what fields (T, h, w, 2) are worth: each frame minus the first one, warped by cubic splines."""
     frames, shape = attenuation(case), (case.stored.shape[1], case.stored.shape[2])
     inner = np.zeros(shape, np.bool_)
     inner[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
     near = cv2.dilate((case.contrast.max(axis=0) > 1e-3).astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
     rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    spline = ndimage.spline_filter(frames[0], order=3, mode="nearest").astype(np.float32)
     square, shift_square, cnr, kept = [], [], [], []
     for t in range(1, len(frames)):
         field = fields[t] if fields[t].shape[:2] == shape else expand_field(fields[t], shape)
@@ -143,8 +146,8 @@ def score(case: DsaCase, fields: FloatArray) -> Score:
         shift_square.append(float((gap.mean(axis=0) ** 2).sum()))
         if not case.filled[t]:
             continue
-        warped = cv2.remap(frames[0], cols + field[..., 1], rows + field[..., 0], cv2.INTER_CUBIC)
-        left = frames[t] - warped
+        at = [rows + field[..., 0], cols + field[..., 1]]
+        left = frames[t] - ndimage.map_coordinates(spline, at, order=3, mode="nearest", prefilter=False)
         vessel = (case.contrast[t] > 0.05) & inner
         away = left[inner & ~near]
         height = float(left[vessel].mean() - away.mean())

@@ -71,7 +71,7 @@ def test_an_unchanged_task_is_not_done_again_and_a_changed_setting_is(run_file: 
     assert not run_task(task, settings).resumed
     assert run_task(task, settings).resumed
     assert not run_task(task, Settings(tmp_path / "out", PipelineConfig(), resume=False)).resumed
-    other = PipelineConfig.model_validate({"mask": {"max_frames": 2}})
+    other = PipelineConfig.model_validate({"mask": {"most_candidates": 2}})
     assert task_digest(task, other) != task_digest(task, PipelineConfig())
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from angio_pipeline.numerics.fields import compose_at, expand_field, invert_field, sampling_grid, warp
-from angio_pipeline.numerics.filters import difference_noise_sd, gaussian, masked_gaussian, robust_sd
+from angio_pipeline.numerics.filters import difference_noise_sd, gaussian, masked_gaussian, robust_sd, wide_gaussian
 from angio_pipeline.numerics.ridges import bright_ridges, ridge_noise_sd
 from angio_pipeline.numerics.skeletons import trace_skeleton
 
@@ -12,6 +12,46 @@ def test_noise_is_measured_under_a_smooth_picture() -> None:
     smooth = gaussian(rng.standard_normal((200, 200)).astype(np.float32), 12) * 50
     noisy = smooth + rng.normal(0, 0.3, smooth.shape).astype(np.float32)
     assert difference_noise_sd(noisy) == pytest.approx(0.3, rel=0.05)
+
+
+def test_noise_of_a_large_picture_is_measured_from_a_part_of_its_pixels() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.3, (1000, 1200)).astype(np.float32)
+    assert difference_noise_sd(noise) == pytest.approx(0.3, rel=0.02)
+
+
+def test_noise_is_measured_inside_the_mask_only() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.3, (1000, 1200)).astype(np.float32)
+    noise[:, 600:] *= 10
+    mask = np.zeros(noise.shape, bool)
+    mask[:, :595] = True
+    assert difference_noise_sd(noise, mask) == pytest.approx(0.3, rel=0.02)
+
+
+@pytest.mark.parametrize("sigma_px", [2.0, 6.0, 12.0, 20.0, 30.0])
+def test_a_wide_blur_of_a_point_has_the_width_asked_for(sigma_px: float) -> None:
+    point = np.zeros((257, 243), np.float32)
+    point[128, 121] = 1
+    blurred = wide_gaussian(point, sigma_px)
+    away = np.arange(257) - 128
+    profile = blurred.sum(axis=1) / blurred.sum()
+    assert (profile * away).sum() == pytest.approx(0, abs=0.01)
+    assert np.sqrt((profile * away**2).sum()) == pytest.approx(sigma_px, rel=0.05)
+
+
+@pytest.mark.parametrize("sigma_px", [8.0, 12.0, 20.0])
+def test_a_wide_blur_is_the_blur_to_a_hundredth_within_the_picture(sigma_px: float) -> None:
+    edge = np.repeat((np.arange(256) > 100).astype(np.float32)[:, None], 240, axis=1)
+    np.testing.assert_allclose(wide_gaussian(edge, sigma_px), gaussian(edge, sigma_px), atol=0.01)
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 5.0, 8.0, 20.0])
+def test_a_wide_blur_leaves_a_constant(sigma_px: float) -> None:
+    np.testing.assert_allclose(wide_gaussian(np.full((130, 97), 3.0, np.float32), sigma_px), 3.0, rtol=1e-6)
+
+
+def test_a_picture_too_small_to_shrink_is_blurred_as_it_is() -> None:
+    small = np.random.default_rng(0).random((20, 200)).astype(np.float32)
+    np.testing.assert_array_equal(wide_gaussian(small, 9.0), gaussian(small, 9.0))
 
 
 def test_robust_sd_ignores_outliers() -> None:

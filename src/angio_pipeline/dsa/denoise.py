@@ -23,7 +23,7 @@ class DenoiseParams(Params):
 
 
 def denoise(sub: SubtractedRun, *, params: DenoiseParams) -> SubtractedRun:
-    """Return the run with less noise and the timing it had; as it is when not enabled or of fewer than 4 live frames.
+    """Return the run with less noise and its timing; as it is when not enabled or of fewer than 4 live frames.
 
     Frames that could not be aligned take no part and are left as they are. So are the frames of the
     mask: minus their own mean they hold less noise than the others, and what they hold depends on
@@ -35,8 +35,7 @@ def denoise(sub: SubtractedRun, *, params: DenoiseParams) -> SubtractedRun:
     # An even number of pixels at least as wide as the block has to be.
     block_px = max(8, 2 * int(np.ceil(np.sqrt(params.pixels_a_frame * len(live)) / 2)))
     frames = np.array(sub.frames)
-    frames[live] = keep_significant(frames[live], block_px=block_px)
-    frames[:, ~sub.valid] = 0
+    frames[live] = keep_significant(frames[live], block_px=block_px, valid=sub.valid)
     sample = frames[live[:: max(1, len(live) // 6)]]
     return replace(
         sub,

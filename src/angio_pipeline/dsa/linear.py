@@ -17,7 +17,16 @@ from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import shrink
 from angio_pipeline.numerics.tables import look_up, look_up_shrunk
 
-__all__ = ["attenuation", "attenuation_table", "linear_frame", "linear_shrunk", "linearise", "white_level"]
+__all__ = [
+    "attenuation",
+    "attenuation_table",
+    "linear_frame",
+    "linear_shrunk",
+    "linearise",
+    "stored_integers",
+    "table_of",
+    "white_level",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -64,8 +73,13 @@ def white_level(run: AngioRun) -> float:
     return run.white_level or max(float(run.frames.max()), 1.0)
 
 
-def _stored(run: AngioRun) -> npt.NDArray[np.uint16] | None:
-    """Return the frames where they are stored integers."""
+def table_of(run: AngioRun) -> FloatArray:
+    """Return the attenuation of every value that the run may store, (65536,) float32."""
+    return attenuation_table(run.quantity, white_level=white_level(run))
+
+
+def stored_integers(run: AngioRun) -> npt.NDArray[np.uint16] | None:
+    """Return the frames where they are stored integers, None where they are not."""
     return run.frames.view(np.uint16) if run.frames.dtype == np.uint16 else None
 
 
@@ -73,15 +87,15 @@ def linear_frame(run: AngioRun, index: int) -> FloatArray:
     """Return one frame in attenuation units, (H, W) float32."""
     frame = run.frames[index]
     if frame.dtype == np.uint16:
-        return look_up(frame, attenuation_table(run.quantity, white_level=white_level(run)))
+        return look_up(frame, table_of(run))
     return attenuation(frame, run.quantity, white_level=white_level(run))
 
 
 def linear_shrunk(run: AngioRun, factor: int) -> FloatArray:
     """Return all frames in attenuation units, smaller by a whole factor, (T, h, w) float32."""
-    stored = _stored(run)
+    stored = stored_integers(run)
     if stored is not None:
-        return look_up_shrunk(stored, attenuation_table(run.quantity, white_level=white_level(run)), factor)
+        return look_up_shrunk(stored, table_of(run), factor)
     count, rows, cols = run.shape
     out = np.empty((count, max(1, rows // factor), max(1, cols // factor)), np.float32)
 
@@ -97,9 +111,9 @@ def linearise(run: AngioRun) -> AngioRun:
     if run.quantity is Quantity.ATTENUATION:
         return run
     white = white_level(run)
-    stored = _stored(run)
+    stored = stored_integers(run)
     if stored is not None:
-        frames = look_up(stored, attenuation_table(run.quantity, white_level=white))
+        frames = look_up(stored, table_of(run))
     else:
         frames = np.stack([attenuation(frame, run.quantity, white_level=white) for frame in run.frames])
     return replace(

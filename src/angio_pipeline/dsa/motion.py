@@ -216,7 +216,7 @@ def _best_start(fixed: FloatArray, level: _Level, told: FloatArray | None, limit
 def _typical_misfit(fixed: FloatArray, level: _Level, field: FloatArray) -> float:
     size = (fixed.shape[0], fixed.shape[1])
     at = level.grid + expand_field(field / level.factor, size)
-    gap = np.abs(warp(level.moving[..., 0], at, cubic=False) - fixed)[level.weight > 0.5]
+    gap = np.abs(warp(level.moving[..., 0], at) - fixed)[level.weight > 0.5]
     return float(np.mean(np.minimum(gap, np.median(gap) * 3))) if gap.size else 0.0
 
 
@@ -243,5 +243,5 @@ def _refine(fixed: FloatArray, level: _Level, field: FloatArray, limit_px: float
 def _residual_scale(fixed: FloatArray, level: _Level, dense: FloatArray) -> float:
     """Return the usual residual; every few pixels are enough to know it."""
     sample = (slice(None, None, 1 + fixed.shape[0] // 40), slice(None, None, 1 + fixed.shape[1] // 40))
-    gap = warp(level.moving[..., 0], level.grid[sample] + dense[sample], cubic=False) - fixed[sample]
+    gap = warp(level.moving[..., 0], level.grid[sample] + dense[sample]) - fixed[sample]
     return max(robust_sd(gap[level.weight[sample] > 0.5]), 1e-6)

@@ -20,7 +20,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, Correction, MotionReport, Quantity, SubtractedRun
 from angio_pipeline.dsa.alignment import Alignment, align_anatomy, differences, not_vessel
 from angio_pipeline.dsa.backgrounds import as_it_is, low_quantile, minus_surroundings
-from angio_pipeline.dsa.linear import linear_frame, linear_shrunk, white_level
+from angio_pipeline.dsa.linear import linear_frame, linear_shrunk, stored_integers, table_of, white_level
 from angio_pipeline.dsa.masking import MaskChoice
 from angio_pipeline.dsa.masks import MaskScope, MaskSet, PatchMaskParams, align_candidates, choose_by_residual
 from angio_pipeline.dsa.motion import MotionParams
@@ -37,6 +37,7 @@ from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import compose_at
 from angio_pipeline.numerics.filters import shrink
 from angio_pipeline.numerics.sampling import difference_at
+from angio_pipeline.numerics.tables import look_up_minus
 
 __all__ = ["SubtractParams", "subtract"]
 
@@ -346,9 +347,14 @@ def _full_size(
 ) -> tuple[FloatArray, BoolArray]:
     """Return the subtracted frames in the reference frame's geometry, and where all usable ones show something."""
     shape = (run.shape[1], run.shape[2])
+    shared = masks.image(0) if masks.scope is MaskScope.RUN else None
+    stored = stored_integers(run)
+    if shared is not None and stored is not None and not anatomy.any() and not vessels.any():
+        frames = look_up_minus(stored, table_of(run), shared)
+        frames -= drift[:, None, None].astype(np.float32)
+        return frames, np.array(run.valid)
     frames = np.empty(run.shape, np.float32)
     seen = np.ones(run.shape, np.bool_)
-    shared = masks.image(0) if masks.scope is MaskScope.RUN else None
 
     def one(t: int) -> None:
         mask = masks.image(t) if shared is None else shared

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -22,6 +23,7 @@ from angio_pipeline.dsa.motion import MotionParams, estimate_motion
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import compose_at, invert_field
 from angio_pipeline.numerics.filters import gaussian, resize, wide_gaussian
+from angio_pipeline.numerics.sampling import sample_lattice
 
 __all__ = ["VesselLayer", "VesselLayerParams", "follow_vessels", "lay_upon_reference"]
 
@@ -35,6 +37,7 @@ class VesselLayerParams(Params):
     enabled: bool = True
     compression_in_noise: float = Field(8.0, gt=0, description="contrast, in noise SDs, at which a vessel counts half")
     least_filling: float = Field(0.4, gt=0, lt=1, description="share of the full filling below which none is followed")
+    least_likeness: float = Field(0.5, ge=0, lt=1, description="correlation with the reference frame to be believed")
     courses: int = Field(3, ge=0, le=8, description="at most this many courses of the background's motion are used")
     least_gain: float = Field(0.1, ge=0, lt=1, description="share of the error that another course has to save")
     motion: MotionParams = MotionParams(plate=4.0, membrane=0.4, high_pass=0.4, excess_factor=1.0)
@@ -102,7 +105,9 @@ def follow_vessels(
     if not params.enabled:
         return VesselLayer(anatomy, -np.einsum("thwk,hw->tk", fields.astype(np.float64), weight))
     followed = np.flatnonzero(filling >= params.least_filling * filling.max())
-    found = _follow(contrast, valid, anatomy, followed, reference, noise_sd, params)
+    found, likeness = _follow(contrast, valid, anatomy, followed, reference, noise_sd, params)
+    same = likeness >= params.least_likeness
+    followed, found = followed[same], found[same]
     seen_px = np.einsum("thwk,hw->tk", found.astype(np.float64), weight)
     relative = _by_breathing(_courses(fields, params.courses), seen_px, followed, params.least_gain)
     limit = params.motion.largest_shift * max(shape)
@@ -154,19 +159,33 @@ def _follow(
     reference: int,
     noise_sd: float,
     params: VesselLayerParams,
-) -> FloatArray:
-    """Return where the reference frame's vessels stand in each followed frame, starting from its anatomy."""
-    fixed = _compressed(contrast[reference], noise_sd, params)[None]
+) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """Return where the reference frame's vessels stand in each frame, starting from its anatomy; and how alike.
+
+    Alike is the correlation over the reference frame's vessels once laid upon each other: veins and
+    parenchyma fill a frame as well, and following them would say nothing about the arteries.
+    """
+    fixed = _compressed(contrast[reference], noise_sd, params)
+    vessels = valid & (fixed > 0.3)
+    vessels = cv2.dilate(vessels.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     out = np.zeros((len(followed), *anatomy.shape[1:]), np.float32)
+    likeness = np.ones(len(followed))
 
     def one(k: int) -> None:
         t = int(followed[k])
         if t != reference:
             moving = _compressed(contrast[t], noise_sd, params)
-            out[k] = estimate_motion(fixed, moving, valid, params=params.motion, start=anatomy[t][None])[0]
+            out[k] = estimate_motion(fixed[None], moving, valid, params=params.motion, start=anatomy[t][None])[0]
+            there, seen = sample_lattice(moving, out[k], valid)
+            likeness[k] = _correlation(fixed[vessels & seen], there[vessels & seen])
 
     each_in_threads(one, len(followed))
-    return out
+    return out, likeness
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-12)) if a.size else 0.0
 
 
 def _compressed(frame: FloatArray, noise_sd: float, params: VesselLayerParams) -> FloatArray:

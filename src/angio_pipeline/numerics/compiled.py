@@ -7,9 +7,11 @@ own, these survive a fork and may be called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import cv2
@@ -48,12 +50,40 @@ def each_in_threads(work: Callable[[int], None], count: int) -> None:
         for item in range(first, count, workers):
             work(item)
 
-    # Linear algebra that starts threads of its own inside ours fights over the cores: tenfold slower was seen.
-    with _linear_algebra().limit(limits=1), ThreadPoolExecutor(workers) as pool:
+    with _LINEAR_ALGEBRA.held(), ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(share, range(workers)):
             pass
 
 
+class _LinearAlgebra:
+    """Holds linear algebra to one thread while any threads of ours run.
+
+    Threads that it starts inside ours fight over the cores: tenfold slower was seen. The first
+    call sets the limit and the last one takes it back, in whatever order they end.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._open = Lock(), 0
+        self._limit: Any = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            self._open += 1
+            if self._open == 1:
+                self._limit = _libraries().limit(limits=1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                if self._open == 0:
+                    self._limit.restore_original_limits()
+
+
 @lru_cache(maxsize=1)
-def _linear_algebra() -> Any:
+def _libraries() -> Any:
     return ThreadpoolController().select(user_api="blas")
+
+
+_LINEAR_ALGEBRA = _LinearAlgebra()

@@ -56,8 +56,9 @@ def spreading(cells: int, pixels: int) -> Spreading:
     near = (1.5 * away - 2.5) * away * away + 1
     far = ((-0.5 * away + 2.5) * away - 4) * away + 2
     weights = np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
-    weights.flags.writeable = before.flags.writeable = False
-    return Spreading(before + 1, weights)
+    first = before + 1
+    weights.flags.writeable = first.flags.writeable = False
+    return Spreading(first, weights)
 
 
 def continued(lattice: npt.NDArray[np.floating]) -> FloatArray:
@@ -106,8 +107,8 @@ def sampling_grid(shape: tuple[int, int]) -> FloatArray:
     return np.stack([rows, cols], axis=-1)
 
 
-def warp(image: FloatArray, at: FloatArray, *, cubic: bool = True) -> FloatArray:
-    """Return `image` sampled at the positions `at`, (H, W) float32; edges are repeated.
+def warp(image: FloatArray, at: FloatArray) -> FloatArray:
+    """Return `image` sampled at the positions `at` in straight lines between pixels, float32; edges are repeated.
 
     Parameters
     ----------
@@ -115,18 +116,22 @@ def warp(image: FloatArray, at: FloatArray, *, cubic: bool = True) -> FloatArray
     at : ndarray, (H', W', 2) float32
         (row, col) to sample.
     """
-    order = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     image = np.ascontiguousarray(image, dtype=np.float32)
-    out = cv2.remap(image, at[..., 1], at[..., 0], order, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(image, at[..., 1], at[..., 0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
 
 
 def compose_at(lattice: FloatArray, offset: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Return the lattice field `lattice` read at each lattice point displaced by `offset`."""
+    """Return the lattice field `lattice` read at each lattice point displaced by `offset`.
+
+    Straight lines between cells, and straight on beyond the outer ones as in `expand_field`.
+    """
     h, w = lattice.shape[:2]
     cell = np.array([shape[0] / h, shape[1] / w], dtype=np.float32)
-    at = sampling_grid((h, w)) + offset / cell
-    return np.stack([warp(lattice[..., k], at, cubic=False) for k in range(2)], axis=-1)
+    # Two cells were added on each side; nothing is read further out.
+    at = sampling_grid((h, w)) + offset / cell + 2
+    wider = continued(lattice)
+    return np.stack([warp(wider[..., k], at) for k in range(2)], axis=-1)
 
 
 def invert_field(lattice: FloatArray, shape: tuple[int, int], *, iterations: int = 6) -> FloatArray:

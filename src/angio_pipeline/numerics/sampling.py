@@ -1,8 +1,9 @@
 """Frames read where their anatomy stands, minus a mask read where its anatomy stands. Knows no medicine.
 
 Strip by strip, so that coordinates and warped pixels stay in the core's cache and only the
-difference goes to memory. Sampling is OpenCV's cubic, exact to a 32nd of a pixel, which leaves an
-image that is not moved as it is.
+difference goes to memory. Sampling is cubic convolution with Keys' own kernel (1981,
+doi:10.1109/TASSP.1981.1163711), from a table of 256 steps a pixel: as fast as OpenCV's cubic, and
+unlike that one it reads a slope where it is, where small shifts came out half too large.
 """
 
 from __future__ import annotations
@@ -18,6 +19,20 @@ __all__ = ["blend", "difference_at", "sample_lattice"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+
+_STEPS = 256
+
+
+def _cubic_weights() -> FloatArray:
+    """Return the weights of the four neighbours for each step between two pixels, (steps + 1, 4)."""
+    after = np.arange(_STEPS + 1) / _STEPS
+    away = np.abs(after[:, None] - np.arange(-1, 3))
+    near = (1.5 * away - 2.5) * away * away + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    return np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+
+
+_CUBIC = _cubic_weights()
 
 # Rows at a time: wide enough to keep calls few, small enough for the cache.
 _STRIP = 128
@@ -103,7 +118,7 @@ class _Placed:
             seen[rows],
         )
         here = out[:count]
-        cv2.remap(image, x, y, cv2.INTER_CUBIC, dst=here, borderMode=cv2.BORDER_REPLICATE)
+        _sample(image, y, x, _CUBIC, here)
         return here
 
 
@@ -185,3 +200,33 @@ def _positions(
             near_row, near_col = int(np.floor(y[i, j] + half)), int(np.floor(x[i, j] + half))
             if not (0 <= near_row < rows and 0 <= near_col < cols and valid[near_row, near_col]):
                 seen[i, j] = False
+
+
+@compiled
+def _sample(image: FloatArray, y: FloatArray, x: FloatArray, weights: FloatArray, out: FloatArray) -> None:
+    """Write the image at (y, x); beyond its edges the outermost pixels are repeated."""
+    rows, cols = image.shape
+    steps, half = np.float32(weights.shape[0] - 1), np.float32(0.5)
+    bottom, right = np.float32(rows - 1), np.float32(cols - 1)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            row, col = min(max(y[r, c], np.float32(0)), bottom), min(max(x[r, c], np.float32(0)), right)
+            i, j = int(row), int(col)
+            down = int((row - np.float32(i)) * steps + half)
+            across = int((col - np.float32(j)) * steps + half)
+            a, b, d, e = weights[across, 0], weights[across, 1], weights[across, 2], weights[across, 3]
+            total = np.float32(0)
+            if 1 <= i < rows - 2 and 1 <= j < cols - 2:
+                for k in range(4):
+                    line = i - 1 + k
+                    total += weights[down, k] * (
+                        a * image[line, j - 1] + b * image[line, j] + d * image[line, j + 1] + e * image[line, j + 2]
+                    )
+            else:
+                j0, j2, j3 = max(j - 1, 0), min(j + 1, cols - 1), min(j + 2, cols - 1)
+                for k in range(4):
+                    line = min(max(i - 1 + k, 0), rows - 1)
+                    total += weights[down, k] * (
+                        a * image[line, j0] + b * image[line, j] + d * image[line, j2] + e * image[line, j3]
+                    )
+            out[r, c] = total

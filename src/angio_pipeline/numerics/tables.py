@@ -52,12 +52,18 @@ def look_up_minus(
     Raises
     ------
     ValueError
-        When frames and mask differ in size, or the table has no entry for every value of the stored type.
+        When frames and mask differ in size, `out` is not one block of the frames' shape, or the
+        table has no entry for every value of the stored type.
     """
     if stored.ndim != 3 or stored.shape[1:] != mask.shape:
         raise ValueError(f"Expected frames of the mask's size {mask.shape}, found {stored.shape[1:]}.")
     _check_table(stored, table)
     out = np.empty(stored.shape, np.float32) if out is None else out
+    if out.shape != stored.shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError(
+            f"Expected `out` as one block of float32 of shape {stored.shape}, found {out.dtype} {out.shape}."
+        )
+    stored = np.ascontiguousarray(stored)
     flat = np.ascontiguousarray(mask, dtype=np.float32).reshape(-1)
 
     def one(item: int) -> None:
@@ -114,11 +120,12 @@ def _minus(stored: StoredArray, table: FloatArray, mask: FloatArray, out: FloatA
 
 @compiled
 def _shrunk(stored: StoredArray, table: FloatArray, factor: int, out: FloatArray) -> None:
-    share = np.float32(1.0 / (factor * factor))
     for row in range(out.shape[0]):
         for col in range(out.shape[1]):
+            bottom = min(row * factor + factor, stored.shape[0])
+            right = min(col * factor + factor, stored.shape[1])
             total = np.float32(0)
-            for r in range(row * factor, min(row * factor + factor, stored.shape[0])):
-                for c in range(col * factor, min(col * factor + factor, stored.shape[1])):
+            for r in range(row * factor, bottom):
+                for c in range(col * factor, right):
                     total += table[stored[r, c]]
-            out[row, col] = total * share
+            out[row, col] = total / np.float32((bottom - row * factor) * (right - col * factor))

@@ -80,7 +80,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")
     if document is None:
-        return story | {"document": None, "angulation": None, "chart": None}
+        return story | {"document": None, "angulation": None, "chart": None, "layers": None}
     return story | {
         "document": document,
         "label": document.source.description or run.series,
