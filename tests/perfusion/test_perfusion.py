@@ -13,7 +13,7 @@ from angio_pipeline.perfusion import PerfusionParams, measure, region_curves
 @pytest.fixture(scope="module")
 def sub(still_scene):
     run = still_scene.run
-    return subtract(run, choose_mask(run, run, params=MaskParams()), params=SubtractParams())
+    return subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
 
 
 def test_arrival_follows_the_bolus(sub, still_scene) -> None:

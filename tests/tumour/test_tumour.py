@@ -28,7 +28,7 @@ from angio_pipeline.vessels import GraphParams, SegmentParams, build_graph, segm
 @pytest.fixture(scope="module")
 def stages(still_scene):
     run = still_scene.run
-    sub = subtract(run, choose_mask(run, run, params=MaskParams()), params=SubtractParams())
+    sub = subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
     maps = measure(sub, params=PerfusionParams())
     vessels = segment(sub, maps, params=SegmentParams())
     graph, tip = build_graph(vessels, sub, maps, params=GraphParams())

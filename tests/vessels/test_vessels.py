@@ -22,7 +22,7 @@ from angio_pipeline.vessels.network import Edge, Network
 @pytest.fixture(scope="module")
 def stages(still_scene):
     run = still_scene.run
-    sub = subtract(run, choose_mask(run, run, params=MaskParams()), params=SubtractParams())
+    sub = subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
     maps = measure(sub, params=PerfusionParams())
     return sub, maps, segment(sub, maps, params=SegmentParams())
 
@@ -47,7 +47,7 @@ def test_noise_alone_gives_no_vessel(still_scene) -> None:
     frames = np.array(still_scene.run.frames)
     frames[:] = frames[0] + rng.normal(0, 0.01, frames.shape)
     run = replace(still_scene.run, frames=frames)
-    sub = subtract(run, choose_mask(run, run, params=MaskParams()), params=SubtractParams())
+    sub = subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
     maps = measure(sub, params=PerfusionParams())
     from angio_pipeline.core.runs import Background
 

@@ -76,12 +76,13 @@ def find_feeders(
     ways = _entries(graph, flow, distance, reach_px, params)
     strongest = max((_contrast(graph.branches[way[-1]]) for way in ways), default=0.0)
     found: dict[float, Feeder] = {}
+    entries: dict[float, int] = {}
     for way in ways:
         feeder = _feeder(graph, flow, way, tumour, distance, blush_arrival, strongest, reach_px, params)
         start = feeder.evidence["branch"]
         # Ways with the same beginning are one feeder; the likeliest way in stands for it.
         if start not in found or feeder.probability > found[start].probability:
-            found[start] = feeder
+            found[start], entries[start] = feeder, way[-1]
     likely = [f for f in found.values() if f.probability >= params.min_probability]
     ranked = sorted(likely, key=lambda f: -f.probability)[: params.max_count]
     if not ranked:
@@ -91,9 +92,9 @@ def find_feeders(
     shares = [f.contribution / total if total > 0 else 1 / len(ranked) for f in ranked]
     feeders = tuple(_named(f, f"{tumour.id}-F{k + 1}", k + 1, shares[k]) for k, f in enumerate(ranked))
     sure = [f for f in feeders if f.probability >= params.target_probability] or feeders[:1]
-    own = {f.id: int(f.evidence["branch"]) for f in sure}
+    ends = {f.id: entries[f.evidence["branch"]] for f in sure}
     alone = {f.id: f.target for f in sure}
-    targets = choose_targets(graph, flow.flow, flow.into_tumour, own, params=params.targets, own_targets=alone)
+    targets = choose_targets(graph, flow.flow, flow.into_tumour, ends, params=params.targets, own_targets=alone)
     quality = Quality.OVERLAP_AMBIGUOUS if any(f.overlap_ambiguous for f in feeders) else Quality.NONE
     return replace(tumour, feeders=feeders, targets=targets), quality
 

@@ -26,7 +26,9 @@ Line = npt.NDArray[np.float64]
 class TargetParams(Params):
     """Settings of `choose_targets` and `place_target`."""
 
-    per_position: float = Field(0.002, ge=0, description="price of one more position, share of the whole tree's flow")
+    per_position: float = Field(
+        0.05, ge=0, description="other flow, as a share of the tumour's, that is worth one position less"
+    )
     along: float = Field(
         0.85, ge=0, le=1, description="how far into the branch, as a share of its length to the tumour"
     )
@@ -86,7 +88,7 @@ def choose_targets(
     graph: VesselGraph,
     flow: npt.NDArray[np.float64],
     into_tumour: npt.NDArray[np.float64],
-    own: Mapping[str, int],
+    ends: Mapping[str, int],
     *,
     params: TargetParams,
     own_targets: Mapping[str, CannulationTarget] | None = None,
@@ -97,25 +99,27 @@ def choose_targets(
     ----------
     flow, into_tumour : ndarray, (B,) float64
         Flow beyond each branch, and the part that ends in the tumour.
-    own : mapping of str to int
-        Feeder id to the branch where the tumour's own vessel begins.
+    ends : mapping of str to int
+        Feeder id to the branch by which it enters the tumour.
     own_targets : mapping of str to CannulationTarget, optional
         The position in each feeder itself, used where a position serves that feeder alone.
     """
-    total = max(float(flow[[k for k, p in enumerate(graph.parents()) if p is None]].sum()), 1e-9)
+    # Against the tumour's own flow: against the whole tree's, how selective a position has to be would hang on
+    # where the run was injected, and a small tumour would be given up to its neighbourhood.
+    total = max(float(into_tumour[sorted(set(ends.values()))].sum()), 1e-9)
     chosen: list[int] = []
-    roots = {graph.path_to(k)[0] for k in own.values()}
+    roots = {graph.path_to(k)[0] for k in ends.values()}
     for root in sorted(roots):
-        chosen += _cover(graph, root, set(own.values()), (flow - into_tumour) / total, params.per_position)[1]
-    positions = [_at_branch(graph, k, flow, into_tumour, own, params) for k in chosen]
+        chosen += _cover(graph, root, set(ends.values()), (flow - into_tumour) / total, params.per_position)[1]
+    positions = [_at_branch(graph, k, flow, into_tumour, ends, params) for k in chosen]
     alone = own_targets or {}
     return tuple(alone.get(p.covers[0], p) if len(p.covers) == 1 else p for p in positions)
 
 
 def _cover(
-    graph: VesselGraph, start: int, own: set[int], other: npt.NDArray[np.float64], price: float
+    graph: VesselGraph, start: int, ends: set[int], other: npt.NDArray[np.float64], price: float
 ) -> tuple[float, list[int]]:
-    """Return the least cost of covering all own branches at or beyond `start`, and the positions."""
+    """Return the least cost of covering all ends at or beyond `start`, and the positions."""
     children = graph.children()
     answer: dict[int, tuple[float, list[int]]] = {}
     stack = [(start, False)]
@@ -127,7 +131,7 @@ def _cover(
             continue
         beyond = [answer[c] for c in children[here] if answer[c][1]]
         cut = (price + float(other[here]), [here])
-        if here in own:
+        if here in ends:
             answer[here] = cut
         elif not beyond:
             answer[here] = (0.0, [])
@@ -142,10 +146,10 @@ def _at_branch(
     index: int,
     flow: npt.NDArray[np.float64],
     into_tumour: npt.NDArray[np.float64],
-    own: Mapping[str, int],
+    ends: Mapping[str, int],
     params: TargetParams,
 ) -> CannulationTarget:
     share = into_tumour / np.maximum(flow, 1e-9)
     upstream = graph.path_to(index)[:-1]
     target = place_target(graph, upstream, [index], graph.branches[index].centreline, share, params=params)
-    return replace(target, covers=tuple(sorted(name for name, k in own.items() if index in graph.path_to(k))))
+    return replace(target, covers=tuple(sorted(name for name, k in ends.items() if index in graph.path_to(k))))
