@@ -2,8 +2,9 @@
 
 Strategy: contrast only ever adds attenuation, what motion leaves behind adds and removes it
 alike. So, after a coarse alignment to the first frame, the asymmetry of the difference (its
-high percentile plus its low one) follows the contrast. Frames before that curve rises are the
-mask. When it never rises the run was filled from its first frame and no frame will do.
+high percentile plus its low one) follows the contrast. Frames before that curve rises for good
+may make the mask, but for those in which a breath let it rise. When it never rises the run was
+filled from its first frame and no frame will do.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class MaskParams(Params):
 
     onset_fraction: float = Field(0.08, gt=0, lt=0.5, description="share of the full filling at which contrast is in")
     min_filling_in_noise: float = Field(1.5, gt=0, description="filling below this many noise SDs is no filling")
-    most_candidates: int = Field(8, ge=1, description="at most this many frames before contrast are considered")
+    most_candidates: int = Field(10, ge=1, description="at most this many frames before contrast are considered")
     honour_header: bool = Field(True, description="use mask frames and mask shifts that the file names")
     flat_fraction: float = Field(0.8, gt=0, le=1, description="share of flat background that tells a subtracted export")
     flat_band: float = Field(0.05, gt=0, lt=0.5, description="half-width of 'flat', as a share of the full scale")
@@ -152,7 +153,8 @@ def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
     if onset == 0:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
-    frames = tuple(t for t in range(max(0, onset - params.most_candidates), onset) if t not in run.broken)
+    empty = _level(filling, params) >= filling
+    frames = tuple(t for t in range(onset) if empty[t] and t not in run.broken)[-params.most_candidates :]
     if not frames:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
@@ -169,20 +171,27 @@ def _check_something_changes(run: AngioRun) -> None:
 
 
 def _onset(quarter: npt.NDArray[np.float32], filling: npt.NDArray[np.float64], params: MaskParams) -> int | None:
-    """Return the first frame with contrast, 0 when the first holds some, None when none comes or goes."""
+    """Return the first frame from which on contrast is in, 0 when it is in the first, None when none comes or goes.
+
+    Contrast that is in stays in until the peak; a rise that goes back before is a breath.
+    """
     noise = max(difference_noise_sd(quarter), 1e-6)
     peak = int(np.argmax(filling))
     # The first frame's filling is its excess over the least filled frame before the peak or after it.
     if len(filling) < 2 or filling[peak] < params.min_filling_in_noise * noise:
         return None
     before = filling[: peak + 1]
-    start = float(before.min())
-    level = start + params.onset_fraction * (filling[peak] - start)
-    onset = int(np.argmax(before > level)) if (before > level).any() else peak
     # Contrast that is already there when the run starts shows as a later fall below the start.
-    if start > params.onset_fraction * 2 * filling[peak]:
+    if float(before.min()) > params.onset_fraction * 2 * filling[peak]:
         return 0
-    return onset
+    return int(np.flatnonzero(before <= _level(filling, params))[-1]) + 1
+
+
+def _level(filling: npt.NDArray[np.float64], params: MaskParams) -> float:
+    """Return the filling above which a frame holds contrast."""
+    peak = int(np.argmax(filling))
+    start = float(filling[: peak + 1].min())
+    return start + params.onset_fraction * float(filling[peak] - start)
 
 
 def _frames_from_header(run: AngioRun, params: MaskParams) -> tuple[int, ...]:
