@@ -421,7 +421,8 @@ def section(figures: dict[str, Any]) -> str:
         f"field gives with one mask frame, motion reported with an error of {whole['motion_error_px']:.2f} px.\n\n"
         f"### Log and subtract\n\n| way | frames of 1024² a second |\n| --- | ---: |\n{speed}\n\n"
         "### Which mask, in free breathing\n\nBone stands still, everything else breathes; ten frames before contrast, "
-        "which are named to it but in the last row, 512². What is left outside vessels is in standard deviations of one frame's noise behind the body; "
+        "which are named to it but in the last row, 512². What is left outside vessels is in standard deviations of "
+        "one frame's noise behind the body; "
         "1.0 to 1.4 is noise alone.\n\n"
         f"| mask | left outside vessels | contrast to noise, reference frame |\n| --- | ---: | ---: |\n{choices}"
     )

@@ -87,3 +87,22 @@ def test_benchmark_prints_a_table_for_a_small_case() -> None:
     assert row["wall_s"] > 0
     assert 0 < row["peak_gb"] < 4
     assert _angio("benchmark", "--case", "huge").returncode == 2
+
+
+def test_a_shift_by_hand_reaches_the_results(sample: Path, tmp_path: Path) -> None:
+    run = sample / "case-000" / "dicom" / "day000" / "frontal.dcm"
+    done = _angio("run", run, "--out", tmp_path / "out", "--pixel-shift", "-1.5,0.25")
+    assert done.returncode == 0, done.stderr
+    (document,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("analysis.json")]
+    assert document["subtraction"]["correction"] == "hand"
+    assert document["subtraction"]["mask_shift_px"] == [[-1.5, 0.25]] * document["image"]["frames"]
+    assert document["settings"]["subtract"]["pixel_shift_px"] == [-1.5, 0.25]
+
+
+@pytest.mark.parametrize("wrong", ["1.5", "1,2,3", "down,2", "nan,0", "500,0"])
+def test_a_shift_that_is_none_is_a_usage_error(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "x.dcm").touch()
+    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--pixel-shift", wrong)
+    assert done.returncode == 2
+    assert "Expected --pixel-shift" in done.stderr
+    assert done.stderr.count("\n") == 1

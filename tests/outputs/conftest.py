@@ -29,6 +29,8 @@ from angio_pipeline.core.results import FollowUpResult, RunResult, TimeDensityCu
 from angio_pipeline.core.runs import (
     AngioRun,
     Background,
+    Correction,
+    MotionReport,
     PerfusionMaps,
     PhaseRange,
     Phases,
@@ -237,6 +239,15 @@ def _assemble(
         attenuation=frames[reference] + 1,
         source=source,
         spacing=spacing,
+        motion=MotionReport(
+            correction=Correction.AUTOMATIC,
+            mask_shift_px=np.zeros((count, 2)),
+            mask_scope="patch",
+            residual_none=np.full(count, 0.031),
+            residual_shift=np.full(count, 0.02),
+            residual_field=np.full(count, 0.014),
+            residual_masks=np.where(np.arange(count) == 3, np.nan, 0.012),
+        ),
         provenance=provenance,
     )
     artery = np.isfinite(arrival) if with_vessels else np.zeros_like(valid)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import Background
+from angio_pipeline.core.results import RunResult
+from angio_pipeline.core.runs import Background, Correction
 from angio_pipeline.outputs import RunDocument, write_record, write_run
 from angio_pipeline.outputs.documents import run_document
 from angio_pipeline.outputs.methods import run_methods
@@ -98,3 +99,49 @@ def test_no_motion_correction_is_claimed_where_none_was_kept(run_result, tmp_pat
 def test_frames_that_served_no_mask_are_not_called_one(run_result):
     spatial = replace(run_result, subtracted=replace(run_result.subtracted, background=Background.SPATIAL))
     assert "made the mask" not in " ".join(run_methods(RunDocument.model_validate(run_document(spatial))))
+
+
+def _with_motion(result: RunResult, **changes: object) -> RunDocument:
+    motion = replace(result.subtracted.motion, **changes)
+    return RunDocument.model_validate(
+        run_document(replace(result, subtracted=replace(result.subtracted, motion=motion)))
+    )
+
+
+def test_the_correction_used_is_written_down(run_result):
+    cut = _with_motion(run_result).subtraction
+    assert (cut.correction, cut.mask_scope) == ("automatic", "patch")
+    assert cut.residual_layers.shift[0] == 0.02
+    assert cut.residual_layers.masks[3] is None
+    assert set(cut.mask_shift_px) == {(0.0, 0.0)}
+
+
+def test_a_shift_by_hand_is_told_with_its_size(run_result):
+    count = len(run_result.subtracted.frames)
+    shift = np.tile((1.5, -0.25), (count, 1))
+    document = _with_motion(run_result, correction=Correction.HAND, mask_shift_px=shift)
+    words = " ".join(run_methods(document))
+    assert "Moving the mask by (1.5, -0.25) px, as given by hand, in place of motion correction took" in words
+
+
+def test_a_shift_of_the_file_is_told_as_where_the_correction_began(run_result):
+    count = len(run_result.subtracted.frames)
+    shift = np.where(np.arange(count)[:, None] < 5, 0.0, (2.0, 0.0))
+    words = " ".join(run_methods(_with_motion(run_result, mask_shift_px=shift)))
+    assert "begun from the mask shift that the file names ((2, 0) px)" in words
+
+
+def test_no_correction_claims_no_change(run_result, tmp_path):
+    motion = replace(run_result.subtracted.motion, correction=Correction.NONE)
+    write_run(replace(run_result, subtracted=replace(run_result.subtracted, motion=motion)), tmp_path)
+    document = RunDocument.model_validate_json((tmp_path / "analysis.json").read_bytes())
+    assert "Motion was not corrected." in " ".join(run_methods(document))
+    assert not (tmp_path / "before.png").exists()
+
+
+def test_denoising_is_told(run_result):
+    assert "Noise" not in " ".join(run_methods(_with_motion(run_result)))
+    quiet = replace(run_result, subtracted=replace(run_result.subtracted, denoised=True))
+    assert "Noise that no course over time explains" in " ".join(
+        run_methods(RunDocument.model_validate(run_document(quiet)))
+    )

@@ -129,9 +129,9 @@ def _motion_words(document: RunDocument) -> str:
 
 _LAYERS = (
     ("none", "as acquired"),
-    ("shift", "one shift a frame"),
+    ("shift", "one shift"),
     ("field", "smooth field"),
-    ("masks", "mask chosen anew"),
+    ("masks", "best masks"),
 )
 
 
