@@ -78,3 +78,25 @@ def test_a_run_without_a_frame_before_contrast_is_flagged(make_scene) -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="Extra inputs"):
         MaskParams(onset=3)
+
+
+def test_frames_of_one_value_each_are_refused() -> None:
+    frames = np.repeat(np.arange(5, dtype=np.float32), 64 * 64).reshape(5, 64, 64)
+    run = AngioRun(frames, np.arange(5.0), Quantity.ATTENUATION, np.ones((64, 64), bool), Source("1", "1"))
+    with pytest.raises(InputRefused, match="Expected frames that show something, found 5 of one value each"):
+        choose_mask(run, params=MaskParams())
+
+
+def test_a_breath_before_contrast_is_no_contrast(still_scene) -> None:
+    frames = np.array(still_scene.run.frames)
+    # For one frame a small dark thing passes, and goes.
+    frames[1, 100:112, 200:212] += 0.12
+    choice = choose_mask(replace(still_scene.run, frames=frames), params=MaskParams())
+    assert still_scene.onset <= choice.onset <= still_scene.onset + 1
+    assert set(choice.frames) == set(range(choice.onset))
+
+
+def test_broken_frames_named_by_the_file_are_no_mask(still_scene) -> None:
+    hint = MaskHint(MaskOperation.AVG_SUB, mask_frames=(0, 0, 1))
+    run = replace(still_scene.run, mask_hint=hint, broken=(1,))
+    assert choose_mask(run, params=MaskParams()).frames == (0,)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, Correction, FrameShift, MaskHint, MaskOperation, Quantity
 from angio_pipeline.dsa import MaskParams, MotionParams, SubtractParams, choose_mask, set_aside_broken, subtract
@@ -210,3 +211,53 @@ def test_one_frame_is_misuse(still_scene) -> None:
     single = replace(still_scene.run, frames=still_scene.run.frames[:1], times_s=still_scene.run.times_s[:1])
     with pytest.raises(ValueError, match="at least 2 frames"):
         subtract(single, choice, params=SubtractParams())
+
+
+@pytest.mark.parametrize("size", [(203, 319), (257, 250)])
+def test_a_still_run_of_any_size_stays_still(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    anatomy = 2 + 0.3 * cv2.GaussianBlur(rng.standard_normal(size), (0, 0), 3)
+    vessel = np.zeros(size)
+    vessel[:, 120:124] = vessel[90:94, 60:200] = 0.4
+    filling = np.clip(np.arange(12) - 3, 0, 3) / 3
+    counts = 60000 * np.exp(-(anatomy + filling[:, None, None] * vessel))
+    frames = np.round(counts + rng.normal(0, 60, counts.shape)).astype(np.uint16)
+    run = AngioRun(
+        frames, np.arange(12) * 0.3, Quantity.INTENSITY, np.ones(size, bool), Source("1", "2"), white_level=65535.0
+    )
+    sub = _subtract(run, working_px=96)
+    assert sub.background is Background.MASK
+    assert sub.usable.all()
+    assert np.abs(sub.motion_px).max() < 0.15
+
+
+@pytest.mark.parametrize("behind", [0.0, 4.0, 9.0])
+def test_what_lies_behind_a_shutter_never_reaches_what_is_valid(breathing_scene, behind: float) -> None:
+    valid = np.ones((256, 256), bool)
+    valid[:, :60] = valid[:50] = False
+    run = replace(breathing_scene.run, frames=np.where(valid, breathing_scene.run.frames, behind), valid=valid)
+    sub = _subtract(run)
+    assert sub.usable.all()
+    t = sub.reference_frame
+    edge = sub.valid & (cv2.erode(sub.valid.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0)
+    assert np.abs(sub.frames[t][edge]).max() < 0.8
+
+
+def test_the_reference_is_a_frame_that_can_be_used(breathing_scene) -> None:
+    frames = np.array(breathing_scene.run.frames)
+    frames[14] = np.roll(frames[14], 90, axis=0)[::-1]
+    frames[14, 60:200, 60:200] += 1.5
+    sub = _subtract(replace(breathing_scene.run, frames=frames))
+    assert not sub.usable[14]
+    assert sub.usable[sub.reference_frame]
+
+
+def test_a_shift_that_cannot_be_applied_is_flagged(make_scene) -> None:
+    run = make_scene(pre=0, frames=24).run
+    assert Quality.PIXEL_SHIFT_NOT_APPLIED in _subtract(run, pixel_shift_px=(1.0, 0.0)).quality
+
+
+@pytest.mark.parametrize("wrong", [(np.nan, 0.0), (0.0, 1e9), (1.0,)])
+def test_a_shift_out_of_range_is_refused(wrong: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="pixel_shift_px"):
+        SubtractParams(pixel_shift_px=wrong)

@@ -101,3 +101,13 @@ def test_a_shift_without_a_range_is_for_all_frames_and_half_a_shift_is_none() ->
     hint = mask_hint(header({"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [0.5]}), 4)
     assert hint is not None
     assert hint.sub_pixel_shifts == ()
+
+
+def test_a_shift_of_another_mask_is_not_that_of_the_first() -> None:
+    ds = header(
+        {"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1},
+        {"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 9, "MaskSubPixelShift": [3.0, 0.0]},
+    )
+    hint = mask_hint(ds, 10)
+    assert hint is not None
+    assert hint.sub_pixel_shifts == ()

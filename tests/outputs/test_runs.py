@@ -128,7 +128,7 @@ def test_a_shift_of_the_file_is_told_as_where_the_correction_began(run_result):
     count = len(run_result.subtracted.frames)
     shift = np.where(np.arange(count)[:, None] < 5, 0.0, (2.0, 0.0))
     words = " ".join(run_methods(_with_motion(run_result, mask_shift_px=shift)))
-    assert "begun from the mask shift that the file names ((2, 0) px)" in words
+    assert "which also tried the mask shift of the file ((2, 0) px)" in words
 
 
 def test_no_correction_claims_no_change(run_result, tmp_path):

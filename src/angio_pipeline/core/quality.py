@@ -62,6 +62,7 @@ class Quality(IntFlag):
     REFERENCE_MISSING = auto()
     FILMS_NOT_COMPARABLE = auto()
     NO_PLAIN_REFERENCE = auto()
+    PIXEL_SHIFT_NOT_APPLIED = auto()
 
     def names(self) -> list[str]:
         """Return the names of the flags that are set, in registry order."""
@@ -122,6 +123,7 @@ QUALITY_SENTENCES: dict[Quality, str] = {
         "The film cannot be compared with the first one (values of another kind, another angulation, or no common "
         "anatomy around the lesion): no retention is given."
     ),
+    Quality.PIXEL_SHIFT_NOT_APPLIED: "There is no mask to move: the pixel shift that was asked for was not applied.",
     Quality.NO_PLAIN_REFERENCE: (
         "No plain scan after treatment shows oil in the lesion to compare with: no retention is given."
     ),

@@ -3,7 +3,7 @@
 Strategy: one shift a frame, then a field, then the field once more with the vessels left out.
 What stays darker than its surroundings after the first field is contrast; in the second round it
 has no weight, neither in the fit nor in the slow changes that are taken out before it. Without
-that, strong vessels over bone drag the field towards themselves by half a pixel.
+that, strong vessels over bone drag the field towards themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.dsa.motion import MotionParams, estimate_motion
+from angio_pipeline.dsa.motion import MotionParams, estimate_motion, estimate_shifts
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import gaussian, wide_gaussian
 from angio_pipeline.numerics.sampling import difference_at
@@ -61,11 +61,11 @@ def align_anatomy(
     filled : ndarray, (T,) bool
         Frames that may hold contrast.
     start : ndarray, (T, 1, 1, 2), optional
-        Shifts to begin from.
+        Offsets that are tried among others as a beginning.
     """
+    found = estimate_shifts(frames, mask, valid, params=params, start=start)
+    shifts = -found[:, None, None, :].astype(np.float32)
     coarse = params.model_copy(update={"levels_px": params.levels_px[:-1] or params.levels_px})
-    one_cell = coarse.model_copy(update={"cells": 1})
-    shifts = estimate_motion(frames, mask, valid, params=one_cell, start=start)
     first = estimate_motion(frames, mask, valid, params=coarse, start=shifts)
     weight = not_vessel(differences(frames[filled], mask, first[filled], valid), valid)
     fine = params.model_copy(update={"levels_px": params.levels_px[-2:]})

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from angio_pipeline.core.runs import AngioRun, Quantity
-from angio_pipeline.dsa.linear import linear_frame
+from angio_pipeline.dsa.linear import linear_frame, white_level
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import gaussian, resize, robust_sd, shrink
 
@@ -30,7 +30,8 @@ def low_quantile(run: AngioRun, share: float) -> FloatArray:
     rank = int(share * (count - 1))
     rank = rank if run.quantity is Quantity.ATTENUATION else count - 1 - rank
     strips = [np.partition(run.frames[:, row : row + 64], rank, axis=0)[rank] for row in range(0, rows, 64)]
-    return linear_frame(replace(run, frames=np.concatenate(strips)[None], times_s=run.times_s[:1], broken=()), 0)
+    low, white = np.concatenate(strips)[None], white_level(run)
+    return linear_frame(replace(run, frames=low, times_s=run.times_s[:1], broken=(), white_level=white), 0)
 
 
 def as_it_is(run: AngioRun, *, inverted: bool) -> tuple[FloatArray, BoolArray]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.runs import SubtractedRun
-from angio_pipeline.numerics.filters import difference_noise_sd
+from angio_pipeline.dsa.residuals import median_noise_sd
 from angio_pipeline.numerics.low_rank import keep_significant
 
 __all__ = ["DenoiseParams", "denoise"]
@@ -36,11 +36,10 @@ def denoise(sub: SubtractedRun, *, params: DenoiseParams) -> SubtractedRun:
     block_px = max(8, 2 * int(np.ceil(np.sqrt(params.pixels_a_frame * len(live)) / 2)))
     frames = np.array(sub.frames)
     frames[live] = keep_significant(frames[live], block_px=block_px, valid=sub.valid)
-    sample = frames[live[:: max(1, len(live) // 6)]]
     return replace(
         sub,
         frames=frames,
-        noise_sd=float(np.median([difference_noise_sd(frame, sub.valid) for frame in sample])),
+        noise_sd=median_noise_sd(frames[live], sub.valid),
         denoised=True,
         provenance=sub.provenance.then("denoise", block_px=block_px),
     )

@@ -3,8 +3,7 @@
 Strategy: contrast only ever adds attenuation, what motion leaves behind adds and removes it
 alike. So, after a coarse alignment to the first frame, the asymmetry of the difference (its
 high percentile plus its low one) follows the contrast. Frames before that curve rises for good
-may make the mask, but for those in which a breath let it rise. When it never rises the run was
-filled from its first frame and no frame will do.
+may make the mask. When it never rises the run was filled from its first frame and no frame will do.
 """
 
 from __future__ import annotations
@@ -87,7 +86,8 @@ def filling_curve(small: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_])
     inside : ndarray, (h, w) bool
         Pixels that lie wholly in the valid area: collimated black takes no part.
     """
-    core = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
+    margin = 2 * min(4, min(inside.shape) // 16) + 1
+    core = cv2.erode(inside.astype(np.uint8), np.ones((margin, margin), np.uint8), borderValue=0) > 0
     if not core.any():
         return np.zeros(len(small))
     fields = estimate_motion(small, small[0], inside, params=_COARSE_MOTION)
@@ -148,13 +148,13 @@ def choose_mask(run: AngioRun, *, params: MaskParams) -> MaskChoice:
         return MaskChoice(Background.SPATIAL, (), 0, tuple(filling), quality=quality)
     asked = _frames_from_header(run, params)
     if asked:
-        onset = max(onset, max(asked) + 1)
         return MaskChoice(Background.MASK, asked, onset, tuple(filling), shifts_px=shifts, from_header=True)
     if onset == 0:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
-    empty = _level(filling, params) >= filling
-    frames = tuple(t for t in range(onset) if empty[t] and t not in run.broken)[-params.most_candidates :]
+    # A breath may let the curve rise a little before the onset; what rises half as far as contrast does is contrast.
+    frames = tuple(t for t in range(onset) if filling[t] < 0.5 * filling.max() and t not in run.broken)
+    frames = frames[-params.most_candidates :]
     if not frames:
         quality = Quality.NO_MASK_FRAME | Quality.TEMPORAL_BACKGROUND
         return MaskChoice(Background.TEMPORAL, (), 0, tuple(filling), quality=quality)
@@ -166,6 +166,11 @@ def _check_something_changes(run: AngioRun) -> None:
     if all(np.array_equal(frame, first) for frame in run.frames[1:]):
         raise InputRefused(
             f"Expected frames that differ, found {run.shape[0]} equal ones; export the whole run.",
+            reason="constant_frames",
+        )
+    if all(frame.min() == frame.max() for frame in run.frames):
+        raise InputRefused(
+            f"Expected frames that show something, found {run.shape[0]} of one value each; export the images.",
             reason="constant_frames",
         )
 
@@ -199,11 +204,12 @@ def _frames_from_header(run: AngioRun, params: MaskParams) -> tuple[int, ...]:
     if not params.honour_header or hint is None or hint.operation is not MaskOperation.AVG_SUB:
         # TID and REV_TID difference neighbouring frames for display; they name no frame free of contrast.
         return ()
-    return tuple(f for f in hint.mask_frames if 0 <= f < run.shape[0])
+    frames = dict.fromkeys(f for f in hint.mask_frames if 0 <= f < run.shape[0] and f not in run.broken)
+    return tuple(frames)
 
 
 def _shifts_from_header(run: AngioRun, params: MaskParams) -> tuple[tuple[float, float], ...]:
-    if not params.honour_header or run.mask_hint is None:
+    if not _frames_from_header(run, params) or run.mask_hint is None:
         return ()
     shifts = run.mask_hint.shifts_px(run.shape[0])
     return tuple((float(row), float(col)) for row, col in shifts) if shifts.any() else ()

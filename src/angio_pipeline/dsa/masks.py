@@ -116,8 +116,9 @@ def choose_by_residual(
     frames: FloatArray,
     fields: FloatArray,
     weight: FloatArray,
+    factor: int,
     *,
-    live: npt.NDArray[np.bool_],
+    whole: npt.NDArray[np.bool_],
     params: PatchMaskParams,
 ) -> MaskSet:
     """Return the masks with the shares that leave least outside vessels.
@@ -130,16 +131,29 @@ def choose_by_residual(
         How each frame lies against the last candidate, in working pixels.
     weight : ndarray, (h, w) float32
         0 for vessels and outside the valid area, up to 1.
-    live : ndarray, (T,) bool
-        Frames to choose for; the others, the candidates above all, get the choice of the run.
+    factor : int
+        How much smaller the working size is than the masks.
+    whole : ndarray, (T,) bool
+        Frames to choose for; broken ones get the choice of the run. A candidate never makes part of its own mask
+        where frames or patches are chosen for: it would be subtracted from itself.
     """
+    live = whole.copy()
+    live[list(masks.frames)] = False
     if len(masks.frames) <= 1 or not live.any():
         return masks
-    products = _residual_products(masks, frames[live], fields[live], weight, params)
-    by_run, run_energy = _best_means(products.sum(axis=(0, 1, 2), keepdims=True)[0, 0, 0][None], params)
-    by_frame, frame_energy = _best_means(products.sum(axis=(1, 2)), params)
-    count, rows, cols, k, _ = products.shape
-    by_patch, patch_energy = _best_means(products.reshape(-1, k, k), params)
+    chosen = np.flatnonzero(whole)
+    products = _residual_products(masks, frames[chosen], fields[chosen], weight, factor, params)
+    is_live = live[chosen]
+    by_run, run_energy = _best_means(products[is_live].sum(axis=(0, 1, 2), keepdims=True)[0, 0, 0][None], params)
+    for row, t in enumerate(chosen):
+        if t in masks.frames:
+            own = masks.frames.index(int(t))
+            products[row, :, :, own, own] += 1e6 * products.max()
+    k = products.shape[-1]
+    by_frame, _ = _best_means(products.sum(axis=(1, 2)), params)
+    _, frame_energy = _best_means(products[is_live].sum(axis=(1, 2)), params)
+    by_patch, _ = _best_means(products.reshape(-1, k, k), params)
+    _, patch_energy = _best_means(products[is_live].reshape(-1, k, k), params)
     energies = {MaskScope.RUN: run_energy, MaskScope.FRAME: frame_energy, MaskScope.PATCH: patch_energy}
     scope = _scope_that_pays(energies, params)
     everywhere = by_run[:, :, None, None]
@@ -147,10 +161,10 @@ def choose_by_residual(
         return replace(masks, scope=scope, shares=everywhere)
     finer = by_frame[:, :, None, None]
     if scope is MaskScope.PATCH:
-        finer = np.moveaxis(by_patch.reshape(count, rows, cols, k), -1, 1)
+        finer = np.moveaxis(by_patch.reshape(*products.shape[:3], k), -1, 1)
     shares = np.empty((len(frames), *finer.shape[1:]), np.float32)
     shares[:] = everywhere
-    shares[live] = finer
+    shares[chosen] = finer
     return replace(masks, scope=scope, shares=shares)
 
 
@@ -165,19 +179,24 @@ def _scope_that_pays(energies: dict[MaskScope, float], params: PatchMaskParams) 
 
 
 def _residual_products(
-    masks: MaskSet, frames: FloatArray, fields: FloatArray, weight: FloatArray, params: PatchMaskParams
+    masks: MaskSet,
+    frames: FloatArray,
+    fields: FloatArray,
+    weight: FloatArray,
+    factor: int,
+    params: PatchMaskParams,
 ) -> npt.NDArray[np.float64]:
     """Return the products of the candidates' residuals summed over each patch, (T, rows, cols, K, K)."""
-    shape = (frames.shape[1], frames.shape[2])
-    factor = max(1, round(masks.images.shape[1] / shape[0]))
+    shape = frames.shape[1:]
     half = max(1, round(max(shape) / 256))
-    small = np.stack([shrink(shrink(image, factor)[: shape[0], : shape[1]], half) for image in masks.images])
+    small = np.stack([shrink(shrink(image, factor), half) for image in masks.images])
     counts = shrink(weight, half)
     size = (small.shape[1], small.shape[2])
     patch = max(size) / params.patches
     grid = (max(1, round(size[0] / patch)), max(1, round(size[1] / patch)))
     noise = _noise_lost_by_shrinking(masks.images, small)
-    per_patch = resize(counts, grid) * (size[0] * size[1] / (grid[0] * grid[1]))
+    area = size[0] * size[1] / (grid[0] * grid[1])
+    per_patch = resize(counts, grid) * area
     out = np.empty((len(frames), *grid, len(small), len(small)), np.float64)
     seen = np.ones(size, np.bool_)
 
@@ -186,10 +205,12 @@ def _residual_products(
         left = [_slowly_cleared(live - sample_lattice(m, fields[t] / half, seen)[0], counts) for m in small]
         for a, first in enumerate(left):
             for b in range(a + 1):
-                out[t, :, :, a, b] = out[t, :, :, b, a] = resize(first * left[b] * counts, grid) * patch**2
+                out[t, :, :, a, b] = out[t, :, :, b, a] = resize(first * left[b] * counts, grid) * area
             out[t, :, :, a, a] += noise * per_patch
 
     each_in_threads(one, len(frames))
+    # A patch that shows nothing outside vessels chooses as its frame does.
+    out += 0.01 * out.mean(axis=(1, 2), keepdims=True)
     return out
 
 

@@ -88,7 +88,7 @@ def estimate_motion(
     vessel_weight : ndarray, (H, W) float32, optional
         0 to 1; pixels known to carry contrast get little weight.
     start : ndarray, (T, h, w, 2), optional
-        Offsets to begin from.
+        Offsets to begin from; a single shift, (T, 1, 1, 2), is one of several beginnings that are tried.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def estimate_shifts(
     valid: BoolArray,
     *,
     params: MotionParams,
-    vessel_weight: FloatArray | None = None,
+    start: FloatArray | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return by how much (row, col) the anatomy of each frame lies beside that of the mask, (T, 2) pixels.
 
@@ -131,7 +131,7 @@ def estimate_shifts(
     """
     finest = max(params.levels_px)
     fine = params.model_copy(update={"cells": 1, "levels_px": (*params.levels_px, 2 * finest)})
-    offsets = estimate_motion(frames, mask_image, valid, params=fine, vessel_weight=vessel_weight)
+    offsets = estimate_motion(frames, mask_image, valid, params=fine, start=start)
     return -offsets[:, 0, 0].astype(np.float64)
 
 

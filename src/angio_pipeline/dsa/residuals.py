@@ -14,9 +14,17 @@ from angio_pipeline.dsa.linear import linear_frame
 from angio_pipeline.dsa.masks import MaskScope, MaskSet
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian
-from angio_pipeline.numerics.sampling import difference_at
+from angio_pipeline.numerics.sampling import difference_at, readable
 
-__all__ = ["exposure_drift", "last_layer", "median_noise_sd", "residual_layers", "root_mean_square", "vessel_free"]
+__all__ = [
+    "exposure_drift",
+    "frame_noise_sd",
+    "last_layer",
+    "median_noise_sd",
+    "residual_layers",
+    "root_mean_square",
+    "vessel_free",
+]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -39,6 +47,7 @@ def residual_layers(
     free : ndarray, (h, w) bool
         Vessel-free region of that copy.
     """
+    core = readable(run.valid)
     step = _STEP if min(run.shape[1:]) >= 256 else 1
     size = (-(-run.shape[1] // step), -(-run.shape[2] // step))
     region = cv2.resize(free.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST) > 0
@@ -54,7 +63,7 @@ def residual_layers(
             layers.append((masks.image(t), alignment.fields[t]))
         for k, (mask, field) in enumerate(layers):
             seen, left = np.ones(size, np.bool_), np.empty(size, np.float32)
-            difference_at(frame, mask, None, factor * field, out=left, seen=seen, valid=run.valid, step=step)
+            difference_at(frame, mask, None, factor * field, out=left, seen=seen, valid=core, step=step)
             out[k, t] = _spread(left[region & seen])
         if shared:
             out[3, t] = out[2, t]
@@ -94,6 +103,13 @@ def exposure_drift(contrast: FloatArray, valid: BoolArray, masks: tuple[int, ...
 def root_mean_square(per_frame: npt.NDArray[np.float64]) -> float:
     """Return the root of the mean square, NaN for nothing."""
     return float(np.sqrt(np.mean(per_frame**2))) if len(per_frame) else float("nan")
+
+
+def frame_noise_sd(run: AngioRun, valid: BoolArray) -> float:
+    """Return the usual standard deviation of white noise of a frame as acquired, attenuation units, at full size."""
+    sample = [t for t in range(run.shape[0]) if t not in run.broken]
+    sample = sample[:: max(1, len(sample) // 6)]
+    return float(np.median([difference_noise_sd(linear_frame(run, t), valid) for t in sample])) if sample else 0.0
 
 
 def median_noise_sd(frames: FloatArray, valid: BoolArray) -> float:

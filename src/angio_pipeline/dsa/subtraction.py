@@ -9,6 +9,7 @@ joined, so that each frame and each mask is sampled once, at full size, in a sin
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from angio_pipeline.dsa.masks import MaskScope, MaskSet, PatchMaskParams, align_
 from angio_pipeline.dsa.motion import MotionParams
 from angio_pipeline.dsa.residuals import (
     exposure_drift,
+    frame_noise_sd,
     last_layer,
     median_noise_sd,
     residual_layers,
@@ -36,7 +38,7 @@ from angio_pipeline.dsa.vessel_layer import VesselLayer, VesselLayerParams, foll
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import compose_at
 from angio_pipeline.numerics.filters import shrink
-from angio_pipeline.numerics.sampling import difference_at
+from angio_pipeline.numerics.sampling import difference_at, readable
 from angio_pipeline.numerics.tables import look_up_minus
 
 __all__ = ["SubtractParams", "subtract"]
@@ -51,8 +53,8 @@ class SubtractParams(Params):
     motion: MotionParams = MotionParams()
     masks: PatchMaskParams = PatchMaskParams()
     vessel_layer: VesselLayerParams = VesselLayerParams()
-    pixel_shift_px: tuple[float, float] | None = Field(
-        None, description="(row, col) by which the mask is moved; takes the place of all automatic correction"
+    pixel_shift_px: tuple[Annotated[float, Field(ge=-200, le=200)], Annotated[float, Field(ge=-200, le=200)]] | None = (
+        Field(None, description="(row, col) by which the mask is moved; takes the place of all automatic correction")
     )
     working_px: int = Field(512, ge=64, le=4096, description="longer side of the copy on which motion is found")
     spatial_background_px: float = Field(31.0, gt=3, description="scale of the surroundings, for a 512-pixel frame")
@@ -76,6 +78,7 @@ class _Subtracted:
     motion_px: npt.NDArray[np.float64]
     left: npt.NDArray[np.float64]
     uncorrected: FloatArray
+    reference: int
     mask_frames: tuple[int, ...] = ()
     motion: MotionReport | None = None
 
@@ -106,11 +109,10 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
     """
     if run.shape[0] < 2:
         raise ValueError("Expected at least 2 frames to subtract, found 1.")
-    reference = int(np.argmax(choice.filling))
-    choice, found = _subtract_or_fall_back(run, choice, reference, params)
+    choice, found = _subtract_or_fall_back(run, choice, params)
     found.frames[:, ~found.valid] = 0
     noise = median_noise_sd(found.frames, found.valid)
-    live = np.setdiff1d(np.arange(len(found.frames)), choice.frames)
+    live = np.setdiff1d(np.flatnonzero(found.usable), choice.frames)
     return SubtractedRun(
         frames=found.frames,
         times_s=run.times_s,
@@ -118,42 +120,43 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         usable=found.usable,
         background=choice.background,
         mask_frames=found.mask_frames,
-        reference_frame=reference,
+        reference_frame=found.reference,
         motion_px=found.motion_px,
         residual_before=root_mean_square(found.motion.residual_none[live]) if found.motion else float("nan"),
         residual_after=root_mean_square(found.left[live]),
         noise_sd=noise,
         uncorrected=found.uncorrected,
-        attenuation=linear_frame(run, reference),
+        attenuation=linear_frame(run, found.reference),
         source=run.source,
         spacing=run.spacing,
         pose=run.pose,
         motion=found.motion,
-        provenance=_provenance(run, choice, found, reference),
+        provenance=_provenance(run, choice, found),
         quality=run.quality | choice.quality | _motion_quality(run, found, live, noise, params),
     )
 
 
-def _provenance(run: AngioRun, choice: MaskChoice, found: _Subtracted, reference: int) -> Provenance:
+def _provenance(run: AngioRun, choice: MaskChoice, found: _Subtracted) -> Provenance:
     linear = run.provenance
     if run.quantity is not Quantity.ATTENUATION:
         linear = linear.then("linearise", quantity=run.quantity.value, white_level=white_level(run))
-    told = {"background": choice.background.value, "mask_frames": found.mask_frames, "reference_frame": reference}
+    told = {"background": choice.background.value, "mask_frames": found.mask_frames, "reference_frame": found.reference}
     if found.motion is not None:
         told |= {"correction": found.motion.correction.value, "mask_scope": found.motion.mask_scope}
     return linear.then("subtract", **told)
 
 
-def _subtract_or_fall_back(
-    run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams
-) -> tuple[MaskChoice, _Subtracted]:
+def _subtract_or_fall_back(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> tuple[MaskChoice, _Subtracted]:
     """Return the run minus its mask; where that fails, minus its surroundings, and a choice that says so."""
+    reference = _fullest(choice, _whole(run))
+    if params.pixel_shift_px is not None and choice.background is not Background.MASK:
+        choice = replace(choice, quality=choice.quality | Quality.PIXEL_SHIFT_NOT_APPLIED)
     scale_px = params.spatial_background_px * max(run.shape[1:]) / 512
     if choice.background is Background.ALREADY_SUBTRACTED:
         return choice, _unmoved(run, *as_it_is(run, inverted=choice.inverted), reference)
     if choice.background is Background.SPATIAL:
         return choice, _unmoved(run, *minus_surroundings(run, scale_px), reference)
-    found = _minus_mask(run, choice, reference, params)
+    found = _minus_mask(run, choice, params)
     if found is not None:
         return choice, found
     # A beating heart, say: what the frames share is less than what moved.
@@ -171,7 +174,13 @@ def _unmoved(run: AngioRun, frames: FloatArray, valid: BoolArray, reference: int
         motion_px=np.full((len(frames), 2), np.nan),
         left=np.full(len(frames), np.nan),
         uncorrected=np.array(frames[reference], copy=True),
+        reference=reference,
     )
+
+
+def _fullest(choice: MaskChoice, usable: BoolArray) -> int:
+    """Return the usable frame of greatest contrast."""
+    return int(np.argmax(np.where(usable, choice.filling, -np.inf))) if usable.any() else 0
 
 
 def _whole(run: AngioRun) -> BoolArray:
@@ -180,19 +189,22 @@ def _whole(run: AngioRun) -> BoolArray:
     return usable
 
 
-def _minus_mask(run: AngioRun, choice: MaskChoice, reference: int, params: SubtractParams) -> _Subtracted | None:
+def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _Subtracted | None:
     """Return the run minus its mask, None where the mask cannot be laid upon it."""
     factor = max(1, round(max(run.shape[1:]) / params.working_px))
     small = _Working(linear_shrunk(run, factor), shrink(run.valid.astype(np.float32), factor) == 1, factor)
     masks = _candidates(run, small, choice, params)
     alignment, correction = _anatomy(small, masks, choice, params)
-    masks = _mask_of_each_frame(small, masks, alignment, choice, correction, params)
+    masks = _mask_of_each_frame(run, small, masks, alignment, choice, correction, params)
     contrast = _contrast(small, masks, alignment.fields)
     residuals = residual_layers(run, masks, alignment, vessel_free(contrast, small.valid), factor)
     report = _report(residuals, masks, correction, choice, params)
-    usable = _whole(run) & _correctable(last_layer(report), choice, params)
-    if _beyond_correction(report, choice, median_noise_sd(contrast[usable], small.valid), params):
+    # Of a difference: the frame's own noise and that of the mask.
+    noise = frame_noise_sd(run, run.valid) * float(np.sqrt(1 + 1 / max(len(masks.used), 1)))
+    usable = _whole(run) & _correctable(last_layer(report), choice, noise, params)
+    if _beyond_correction(report, choice, noise, params):
         return None
+    reference = _fullest(choice, usable)
     layer = _vessels(small, contrast, alignment, masks, choice, reference, correction, params)
     drift = np.zeros(len(contrast))
     if params.correct_exposure:
@@ -205,6 +217,7 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, reference: int, params: Subtr
         motion_px=factor * layer.motion_px if correction is not Correction.NONE else np.full((len(frames), 2), np.nan),
         left=last_layer(report),
         uncorrected=linear_frame(run, reference) - masks.image(reference),
+        reference=reference,
         mask_frames=masks.used,
         motion=report,
     )
@@ -212,7 +225,10 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, reference: int, params: Subtr
 
 def _candidates(run: AngioRun, small: _Working, choice: MaskChoice, params: SubtractParams) -> MaskSet:
     if choice.background is Background.MASK:
-        return align_candidates(run, small.frames, choice.frames, small.factor, params=params.motion)
+        # Where the user moves the mask, nothing else does.
+        by_hand = params.pixel_shift_px is not None
+        motion = params.motion.model_copy(update={"enabled": False}) if by_hand else params.motion
+        return align_candidates(run, small.frames, choice.frames, small.factor, params=motion)
     image = low_quantile(run, params.temporal_quantile)[None]
     return MaskSet((), image, MaskScope.RUN, np.ones((1, 1, 1, 1), np.float32))
 
@@ -226,6 +242,7 @@ def _anatomy(
     shift = (-_told_shifts(count, choice, params) / small.factor).astype(np.float32)[:, None, None, :]
     mask = shrink(masks.images.mean(axis=0), small.factor)
     filled = np.arange(count) >= choice.onset
+    filled[list(choice.frames)] = False
     if params.pixel_shift_px is None and params.motion.enabled:
         start = shift if choice.shifts_px else None
         found = align_anatomy(small.frames, mask, small.valid, filled=filled, start=start, params=params.motion)
@@ -244,6 +261,7 @@ def _told_shifts(count: int, choice: MaskChoice, params: SubtractParams) -> npt.
 
 
 def _mask_of_each_frame(
+    run: AngioRun,
     small: _Working,
     masks: MaskSet,
     alignment: Alignment,
@@ -253,10 +271,9 @@ def _mask_of_each_frame(
 ) -> MaskSet:
     if correction is Correction.HAND or (choice.from_header and params.masks.scope is MaskScope.AUTO):
         return masks
-    live = np.ones(len(small.frames), np.bool_)
-    live[list(masks.frames)] = False
     weight = alignment.vessel_weight * small.valid
-    return choose_by_residual(masks, small.frames, alignment.fields, weight, live=live, params=params.masks)
+    fields = alignment.fields
+    return choose_by_residual(masks, small.frames, fields, weight, small.factor, whole=_whole(run), params=params.masks)
 
 
 def _contrast(small: _Working, masks: MaskSet, fields: FloatArray) -> FloatArray:
@@ -292,12 +309,15 @@ def _report(
     )
 
 
-def _correctable(left: npt.NDArray[np.float64], choice: MaskChoice, params: SubtractParams) -> BoolArray:
-    """Return which frames are laid upon the mask about as well as most."""
+def _correctable(
+    left: npt.NDArray[np.float64], choice: MaskChoice, noise_sd: float, params: SubtractParams
+) -> BoolArray:
+    """Return which frames are laid upon the mask about as well as most, or leave little more than noise."""
     others = np.delete(left, list(choice.frames)) if choice.frames else left
     if np.isnan(others).all():
         return np.ones(len(left), np.bool_)
-    return np.asarray(left <= params.exclude_residual * np.nanmedian(others))
+    limit = max(params.exclude_residual * float(np.nanmedian(others)), params.large_residual * noise_sd)
+    return np.asarray(left <= limit)
 
 
 def _beyond_correction(report: MotionReport, choice: MaskChoice, noise_sd: float, params: SubtractParams) -> bool:
@@ -355,6 +375,7 @@ def _full_size(
         return frames, np.array(run.valid)
     frames = np.empty(run.shape, np.float32)
     seen = np.ones(run.shape, np.bool_)
+    core = readable(run.valid)
 
     def one(t: int) -> None:
         mask = masks.image(t) if shared is None else shared
@@ -362,7 +383,7 @@ def _full_size(
         against = there + compose_at(factor * anatomy[t], there, shape)
         moved = there if vessels[t].any() else None
         images = (linear_frame(run, t), mask)
-        difference_at(*images, moved, against, out=frames[t], seen=seen[t], valid=run.valid, offset=float(drift[t]))
+        difference_at(*images, moved, against, out=frames[t], seen=seen[t], valid=core, offset=float(drift[t]))
 
     each_in_threads(one, len(frames))
     return frames, run.valid & seen[usable].all(axis=0)

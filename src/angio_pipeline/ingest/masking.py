@@ -21,9 +21,12 @@ def mask_hint(dataset: Dataset, frames: int) -> MaskHint | None:
     hints = [_hint(item, frames) for item in items(dataset, "MaskSubtractionSequence")]
     usable = [hint for hint in hints if hint.operation is not MaskOperation.NONE]
     found = usable or hints
-    # A station that shifts the mask anew for some frames adds an operation for those.
-    shifts = tuple(shift for hint in usable for shift in hint.sub_pixel_shifts)
-    return replace(found[0], sub_pixel_shifts=shifts) if found else None
+    if not found:
+        return None
+    # A station that shifts the mask anew for some frames adds an operation for those; one with another mask is
+    # another subtraction.
+    same = [hint for hint in usable if hint.mask_frames == found[0].mask_frames]
+    return replace(found[0], sub_pixel_shifts=tuple(shift for hint in same for shift in hint.sub_pixel_shifts))
 
 
 def _hint(item: Dataset, frames: int) -> MaskHint:

@@ -58,7 +58,7 @@ def each_in_threads(work: Callable[[int], None], count: int) -> None:
 class _LinearAlgebra:
     """Holds linear algebra to one thread while any threads of ours run.
 
-    Threads that it starts inside ours fight over the cores: tenfold slower was seen. The first
+    Threads that it starts inside ours fight over the cores, and everything slows down manyfold. The first
     call sets the limit and the last one takes it back, in whatever order they end.
     """
 

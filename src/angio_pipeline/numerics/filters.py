@@ -72,8 +72,12 @@ def resize(image: npt.NDArray[np.floating], shape: tuple[int, ...]) -> FloatArra
 
 
 def shrink(image: npt.NDArray[np.floating], factor: int) -> FloatArray:
-    """Return the image smaller by a whole factor, each pixel the mean of those it covers."""
-    return resize(image, (max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)))
+    """Return the image smaller by a whole factor, each pixel the mean of those it covers.
+
+    A ragged edge is left out, as `tables.look_up_shrunk` does: stretched over it, what stands still would move.
+    """
+    rows, cols = max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)
+    return resize(image[: rows * factor, : cols * factor], (rows, cols))
 
 
 def robust_sd(values: npt.NDArray[np.floating]) -> float:

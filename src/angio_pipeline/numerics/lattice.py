@@ -33,13 +33,10 @@ class NormalEquations:
         Sums of weight times gradient products: row-row, row-col, col-col.
     pull : ndarray, (2, h, w) float64
         Right-hand side: row, col.
-    misfit : float
-        Mean weighted square of the residual.
     """
 
     structure: npt.NDArray[np.float64]
     pull: npt.NDArray[np.float64]
-    misfit: float
 
 
 def normal_equations(
@@ -71,14 +68,13 @@ def normal_equations(
         How much stricter to be where the fixed image exceeds the moving one.
     """
     h, w = cells
-    sums = np.zeros((h, w, 7), np.float64)
+    sums = np.zeros((h, w, 5), np.float64)
     row_cell = (np.arange(fixed.shape[0]) * h // fixed.shape[0]).astype(np.int64)
     col_cell = (np.arange(fixed.shape[1]) * w // fixed.shape[1]).astype(np.int64)
     inverse = np.float32(1.0 / scale)
     _accumulate(fixed, moving, field, weight, row_cell, col_cell, inverse, np.float32(excess_factor), sums)
     moved = np.moveaxis(sums, -1, 0)
-    total = float(moved[6].sum())
-    return NormalEquations(moved[:3], moved[3:5], float(moved[5].sum()) / total if total > 0 else 0.0)
+    return NormalEquations(moved[:3], moved[3:])
 
 
 @compiled
@@ -128,8 +124,6 @@ def _accumulate(
             cell[2] += counts * across * across
             cell[3] -= counts * along * residual
             cell[4] -= counts * across * residual
-            cell[5] += counts * residual * residual
-            cell[6] += counts
 
 
 def solve_lattice(
@@ -174,24 +168,25 @@ class _Energy:
 @lru_cache(maxsize=16)
 def _energies(h: int, w: int) -> tuple[_Energy, _Energy]:
     """Return membrane and plate of unit weight: squares of first and of second differences between cells."""
-    rows, cols = np.eye(h), np.eye(w)
-    row, col = _differences(h, 1), _differences(w, 1)
-    row_twice, col_twice = _differences(h, 2), _differences(w, 2)
-    membrane = np.kron(row.T @ row, cols) + np.kron(rows, col.T @ col)
-    plate = np.kron(row_twice.T @ row_twice, cols) + np.kron(rows, col_twice.T @ col_twice)
-    plate += 2 * np.kron(row.T @ row, col.T @ col)
-    return _as_energy(membrane, w), _as_energy(plate, w)
+    rows, cols = sparse.eye_array(h), sparse.eye_array(w)
+    row, col = _squared_differences(h, 1), _squared_differences(w, 1)
+    membrane = sparse.kron(row, cols) + sparse.kron(rows, col)
+    plate = sparse.kron(_squared_differences(h, 2), cols) + sparse.kron(rows, _squared_differences(w, 2))
+    plate = plate + 2 * sparse.kron(row, col)
+    return _as_energy(sparse.csr_array(membrane), w), _as_energy(sparse.csr_array(plate), w)
 
 
-def _as_energy(matrix: npt.NDArray[np.float64], w: int) -> _Energy:
-    reach = min(2 * w, len(matrix) - 1)
-    band = np.zeros((2 * reach + 2, 2 * len(matrix)))
+def _as_energy(matrix: sparse.csr_array, w: int) -> _Energy:
+    size = matrix.shape[0]
+    reach = min(2 * w, size - 1)
+    band = np.zeros((2 * reach + 2, 2 * size))
     for offset in range(reach + 1):
-        diagonal = np.diagonal(matrix, -offset)
+        diagonal = matrix.diagonal(-offset)
         band[2 * offset, : 2 * diagonal.size] = np.repeat(diagonal, 2)
-    return _Energy(sparse.csr_array(matrix), band)
+    return _Energy(matrix, band)
 
 
-def _differences(n: int, order: int) -> npt.NDArray[np.float64]:
-    """Return the matrix of finite differences, (n - order, n); empty where there are too few."""
-    return np.diff(np.eye(n), order, axis=0) if n > order else np.zeros((0, n))
+def _squared_differences(n: int, order: int) -> sparse.csr_array:
+    """Return the matrix whose quadratic form sums the squares of finite differences, (n, n)."""
+    steps = np.diff(np.eye(n), order, axis=0) if n > order else np.zeros((0, n))
+    return sparse.csr_array(steps.T @ steps)

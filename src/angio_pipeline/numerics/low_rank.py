@@ -56,7 +56,7 @@ def keep_significant(frames: FloatArray, *, block_px: int, valid: npt.NDArray[np
 
 def _starts(length: int, block: int) -> list[int]:
     """Return where blocks begin that lie half a block apart and all within the length."""
-    return [*range(0, length - block, max(1, block // 2)), length - block]
+    return [*range(0, length - block, (block + 1) // 2), length - block]
 
 
 def _add_line(

@@ -44,7 +44,7 @@ def _background(document: RunDocument) -> str:
         frames = ", ".join(str(frame + 1) for frame in cut.mask_frames)
         plural = "Frames" if len(cut.mask_frames) > 1 else "Frame"
         by = {"frame": ", chosen anew for each frame", "patch": ", chosen anew for each patch of each frame"}
-        return f"{plural} {frames}, without contrast, made the mask{by.get(cut.mask_scope, '')}."
+        return f"{plural} {frames}, without contrast, made the mask{by.get(cut.mask_scope or '', '')}."
     return _BACKGROUND.get(cut.background, "")
 
 
@@ -84,7 +84,7 @@ def _correction(cut: SubtractionDocument) -> str:
         return f"Moving the mask by {by or '(0, 0) px'}, as given by hand, in place of motion correction"
     if cut.correction == "header":
         return f"Moving the mask by {by}, as the file asks,"
-    return f"Motion correction, begun from the mask shift that the file names ({by})," if by else "Motion correction"
+    return f"Motion correction, which also tried the mask shift of the file ({by})," if by else "Motion correction"
 
 
 def _noise(document: RunDocument) -> str:

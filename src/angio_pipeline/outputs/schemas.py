@@ -132,7 +132,7 @@ class SubtractionDocument(_Document):
     usable_frames: list[bool] = []
     correction: Literal["none", "automatic", "header", "hand"] | None = None
     mask_shift_px: list[Point] = []
-    mask_scope: Literal["run", "frame", "patch"] = "run"
+    mask_scope: Literal["run", "frame", "patch"] | None = None
     denoised: bool = False
     residual_layers: ResidualLayersDocument | None = None
 
