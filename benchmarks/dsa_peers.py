@@ -6,6 +6,7 @@ mask each frame's anatomy stands: (T, h, w, 2) offsets (row, col), or (T, 1, 1, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -58,13 +59,15 @@ def dis_flow(frames: FloatArray) -> FloatArray:
 
 
 def phase_correlation(frames: FloatArray) -> FloatArray:
-    """Return shifts by scikit-image's phase correlation, windowed, refined to a hundredth of a pixel."""
+    """Return shifts by scikit-image's phase correlation, windowed, not normalised, to a hundredth of a pixel."""
     from skimage.registration import phase_cross_correlation
 
     window = np.outer(np.hanning(frames.shape[1]), np.hanning(frames.shape[2])).astype(np.float32)
     windowed = [(frame - frame.mean()) * window for frame in frames]
     # What it returns takes the frame back to the mask; where the mask's pixel is read is the same with the sign turned.
-    shifts = [phase_cross_correlation(frame, windowed[0], upsample_factor=100)[0] for frame in windowed]
+    shifts = [
+        phase_cross_correlation(frame, windowed[0], upsample_factor=100, normalization=None)[0] for frame in windowed
+    ]
     return -np.array(shifts, np.float32)[:, None, None, :]
 
 
@@ -116,3 +119,18 @@ def _mattes(sitk: Any) -> Any:
     method.SetShrinkFactorsPerLevel([4, 2, 1])
     method.SetSmoothingSigmasPerLevel([2.0, 1.0, 0.0])
     return method
+
+
+def at_half_size(method: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
+    """Return the method working on frames of half the size, as this program does."""
+
+    def halved(frames: FloatArray) -> FloatArray:
+        size = (frames.shape[2] // 2, frames.shape[1] // 2)
+        small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+        fields = 2 * method(small.astype(np.float32))
+        if fields.shape[1:3] == (1, 1):
+            return fields
+        whole = (frames.shape[2], frames.shape[1])
+        return np.stack([cv2.resize(field, whole, interpolation=cv2.INTER_LINEAR) for field in fields])
+
+    return halved

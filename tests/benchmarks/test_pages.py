@@ -99,7 +99,12 @@ def test_the_table_of_costs_says_what_was_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "page", "section"), [("clinical", "accuracy.md", "clinical"), ("simulator", "simulator.md", "cost")]
+    ("name", "page", "section"),
+    [
+        ("clinical", "accuracy.md", "clinical"),
+        ("simulator", "simulator.md", "cost"),
+        ("dsa", "subtraction.md", "figures"),
+    ],
 )
 def test_the_page_holds_what_the_figures_say(pages: ModuleType, name: str, page: str, section: str) -> None:
     figures = ROOT / "benchmarks" / f"{name}.json"
@@ -109,3 +114,19 @@ def test_the_page_holds_what_the_figures_say(pages: ModuleType, name: str, page:
     told: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert pages.with_section(text, section, module.SCRIPT, module.section(told)) == text, f"run benchmarks/{name}.py"
+
+
+def test_a_competitor_that_is_not_there_is_named_and_not_counted() -> None:
+    dsa = script("dsa")
+    row = {
+        "error_px": 1.0,
+        "shift_error_px": 1.0,
+        "cnr": 5.0,
+        "contrast_kept": 1.0,
+        "seconds_a_frame": 0.1,
+        "peak_mb": 9.0,
+        "added_mb": 1.0,
+    }
+    lines = dsa.table({"there": row, "gone": "not installed (pystackreg)"}, row, "shift").splitlines()
+    assert lines[-1].startswith("| gone | not installed (pystackreg) |")
+    assert "100.0 %" in lines[-2]
