@@ -226,15 +226,16 @@ class SubtractedRun:
     mask_frames : tuple of int
         Frames that were averaged into the mask (0-based); empty without a mask.
     motion_px : ndarray, (T, 2) float64
-        Mean displacement (row, col) of each frame against the mask, over the anatomy that
-        carries the vessels; NaN where it could not be estimated.
+        Mean displacement (row, col) of each frame against the mean position in the mask frames (in
+        the reference frame where there are none), over the anatomy that carries the vessels; NaN
+        where it could not be estimated.
     residual_before, residual_after : float
         Root-mean-square difference over the vessel-free valid region, before and after
         motion correction, attenuation units; NaN where there is no mask.
     noise_sd : float
         Standard deviation of one subtracted frame's noise, attenuation units.
     uncorrected : ndarray, (H, W) float32
-        The reference frame subtracted without motion correction, for the flicker.
+        The reference frame minus its mask as both stand, for the flicker.
     attenuation : ndarray, (H, W) float32
         The reference frame before subtraction: deposition must be looked for here.
     motion : MotionReport or None
