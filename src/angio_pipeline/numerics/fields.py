@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from angio_pipeline.numerics.compiled import compiled
 
-__all__ = ["compose_at", "expand_field", "invert_field", "sampling_grid", "spreading", "warp"]
+__all__ = [
+    "compose_at",
+    "continued",
+    "cubic_convolution",
+    "expand_field",
+    "invert_field",
+    "sampling_grid",
+    "spreading",
+    "warp",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -44,18 +53,22 @@ class Spreading:
     weights: FloatArray
 
 
-@lru_cache(maxsize=64)
-def spreading(cells: int, pixels: int) -> Spreading:
-    """Return how values at the centres of cells reach the centres of pixels.
+def cubic_convolution(away: npt.NDArray[np.float64]) -> FloatArray:
+    """Return the weight of a neighbour at a distance, float32.
 
-    Cubic convolution, Keys 1981, doi:10.1109/TASSP.1981.1163711.
+    Keys 1981, doi:10.1109/TASSP.1981.1163711, with his a = -1/2: a slope stays a slope.
     """
-    place = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
-    before = np.floor(place).astype(np.int64)
-    away = np.abs((place - before)[:, None] - np.arange(-1, 3))
     near = (1.5 * away - 2.5) * away * away + 1
     far = ((-0.5 * away + 2.5) * away - 4) * away + 2
-    weights = np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+    return np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def spreading(cells: int, pixels: int) -> Spreading:
+    """Return how values at the centres of cells reach the centres of pixels, by cubic convolution."""
+    place = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    before = np.floor(place).astype(np.int64)
+    weights = cubic_convolution(np.abs((place - before)[:, None] - np.arange(-1, 3)))
     first = before + 1
     weights.flags.writeable = first.flags.writeable = False
     return Spreading(first, weights)

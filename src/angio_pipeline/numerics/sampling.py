@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.numerics.compiled import compiled
-from angio_pipeline.numerics.fields import continued, spreading
+from angio_pipeline.numerics.fields import continued, cubic_convolution, spreading
 
 __all__ = ["blend", "difference_at", "readable", "sample_lattice"]
 
@@ -23,16 +23,8 @@ BoolArray = npt.NDArray[np.bool_]
 _STEPS = 256
 
 
-def _cubic_weights() -> FloatArray:
-    """Return the weights of the four neighbours for each step between two pixels, (steps + 1, 4)."""
-    after = np.arange(_STEPS + 1) / _STEPS
-    away = np.abs(after[:, None] - np.arange(-1, 3))
-    near = (1.5 * away - 2.5) * away * away + 1
-    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
-    return np.where(away <= 1, near, np.where(away < 2, far, 0)).astype(np.float32)
-
-
-_CUBIC = _cubic_weights()
+# Weights of the four neighbours for each step between two pixels.
+_CUBIC = cubic_convolution(np.abs(np.arange(_STEPS + 1)[:, None] / _STEPS - np.arange(-1, 3)))
 
 # Rows at a time: wide enough to keep calls few, small enough for the cache.
 _STRIP = 128
