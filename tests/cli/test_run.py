@@ -106,3 +106,14 @@ def test_a_shift_that_is_none_is_a_usage_error(tmp_path: Path, wrong: str) -> No
     assert done.returncode == 2
     assert "Expected --pixel-shift" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("preset", ["fast", "research"])
+def test_every_preset_lays_the_sample_upon_its_mask(sample: Path, tmp_path: Path, preset: str) -> None:
+    run = sample / "case-000" / "dicom" / "day000" / "frontal.dcm"
+    done = _angio("run", run, "--out", tmp_path / "out", "--config", preset)
+    assert done.returncode == 0, done.stderr
+    (document,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("analysis.json")]
+    cut = document["subtraction"]
+    assert (cut["background"], cut["correction"]) == ("mask", "automatic")
+    assert cut["residual_after"] < cut["residual_before"]

@@ -252,6 +252,25 @@ def test_the_reference_is_a_frame_that_can_be_used(breathing_scene) -> None:
     assert sub.usable[sub.reference_frame]
 
 
+@pytest.mark.parametrize("cells", [1, 12, 20])
+def test_any_lattice_of_the_anatomy_will_do_for_the_vessels(breathing_scene, cells: int) -> None:
+    sub = _subtract(breathing_scene.run, motion=MotionParams(cells=cells))
+    assert sub.background is Background.MASK
+    assert sub.residual_after < sub.residual_before
+
+
+def test_a_shift_by_hand_is_flagged_and_one_that_makes_worse_as_well(still_scene) -> None:
+    harmful = _subtract(still_scene.run, pixel_shift_px=(4.0, 3.0)).quality
+    assert Quality.SHIFTED_BY_HAND in harmful
+    assert Quality.SHIFT_MAKES_WORSE in harmful
+    assert Quality.SHIFT_MAKES_WORSE not in _subtract(still_scene.run, pixel_shift_px=(0.0, 0.0)).quality
+
+
+def test_motion_correction_that_is_off_is_flagged(still_scene) -> None:
+    assert Quality.MOTION_CORRECTION_OFF in _subtract(still_scene.run, motion=MotionParams(enabled=False)).quality
+    assert Quality.MOTION_CORRECTION_OFF not in _subtract(still_scene.run).quality
+
+
 def test_a_shift_that_cannot_be_applied_is_flagged(make_scene) -> None:
     run = make_scene(pre=0, frames=24).run
     assert Quality.PIXEL_SHIFT_NOT_APPLIED in _subtract(run, pixel_shift_px=(1.0, 0.0)).quality

@@ -25,7 +25,7 @@ def run(
     roi: Annotated[list[Path] | None, typer.Option(help="A lesion: PNG named by SOP UID, DICOM SEG, NIfTI.")] = None,
     pixel_shift: Annotated[
         str | None,
-        typer.Option(metavar="ROW,COL", help="Move the mask by hand, in pixels, instead of motion correction."),
+        typer.Option(metavar="ROW,COL", help="Move the mask by hand, pixels down and right, up to 200."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")] = None,
@@ -86,7 +86,7 @@ def _pixel_shift(text: str) -> tuple[float, float]:
     except ValueError:
         _usage(f"Expected --pixel-shift ROW,COL, two numbers of pixels such as 1.5,-0.25, found {text!r}.")
     if not (math.isfinite(row) and math.isfinite(col) and max(abs(row), abs(col)) <= 200):
-        _usage(f"Expected --pixel-shift within 200 pixels, found {text!r}.")
+        _usage(f"Expected --pixel-shift of two numbers from -200 to 200 pixels, found {text!r}.")
     return row, col
 
 

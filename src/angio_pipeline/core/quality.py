@@ -63,6 +63,9 @@ class Quality(IntFlag):
     FILMS_NOT_COMPARABLE = auto()
     NO_PLAIN_REFERENCE = auto()
     PIXEL_SHIFT_NOT_APPLIED = auto()
+    SHIFTED_BY_HAND = auto()
+    SHIFT_MAKES_WORSE = auto()
+    MOTION_CORRECTION_OFF = auto()
 
     def names(self) -> list[str]:
         """Return the names of the flags that are set, in registry order."""
@@ -123,6 +126,9 @@ QUALITY_SENTENCES: dict[Quality, str] = {
         "The film cannot be compared with the first one (values of another kind, another angulation, or no common "
         "anatomy around the lesion): no retention is given."
     ),
+    Quality.SHIFTED_BY_HAND: "The mask was shifted by hand, in place of motion correction.",
+    Quality.SHIFT_MAKES_WORSE: "The shift of the mask leaves more outside vessels than no shift does.",
+    Quality.MOTION_CORRECTION_OFF: "Motion correction was switched off.",
     Quality.PIXEL_SHIFT_NOT_APPLIED: "There is no mask to move: the pixel shift that was asked for was not applied.",
     Quality.NO_PLAIN_REFERENCE: (
         "No plain scan after treatment shows oil in the lesion to compare with: no retention is given."

@@ -34,7 +34,7 @@ _STEP = 4
 
 
 def residual_layers(
-    run: AngioRun, masks: MaskSet, alignment: Alignment, free: BoolArray, factor: int
+    run: AngioRun, plain: FloatArray, masks: MaskSet, alignment: Alignment, free: BoolArray, factor: int
 ) -> npt.NDArray[np.float64]:
     """Return what each layer leaves of each frame, (4, T) attenuation units: none, shift, field, choice of masks.
 
@@ -42,6 +42,8 @@ def residual_layers(
 
     Parameters
     ----------
+    plain : ndarray, (H, W) float32
+        The mask without any correction.
     alignment : Alignment
         In pixels of a copy of the run smaller by `factor`.
     free : ndarray, (h, w) bool
@@ -58,7 +60,7 @@ def residual_layers(
 
     def one(t: int) -> None:
         frame = linear_frame(run, t)
-        layers = [(mean, still), (mean, alignment.shifts[t]), (mean, alignment.fields[t])]
+        layers = [(plain, still), (mean, alignment.shifts[t]), (mean, alignment.fields[t])]
         if not shared:
             layers.append((masks.image(t), alignment.fields[t]))
         for k, (mask, field) in enumerate(layers):

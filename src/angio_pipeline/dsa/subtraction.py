@@ -79,6 +79,7 @@ class _Subtracted:
     left: npt.NDArray[np.float64]
     uncorrected: FloatArray
     reference: int
+    noise_sd: float = 0.0
     mask_frames: tuple[int, ...] = ()
     motion: MotionReport | None = None
 
@@ -132,7 +133,7 @@ def subtract(run: AngioRun, choice: MaskChoice, *, params: SubtractParams) -> Su
         pose=run.pose,
         motion=found.motion,
         provenance=_provenance(run, choice, found),
-        quality=run.quality | choice.quality | _motion_quality(run, found, live, noise, params),
+        quality=run.quality | choice.quality | _motion_quality(run, found, live, params),
     )
 
 
@@ -197,7 +198,8 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _S
     alignment, correction = _anatomy(small, masks, choice, params)
     masks = _mask_of_each_frame(run, small, masks, alignment, choice, correction, params)
     contrast = _contrast(small, masks, alignment.fields)
-    residuals = residual_layers(run, masks, alignment, vessel_free(contrast, small.valid), factor)
+    plain = _plain_mask(run, masks, choice)
+    residuals = residual_layers(run, plain, masks, alignment, vessel_free(contrast, small.valid), factor)
     report = _report(residuals, masks, correction, choice, params)
     # Of a difference: the frame's own noise and that of the mask.
     noise = frame_noise_sd(run, run.valid) * float(np.sqrt(1 + 1 / max(len(masks.used), 1)))
@@ -214,10 +216,13 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _S
         frames=frames,
         valid=valid,
         usable=usable,
-        motion_px=factor * layer.motion_px if correction is not Correction.NONE else np.full((len(frames), 2), np.nan),
+        motion_px=factor * layer.motion_px + 0.0
+        if correction is not Correction.NONE
+        else np.full((len(frames), 2), np.nan),
         left=last_layer(report),
-        uncorrected=linear_frame(run, reference) - masks.image(reference),
+        uncorrected=linear_frame(run, reference) - plain,
         reference=reference,
+        noise_sd=noise,
         mask_frames=masks.used,
         motion=report,
     )
@@ -231,6 +236,16 @@ def _candidates(run: AngioRun, small: _Working, choice: MaskChoice, params: Subt
         return align_candidates(run, small.frames, choice.frames, small.factor, params=motion)
     image = low_quantile(run, params.temporal_quantile)[None]
     return MaskSet((), image, MaskScope.RUN, np.ones((1, 1, 1, 1), np.float32))
+
+
+def _plain_mask(run: AngioRun, masks: MaskSet, choice: MaskChoice) -> FloatArray:
+    """Return the mean of the candidates where they were acquired: what would be subtracted without any correction."""
+    if choice.background is not Background.MASK:
+        return masks.image(0)
+    total = linear_frame(run, choice.frames[0]).copy()
+    for t in choice.frames[1:]:
+        total += linear_frame(run, t)
+    return np.asarray(total / np.float32(len(choice.frames)))
 
 
 def _anatomy(
@@ -389,14 +404,18 @@ def _full_size(
     return frames, run.valid & seen[usable].all(axis=0)
 
 
-def _motion_quality(
-    run: AngioRun, found: _Subtracted, live: npt.NDArray[np.intp], noise_sd: float, params: SubtractParams
-) -> Quality:
+def _motion_quality(run: AngioRun, found: _Subtracted, live: npt.NDArray[np.intp], params: SubtractParams) -> Quality:
     """Return what to say about motion."""
     if found.motion is None or np.isnan(found.left[live]).all():
         return Quality.NONE
     followed = bool((found.usable == _whole(run)).all())
     quality = Quality.NONE if followed else Quality.FRAMES_EXCLUDED | Quality.MOTION_UNCORRECTED
-    if np.nanmedian(found.left[live]) > params.large_residual * max(noise_sd, 1e-9):
+    if np.nanmedian(found.left[live]) > params.large_residual * max(found.noise_sd, 1e-9):
         quality |= Quality.MOTION_LARGE
+    told = found.motion.correction
+    quality |= Quality.SHIFTED_BY_HAND if told is Correction.HAND else Quality.NONE
+    quality |= Quality.MOTION_CORRECTION_OFF if told in (Correction.NONE, Correction.HEADER) else Quality.NONE
+    before = root_mean_square(found.motion.residual_none[live])
+    if told in (Correction.HAND, Correction.HEADER) and root_mean_square(found.left[live]) > 1.01 * before:
+        quality |= Quality.SHIFT_MAKES_WORSE
     return quality

@@ -169,13 +169,15 @@ def _follow(
     vessels = valid & (fixed > 0.3)
     vessels = cv2.dilate(vessels.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     out = np.zeros((len(followed), *anatomy.shape[1:]), np.float32)
+    # On the lattice of the anatomy, whatever that is.
+    motion = params.motion.model_copy(update={"cells": max(anatomy.shape[1:3])})
     likeness = np.ones(len(followed))
 
     def one(k: int) -> None:
         t = int(followed[k])
         if t != reference:
             moving = _compressed(contrast[t], noise_sd, params)
-            out[k] = estimate_motion(fixed[None], moving, valid, params=params.motion, start=anatomy[t][None])[0]
+            out[k] = estimate_motion(fixed[None], moving, valid, params=motion, start=anatomy[t][None])[0]
             there, seen = sample_lattice(moving, out[k], valid)
             likeness[k] = _correlation(fixed[vessels & seen], there[vessels & seen])
 

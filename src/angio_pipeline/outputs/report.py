@@ -140,7 +140,8 @@ def _layers_chart(document: RunDocument) -> Markup | None:
     layers = document.subtraction.residual_layers
     if layers is None or residuals(document.subtraction) is None:
         return None
-    given = [(words, getattr(layers, name)) for name, words in _LAYERS]
+    by_hand = {"shift": "by hand"} if document.subtraction.correction == "hand" else {}
+    given = [(by_hand.get(name, words), getattr(layers, name)) for name, words in _LAYERS]
     series = [
         Series(words, [float(t + 1) for t in range(len(values))], values, f"s{i}")
         for i, (words, values) in enumerate(given)
