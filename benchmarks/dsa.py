@@ -20,32 +20,31 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-THREADS = 2
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-    os.environ[_name] = str(THREADS)
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
-import cv2  # noqa: E402  # after the threads are named
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-from scipy import ndimage  # noqa: E402
-
-import dsa_peers as peers  # noqa: E402
-from angio_pipeline import dsa  # noqa: E402
-from angio_pipeline.core.provenance import Source  # noqa: E402
-from angio_pipeline.core.runs import AngioRun, Quantity, SubtractedRun  # noqa: E402
-from angio_pipeline.dsa.alignment import align_anatomy  # noqa: E402
-from angio_pipeline.dsa.linear import attenuation_table, linear_shrunk  # noqa: E402
-from angio_pipeline.dsa.masks import MaskScope  # noqa: E402
-from angio_pipeline.numerics.compiled import each_in_threads  # noqa: E402
-from angio_pipeline.numerics.fields import expand_field  # noqa: E402
-from angio_pipeline.numerics.tables import look_up_minus  # noqa: E402
-from dsa_case import WHITE_LEVEL, CaseParams, DsaCase, make_case  # noqa: E402
-from pages import ROOT, machine, state, write_section  # noqa: E402
+import dsa_peers as peers
+from angio_pipeline import dsa
+from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.runs import AngioRun, Quantity, SubtractedRun
+from angio_pipeline.dsa.alignment import align_anatomy
+from angio_pipeline.dsa.linear import attenuation_table, linear_shrunk
+from angio_pipeline.dsa.masks import MaskScope
+from angio_pipeline.numerics.compiled import each_in_threads
+from angio_pipeline.numerics.fields import expand_field
+from angio_pipeline.numerics.tables import look_up_minus
+from dsa_case import WHITE_LEVEL, CaseParams, DsaCase, make_case
+from pages import ROOT, machine, state, write_section
 
 FloatArray = npt.NDArray[np.float32]
+THREADS = 2
 SCRIPT = "benchmarks/dsa.py"
 FIGURES = ROOT / "benchmarks" / "dsa.json"
 PAGE = ROOT / "docs" / "subtraction.md"
@@ -87,11 +86,17 @@ def on_attenuation(method: Callable[[FloatArray], FloatArray]) -> Callable[[DsaC
     return run
 
 
+@lru_cache(maxsize=2)
 def attenuation(case: DsaCase) -> FloatArray:
-    """Return the case in attenuation units, kept between calls."""
-    if not hasattr(attenuation, "kept"):
-        attenuation.kept = linear_shrunk(as_run(case), 1)  # type: ignore[attr-defined]  # a cache beside its function
-    return attenuation.kept  # type: ignore[attr-defined,no-any-return]
+    """Return the case in attenuation units; that of the last two cases is kept."""
+    return linear_shrunk(as_run(case), 1)
+
+
+def hold_threads() -> None:
+    """Give every library the same number of threads, whichever is loaded later included."""
+    cv2.setNumThreads(THREADS)
+    threadpool_limits(limits=THREADS)
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(THREADS)
 
 
 SHIFTS: dict[str, Callable[[DsaCase], FloatArray]] = {
@@ -165,13 +170,13 @@ def score(case: DsaCase, fields: FloatArray) -> Score:
 
 def compete(name: str, kind: str, params: CaseParams, answer: Any) -> None:
     """Send the score of one competitor, or the sentence that says why there is none."""
-    cv2.setNumThreads(THREADS)
+    hold_threads()
     case = make_case(params, translation_only=kind == "shift")
     method = (SHIFTS if kind == "shift" else FIELDS)[name]
     attenuation(case)
     try:
-        warm = replace_frames(case, 3)
-        method_on(method, warm)
+        # What is loaded or compiled once is not counted.
+        method(first_frames(case, 3))
         before = forget_peak_memory()
         spent, fields = np.inf, np.zeros((0,), np.float32)
         for _ in range(2):
@@ -207,19 +212,11 @@ def peak_memory_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
-def replace_frames(case: DsaCase, count: int) -> DsaCase:
+def first_frames(case: DsaCase, count: int) -> DsaCase:
     """Return the case's first frames."""
     return DsaCase(
         case.stored[:count], case.field[:count], case.contrast[:count], case.filled[:count], case.mask_frames[:1]
     )
-
-
-def method_on(method: Callable[[DsaCase], FloatArray], case: DsaCase) -> None:
-    """Call a competitor on a few frames, so that what is loaded or compiled once is not counted."""
-    kept = attenuation.kept  # type: ignore[attr-defined]
-    attenuation.kept = kept[: len(case.stored)]  # type: ignore[attr-defined]
-    method(case)
-    attenuation.kept = kept  # type: ignore[attr-defined]
 
 
 def in_its_own_process(name: str, kind: str, params: CaseParams) -> Score | str:
@@ -238,7 +235,7 @@ def in_its_own_process(name: str, kind: str, params: CaseParams) -> Score | str:
 
 def throughput(case: DsaCase) -> dict[str, float]:
     """Return frames a second of log and subtract: by NumPy, by this program, and what only moving the data costs."""
-    cv2.setNumThreads(THREADS)
+    hold_threads()
     stored = case.stored
     table = attenuation_table(Quantity.INTENSITY, white_level=float(WHITE_LEVEL))
     mask, out = table[stored[0]], np.empty(stored.shape, np.float32)
@@ -285,7 +282,7 @@ def best_of(way: Callable[[], object], times: int) -> float:
 
 def whole_engine(params: CaseParams) -> dict[str, float]:
     """Return what `choose_mask` and `subtract` make of the case, judged where the reference frame stands."""
-    cv2.setNumThreads(THREADS)
+    hold_threads()
     case = make_case(params)
     run = as_run(case)
     best_of(lambda: engine(run), 1)
@@ -347,7 +344,7 @@ def motion_error(case: DsaCase, sub: SubtractedRun) -> float:
 
 def mask_choices(seed: int) -> dict[str, dict[str, float]]:
     """Return what is left outside vessels with masks chosen in several ways, in free breathing over still bone."""
-    cv2.setNumThreads(THREADS)
+    hold_threads()
     params = CaseParams(size_px=512, frames=28, mask_frames=10, jerk_px=0.0, period_frames=9.0, still_bone=True)
     case = make_case(replace(params, seed=seed))
     run = as_run(case)
@@ -467,7 +464,7 @@ def section(figures: dict[str, Any]) -> str:
 
 def picture(params: CaseParams) -> None:
     """Write one frame as each way leaves it."""
-    cv2.setNumThreads(THREADS)
+    hold_threads()
     case = make_case(params)
     run = as_run(case)
     frames = linear_shrunk(run, 1)
@@ -514,7 +511,6 @@ def measure(params: CaseParams, only: set[str]) -> dict[str, Any]:
             figures[kind][name] = found if isinstance(found, str) else asdict(found)
     for kind in ("shift", "field"):
         case = make_case(params, translation_only=kind == "shift")
-        attenuation.kept = linear_shrunk(as_run(case), 1)  # type: ignore[attr-defined]
         figures[f"true_{kind}"] = asdict(score(case, case.field))
     figures["frames_a_second"] = throughput(make_case(params))
     figures["engine"] = whole_engine(params)
