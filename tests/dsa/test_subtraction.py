@@ -271,9 +271,16 @@ def test_motion_correction_that_is_off_is_flagged(still_scene) -> None:
     assert Quality.MOTION_CORRECTION_OFF not in _subtract(still_scene.run).quality
 
 
-def test_a_shift_that_cannot_be_applied_is_flagged(make_scene) -> None:
-    run = make_scene(pre=0, frames=24).run
-    assert Quality.PIXEL_SHIFT_NOT_APPLIED in _subtract(run, pixel_shift_px=(1.0, 0.0)).quality
+def test_a_shift_is_flagged_where_there_is_no_mask_to_move_and_only_there(still_scene, make_scene) -> None:
+    static = np.repeat(still_scene.run.frames[9:10], 6, axis=0)
+    static = static + np.random.default_rng(0).normal(0, 0.01, static.shape).astype(np.float32)
+    filled = _subtract(replace(still_scene.run, frames=static, times_s=np.arange(6.0)), pixel_shift_px=(1.0, 0.0))
+    assert filled.background is Background.SPATIAL
+    assert Quality.PIXEL_SHIFT_NOT_APPLIED in filled.quality
+    least = _subtract(make_scene(pre=0, frames=24).run, pixel_shift_px=(1.0, 0.0))
+    assert least.background is Background.TEMPORAL
+    assert least.motion.correction is Correction.HAND
+    assert Quality.PIXEL_SHIFT_NOT_APPLIED not in least.quality
 
 
 @pytest.mark.parametrize("wrong", [(np.nan, 0.0), (0.0, 1e9), (1.0,)])

@@ -150,7 +150,8 @@ def _provenance(run: AngioRun, choice: MaskChoice, found: _Subtracted) -> Proven
 def _subtract_or_fall_back(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> tuple[MaskChoice, _Subtracted]:
     """Return the run minus its mask; where that fails, minus its surroundings, and a choice that says so."""
     reference = _fullest(choice, _whole(run))
-    if params.pixel_shift_px is not None and choice.background is not Background.MASK:
+    maskless = choice.background in (Background.ALREADY_SUBTRACTED, Background.SPATIAL)
+    if params.pixel_shift_px is not None and maskless:
         choice = replace(choice, quality=choice.quality | Quality.PIXEL_SHIFT_NOT_APPLIED)
     scale_px = params.spatial_background_px * max(run.shape[1:]) / 512
     if choice.background is Background.ALREADY_SUBTRACTED:
@@ -216,9 +217,7 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _S
         frames=frames,
         valid=valid,
         usable=usable,
-        motion_px=factor * layer.motion_px + 0.0
-        if correction is not Correction.NONE
-        else np.full((len(frames), 2), np.nan),
+        motion_px=layer.motion_px * (np.nan if correction is Correction.NONE else factor) + 0.0,
         left=last_layer(report),
         uncorrected=linear_frame(run, reference) - plain,
         reference=reference,
