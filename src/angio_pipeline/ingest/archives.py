@@ -28,6 +28,7 @@ from angio_pipeline.core.params import Params
 __all__ = ["ArchiveLimits", "Unpacked", "is_archive", "unpack"]
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+# zipfile raises NotImplementedError for a compression that it does not know.
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
 _CHUNK = 1 << 20
 

@@ -10,7 +10,6 @@ import itertools
 import struct
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from pydicom.uid import (
@@ -23,6 +22,7 @@ from pydicom.uid import (
 )
 
 from angio_pipeline.core.errors import CodecError, InputRefused
+from angio_pipeline.numerics.compiled import compiled
 
 __all__ = ["Codestream", "check_codestream", "read_codestream"]
 
@@ -127,7 +127,7 @@ def _check_rle(data: bytes, pixels: int, allocated: int, *, whole: bool) -> None
             raise _refusal(f"run-length segments of {pixels} bytes", "damaged ones")
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba gives its decorators no types
+@compiled
 def _unpacks_to(segment: npt.NDArray[np.uint8], length: int) -> bool:
     """Walk PackBits (PS3.5 G.3) without unpacking; at most the padding byte may be left over."""
     position = unpacked = 0

@@ -157,7 +157,7 @@ def _decodable(syntax: UID) -> bool:
     try:
         with quiet_pydicom():
             return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:
+    except NotImplementedError:  # what pydicom raises for a syntax that it has no decoder for
         return False
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "cubic_convolution",
     "expand_field",
     "invert_field",
+    "lattice_row",
     "sampling_grid",
     "spreading",
     "warp",
@@ -87,6 +88,22 @@ def continued(lattice: npt.NDArray[np.floating]) -> FloatArray:
 
 
 @compiled
+def lattice_row(
+    lattice: FloatArray, first: npt.NDArray[np.int64], weights: FloatArray, row: int, line: FloatArray
+) -> None:
+    """Write the continued lattice as it is at one row of pixels, (cells, 2), into `line`."""
+    top = first[row]
+    for k in range(lattice.shape[1]):
+        for d in range(2):
+            line[k, d] = (
+                weights[row, 0] * lattice[top, k, d]
+                + weights[row, 1] * lattice[top + 1, k, d]
+                + weights[row, 2] * lattice[top + 2, k, d]
+                + weights[row, 3] * lattice[top + 3, k, d]
+            )
+
+
+@compiled
 def _expand(
     lattice: FloatArray,
     first_row: npt.NDArray[np.int64],
@@ -95,18 +112,9 @@ def _expand(
     col_weights: FloatArray,
     out: FloatArray,
 ) -> None:
-    cells = lattice.shape[1]
-    line = np.empty((cells, 2), np.float32)
+    line = np.empty((lattice.shape[1], 2), np.float32)
     for r in range(out.shape[0]):
-        top = first_row[r]
-        for k in range(cells):
-            for d in range(2):
-                line[k, d] = (
-                    row_weights[r, 0] * lattice[top, k, d]
-                    + row_weights[r, 1] * lattice[top + 1, k, d]
-                    + row_weights[r, 2] * lattice[top + 2, k, d]
-                    + row_weights[r, 3] * lattice[top + 3, k, d]
-                )
+        lattice_row(lattice, first_row, row_weights, r, line)
         for c in range(out.shape[1]):
             left = first_col[c]
             a, b, d, e = col_weights[c, 0], col_weights[c, 1], col_weights[c, 2], col_weights[c, 3]

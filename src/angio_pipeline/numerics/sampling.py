@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.numerics.compiled import compiled
-from angio_pipeline.numerics.fields import continued, cubic_convolution, spreading
+from angio_pipeline.numerics.fields import continued, cubic_convolution, lattice_row, spreading
 
 __all__ = ["blend", "difference_at", "readable", "sample_lattice"]
 
@@ -182,15 +182,7 @@ def _positions(
     half = np.float32(0.5)
     for i in range(y.shape[0]):
         r = (first + i) * step
-        top = down[r]
-        for k in range(lattice.shape[1]):
-            for d in range(2):
-                line[k, d] = (
-                    down_weights[r, 0] * lattice[top, k, d]
-                    + down_weights[r, 1] * lattice[top + 1, k, d]
-                    + down_weights[r, 2] * lattice[top + 2, k, d]
-                    + down_weights[r, 3] * lattice[top + 3, k, d]
-                )
+        lattice_row(lattice, down, down_weights, r, line)
         for j in range(y.shape[1]):
             c = j * step
             left = across[c]
