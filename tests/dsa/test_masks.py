@@ -10,8 +10,8 @@ import pytest
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity, SubtractedRun
-from angio_pipeline.dsa import MaskParams, SubtractParams, choose_mask, subtract
-from angio_pipeline.dsa.masks import MaskScope, PatchMaskParams
+from angio_pipeline.dsa import MaskParams, MotionParams, SubtractParams, choose_mask, subtract
+from angio_pipeline.dsa.masks import MaskScope, PatchMaskParams, align_candidates
 
 SIZE, PRE, FRAMES = 256, 8, 20
 
@@ -65,6 +65,15 @@ def test_choosing_by_patch_beats_choosing_by_frame_where_parts_breathe_apart() -
     assert _left(_subtracted(run, MaskScope.PATCH), contrast) < 0.85 * _left(
         _subtracted(run, MaskScope.FRAME), contrast
     )
+
+
+def test_no_candidate_brings_in_what_lies_behind_a_shutter() -> None:
+    run, _ = _breathing(period_right=5.0)
+    valid = np.ones((SIZE, SIZE), bool)
+    valid[:70] = False
+    run = replace(run, frames=np.where(valid, run.frames, 50.0), valid=valid)
+    masks = align_candidates(run, run.frames, tuple(range(PRE)), 1, params=MotionParams())
+    assert masks.images[:, valid].max() < 10
 
 
 def test_what_pays_is_chosen_by_itself() -> None:

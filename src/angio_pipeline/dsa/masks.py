@@ -23,7 +23,7 @@ from angio_pipeline.dsa.linear import linear_frame
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import difference_noise_sd, resize, shrink, wide_gaussian
-from angio_pipeline.numerics.sampling import blend, sample_lattice
+from angio_pipeline.numerics.sampling import blend, readable, sample_lattice
 
 __all__ = ["MaskScope", "MaskSet", "PatchMaskParams", "align_candidates", "choose_by_residual"]
 
@@ -97,13 +97,15 @@ def align_candidates(
     """
     images = np.empty((len(frames), run.shape[1], run.shape[2]), np.float32)
     images[-1] = linear_frame(run, frames[-1])
-    inside = shrink(run.valid.astype(np.float32), factor) == 1
+    inside, core = shrink(run.valid.astype(np.float32), factor) == 1, readable(run.valid)
 
     def one(k: int) -> None:
         frame = linear_frame(run, frames[k])
         if params.enabled:
             field = estimate_motion(small[frames[-1]][None], small[frames[k]], inside, params=params)[0]
-            frame, _ = sample_lattice(frame, factor * field, run.valid)
+            moved, seen = sample_lattice(frame, factor * field, core)
+            # What a candidate would read from behind a shutter is the last one's own.
+            frame = np.where(seen, moved, images[-1])
         images[k] = frame
 
     each_in_threads(one, len(frames) - 1)
