@@ -4,8 +4,8 @@ Strategy: within a block of pixels a few courses in time explain what happens; w
 evenly over all of them, with eigenvalues that follow the law of Marchenko and Pastur. Courses
 whose variance fits that law are dropped (Veraart and others 2016,
 doi:10.1016/j.neuroimage.2016.08.016). The mean course of a block is never touched, and what is
-kept is kept whole: no frame is mixed with its neighbours. Only courses within one block that
-differ by less than its noise are drawn together. Knows no medicine.
+kept is kept whole: nothing is smoothed along time. Only courses within one block that differ by
+less than its noise are drawn together. Knows no medicine.
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ def _correction(cut: SubtractionDocument) -> str:
 def _noise(document: RunDocument) -> str:
     if not document.subtraction.denoised:
         return ""
-    return "Noise that no course over time explains was taken out of the subtracted frames, without mixing frames."
+    return (
+        "Noise that no course over time explains was taken out of the subtracted frames, without smoothing along time."
+    )
 
 
 def _timing(document: RunDocument) -> str:
