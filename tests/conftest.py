@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -126,3 +127,63 @@ def still_scene(make_scene: Callable[..., Scene]) -> Scene:
 def breathing_scene(make_scene: Callable[..., Scene]) -> Scene:
     """A scene with three pixels of smooth motion."""
     return make_scene(amplitude_px=3.0)
+
+
+@dataclass
+class ModelFolder:
+    """A folder of small networks with random weights; `add` writes one and lists it in the manifest."""
+
+    folder: Path
+    listed: dict[str, str] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str = "frame",
+        *,
+        kind: str = "frame",
+        channels: tuple[str, ...] = ("detail", "context"),
+        classes: tuple[str, ...] = ("vessel",),
+        seed: int = 0,
+        **calibrated: Any,
+    ) -> Path:
+        """Write one network and return its file; `calibrated` changes parts of its calibration."""
+        import torch
+
+        from angio_pipeline.networks.weights import Architecture, Calibration, save_model
+
+        told = Architecture(kind=kind, channels=channels, classes=classes, widths=(4, 8), working_px=64)
+        usual = {
+            "scale": np.ones(len(classes)),
+            "offset": np.zeros(len(classes)),
+            "threshold": np.full(len(classes), 0.5),
+            "centre": np.zeros(8),
+            "whiten": np.eye(8),
+            "limit": 1e6,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = told.build()
+            for part in network.modules():
+                if isinstance(part, torch.nn.BatchNorm2d):
+                    part.running_mean.normal_(0, 0.3)
+                    part.running_var.uniform_(0.5, 2.0)
+        path = self.folder / f"{name}.safetensors"
+        self.enter(name, path, save_model(path, told, network, Calibration(**{**usual, **calibrated})))
+        return path
+
+    def enter(self, name: str, path: Path, sha256: str) -> None:
+        """Write a manifest that names this file beside those listed before."""
+        self.listed[name] = (
+            f'[[model]]\nname = "{name}"\nfile = "{path.name}"\nsha256 = "{sha256}"\n'
+            'licence = "Apache-2.0"\ntraining_data = "none: random"\ncard = "none.md"\n'
+        )
+        text = 'schema = "angio-pipeline/models/1"\n' + "".join(self.listed.values())
+        (self.folder / "manifest.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> ModelFolder:
+    """A writer of small networks with random weights into `tmp_path / "models"`."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return ModelFolder(folder)

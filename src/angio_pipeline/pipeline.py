@@ -27,6 +27,7 @@ def process_run(
     config: PipelineConfig,
     rois: Sequence[FilmRoi] = (),
     predict: vessels.Predict | None = None,
+    predict_frame: vessels.PredictFrame | None = None,
 ) -> RunResult:
     """Return everything measured on one run.
 
@@ -35,7 +36,9 @@ def process_run(
     rois : sequence of FilmRoi
         Tumours drawn on this run; they take the place of detection.
     predict : callable, optional
-        A network that gives the probability of artery; the classical filter when None.
+        A network that tells vessels and blush from the pictures of a run; the ridge filter when None.
+    predict_frame : callable, optional
+        A network that tells vessels from one frame, for runs that cannot be subtracted in time.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def process_run(
     choice = dsa.choose_mask(whole, params=config.mask)
     sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
     maps = perfusion.measure(sub, params=config.perfusion)
-    arteries = vessels.segment(sub, maps, params=config.segment, predict=predict)
+    arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
     fed, feeder_quality = _feeders(found, graph, sub, config)

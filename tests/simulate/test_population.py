@@ -139,8 +139,8 @@ def test_a_case_that_cannot_be_made_is_named_and_leaves_nothing_behind(
 ) -> None:
     whole = population.write_patient
 
-    def fail(folder: Path, case: Any, params: Any) -> Path:
-        whole(folder, case, params)
+    def fail(folder: Path, case: Any, params: Any, **options: Any) -> Path:
+        whole(folder, case, params, **options)
         if folder.name.startswith(".case-001"):
             raise AngioError("Expected room for a tumour, found none.")
         return folder

@@ -2,6 +2,16 @@
 
 from angio_pipeline.batch.execute import BatchReport, execute
 from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask, make_plan
-from angio_pipeline.batch.tasks import Outcome, Settings
+from angio_pipeline.batch.tasks import Outcome, Settings, check_weights
 
-__all__ = ["BatchReport", "FollowUpTask", "Outcome", "Plan", "RunTask", "Settings", "execute", "make_plan"]
+__all__ = [
+    "BatchReport",
+    "FollowUpTask",
+    "Outcome",
+    "Plan",
+    "RunTask",
+    "Settings",
+    "check_weights",
+    "execute",
+    "make_plan",
+]

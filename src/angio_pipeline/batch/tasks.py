@@ -16,12 +16,14 @@ from angio_pipeline.batch.plan import FollowUpTask, RunTask, relative_folder
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.networks.manifest import model_entry, verified_weights
+from angio_pipeline.vessels import Predict, PredictFrame, SegmentParams
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
 _RECORD = {"schema": "angio-pipeline/record/1"}
 
-__all__ = ["Outcome", "Settings", "code_version", "hold_threads", "refuse", "run_task", "task_digest"]
+__all__ = ["Outcome", "Settings", "check_weights", "code_version", "hold_threads", "refuse", "run_task", "task_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,29 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
     from angio_pipeline.pipeline import process_run
 
     run = ingest.read_run(task.item)
+    predict, predict_frame = _predictors(settings.config.segment)
     given = ingest.read_rois(task.rois)
     mine = [roi for roi in given.films if roi.sop_instance_uid == run.source.sop_instance_uid]
-    outputs.write_run(process_run(run, config=settings.config, rois=mine), folder)
+    result = process_run(run, config=settings.config, rois=mine, predict=predict, predict_frame=predict_frame)
+    outputs.write_run(result, folder)
     return ()
+
+
+@lru_cache(maxsize=1)
+def _predictors(params: SegmentParams) -> tuple[Predict | None, PredictFrame | None]:
+    """Return the networks that the settings ask for; a process loads them once."""
+    if params.method == "filter":
+        return None, None
+    import cv2
+
+    from angio_pipeline.networks.prediction import load_frame_predictor, load_run_predictor
+
+    # The threads that this process was given (`hold_threads`) hold for the networks, too.
+    threads = max(1, cv2.getNumThreads())
+    return (
+        load_run_predictor(params.network, threads=threads, engine=params.engine),
+        load_frame_predictor(params.frame_network, threads=threads, engine=params.engine),
+    )
 
 
 def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
@@ -158,10 +179,29 @@ def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
     """Return the resume key of a task: code, settings, input and regions."""
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
     parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
+    if isinstance(task, RunTask):
+        parts += [model_entry(name).sha256 for name in _networks(config)]
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in task.rois]
     if isinstance(task, FollowUpTask):
         parts.append(str(task.treated))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _networks(config: PipelineConfig) -> tuple[str, ...]:
+    params = config.segment
+    return () if params.method == "filter" else (params.network, params.frame_network)
+
+
+def check_weights(config: PipelineConfig) -> None:
+    """Look at the weights that the settings ask for before any work is done.
+
+    Raises
+    ------
+    ModelError
+        When the manifest does not list them, or their files are missing or changed.
+    """
+    for name in _networks(config):
+        verified_weights(name)
 
 
 @lru_cache(maxsize=1)

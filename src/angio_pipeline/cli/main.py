@@ -7,7 +7,7 @@ import sys
 import typer
 
 from angio_pipeline import __version__
-from angio_pipeline.cli import benchmark, doctor, evaluate, run, schema, simulate
+from angio_pipeline.cli import benchmark, doctor, evaluate, run, schema, segment, simulate, train
 
 __all__ = ["app", "main"]
 
@@ -41,6 +41,8 @@ app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
+app.command("segment")(segment.segment)
+app.command("train")(train.train)
 app.command("benchmark")(benchmark.benchmark)
 
 

@@ -54,6 +54,7 @@ def run(
         chosen = with_pixel_shift(chosen, _pixel_shift(pixel_shift))
     settings = batch.Settings(out, chosen, resume=resume, debug=debug)
     _check_rois(roi or [])
+    batch.check_weights(chosen)
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
             plan = _plan(source, roi or [], Path(workspace))

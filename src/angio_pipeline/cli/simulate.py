@@ -17,6 +17,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
     preset: Annotated[str, typer.Option(help="easy, clinical, hard, or a TOML file.")] = "easy",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
+    runs_only: Annotated[bool, typer.Option("--runs-only", help="Angiographic runs only, no follow-ups.")] = False,
 ) -> None:
     """Write digital patients as DICOM, each with truth/ beside it, their records and the cohort's truth.
 
@@ -53,7 +54,13 @@ def simulate(
 
         try:
             write_patients(
-                out, cases=cases, seed=seed, preset=preset, workers=workers or os.cpu_count() or 1, on_case=tell
+                out,
+                cases=cases,
+                seed=seed,
+                preset=preset,
+                workers=workers or os.cpu_count() or 1,
+                runs_only=runs_only,
+                on_case=tell,
             )
         except KeyboardInterrupt:
             typer.echo(f"angio: stopped; {len(finished)} of {cases} are complete, the same command goes on.", err=True)

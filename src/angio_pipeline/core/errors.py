@@ -11,6 +11,7 @@ __all__ = [
     "CodecError",
     "ConfigError",
     "InputRefused",
+    "ModelError",
     "NotCalibratedError",
 ]
 
@@ -51,6 +52,12 @@ class ConfigError(AngioError):
     """A setting is unknown or out of range."""
 
     reason = "config"
+
+
+class ModelError(AngioError):
+    """The weights of a network are missing, changed, or not those of the network they are meant for."""
+
+    reason = "model"
 
 
 class NotCalibratedError(AngioError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,38 @@ import numpy.typing as npt
 from angio_pipeline.core.arrays import frozen_array
 from angio_pipeline.core.quality import Quality
 
-__all__ = ["Branch", "CatheterTip", "VesselGraph", "VesselSegmentation"]
+__all__ = ["Branch", "CatheterTip", "VesselGraph", "VesselProbabilities", "VesselSegmentation"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VesselProbabilities:
+    """What a network says of each pixel, each (H, W) float32 from 0 to 1; a pixel may be several things at once.
+
+    Attributes
+    ----------
+    thresholds : mapping of str to float
+        By class, the probability from which on a pixel counts.
+    unfamiliar : bool
+        The run looks unlike anything that the network was trained on.
+    """
+
+    artery: npt.NDArray[np.float32]
+    vein: npt.NDArray[np.float32]
+    blush: npt.NDArray[np.float32]
+    catheter: npt.NDArray[np.float32]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    unfamiliar: bool = False
+
+    def __post_init__(self) -> None:
+        shape = np.asarray(self.artery).shape
+        for name in ("artery", "vein", "blush", "catheter"):
+            value = frozen_array(getattr(self, name), name, ndim=2, dtype=np.float32, shape=shape, finite=True)
+            object.__setattr__(self, name, value)
+
+    def mask(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return (H, W) which pixels belong to a class."""
+        probability: npt.NDArray[np.float32] = getattr(self, name)
+        return np.asarray(probability >= self.thresholds.get(name, 0.5))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,21 +55,31 @@ class VesselSegmentation:
         0 to 1, of artery.
     artery : ndarray, (H, W) bool
     vein : ndarray, (H, W) bool, or None when veins were not told from arteries.
+    blush : ndarray, (H, W) float32, or None
+        0 to 1, of a tumour's blush; None when it was not told together with the vessels.
+    blush_threshold : float
+        The probability of blush from which on a pixel counts.
+    catheter : ndarray, (H, W) bool, or None when it was not looked for.
+    method : str
+        `network` and its name, or `filter`.
     """
 
     probability: npt.NDArray[np.float32]
     artery: npt.NDArray[np.bool_]
     vein: npt.NDArray[np.bool_] | None = None
     quality: Quality = Quality.NONE
+    blush: npt.NDArray[np.float32] | None = None
+    blush_threshold: float = 0.5
+    catheter: npt.NDArray[np.bool_] | None = None
+    method: str = "filter"
 
     def __post_init__(self) -> None:
         probability = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32)
         object.__setattr__(self, "probability", probability)
-        artery = frozen_array(self.artery, "artery", ndim=2, dtype=np.bool_, shape=probability.shape)
-        object.__setattr__(self, "artery", artery)
-        if self.vein is not None:
-            vein = frozen_array(self.vein, "vein", ndim=2, dtype=np.bool_, shape=probability.shape)
-            object.__setattr__(self, "vein", vein)
+        for name, dtype in (("artery", np.bool_), ("vein", np.bool_), ("blush", np.float32), ("catheter", np.bool_)):
+            if getattr(self, name) is not None:
+                value = frozen_array(getattr(self, name), name, ndim=2, dtype=dtype, shape=probability.shape)
+                object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from angio_pipeline.ingest.discover import discover
 from angio_pipeline.ingest.films import read_film
+from angio_pipeline.ingest.images import SingleImage, read_image
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem, digest
 from angio_pipeline.ingest.rois import RoiSet, read_rois
 from angio_pipeline.ingest.runs import read_run
@@ -15,10 +16,12 @@ __all__ = [
     "RoiItem",
     "RoiSet",
     "RunItem",
+    "SingleImage",
     "VolumeItem",
     "digest",
     "discover",
     "read_film",
+    "read_image",
     "read_rois",
     "read_run",
     "read_volume",

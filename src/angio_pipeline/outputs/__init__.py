@@ -9,12 +9,14 @@ from angio_pipeline.outputs.follow_ups import write_follow_up
 from angio_pipeline.outputs.report import write_report
 from angio_pipeline.outputs.runs import write_run
 from angio_pipeline.outputs.schemas import LipiodolDocument, RunDocument, json_schema
+from angio_pipeline.outputs.segmented import SegmentedImage, write_segmentation, write_segmented
 from angio_pipeline.outputs.tables import write_refused, write_tables
 from angio_pipeline.outputs.worklist import write_index
 
 __all__ = [
     "LipiodolDocument",
     "RunDocument",
+    "SegmentedImage",
     "clear_results",
     "json_schema",
     "write_follow_up",
@@ -23,5 +25,7 @@ __all__ = [
     "write_refused",
     "write_report",
     "write_run",
+    "write_segmentation",
+    "write_segmented",
     "write_tables",
 ]

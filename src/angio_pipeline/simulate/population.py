@@ -49,6 +49,7 @@ class _Job:
     out: Path
     case: Case
     params: SimulationParams
+    runs_only: bool = False
 
     @property
     def folder(self) -> Path:
@@ -71,6 +72,7 @@ def simulate(
     seed: int,
     preset: str = "easy",
     workers: int = 1,
+    runs_only: bool = False,
     on_case: Callable[[Finished], None] | None = None,
 ) -> list[Path]:
     """Write `cases` digital patients, their records and the cohort's truth under `out`; return their folders.
@@ -81,6 +83,8 @@ def simulate(
         `easy`, `clinical`, `hard`, or the path of a TOML file.
     workers : int
         Processes; 1 writes within this one.
+    runs_only : bool
+        Write the runs of the day of treatment, and no follow-ups.
     on_case : callable, optional
         Called for each case once it is complete.
 
@@ -92,8 +96,8 @@ def simulate(
         When a case cannot be made; what was complete is kept.
     """
     params = load_preset(preset)
-    jobs = [_Job(out, make_case(seed, number), params) for number in range(cases)]
-    _claim(out, seed, preset, params)
+    jobs = [_Job(out, make_case(seed, number), params, runs_only) for number in range(cases)]
+    _claim(out, seed, preset, params, runs_only=runs_only)
     tell = on_case or (lambda _: None)
     todo = []
     for job in jobs:
@@ -160,7 +164,7 @@ def _begin_worker() -> None:
 def _write(job: _Job) -> int:
     shutil.rmtree(job.unfinished, ignore_errors=True)
     try:
-        write_patient(job.unfinished, job.case, job.params)
+        write_patient(job.unfinished, job.case, job.params, runs_only=job.runs_only)
     except AngioError as error:
         raise type(error)(f"{job.case.name}: {error.sentence}", reason=error.reason) from error
     job.unfinished.rename(job.folder)
@@ -177,10 +181,11 @@ def _complete(job: _Job) -> bool:
     return True
 
 
-def _claim(out: Path, seed: int, preset: str, params: SimulationParams) -> None:
+def _claim(out: Path, seed: int, preset: str, params: SimulationParams, *, runs_only: bool) -> None:
     # `truth/simulation.json` says what the patients were made from; there an analysis of the folder passes it over.
     settings = params.model_dump(mode="json")
-    text = json.dumps([seed, settings, _code()], sort_keys=True)
+    told = [seed, settings, _code()] + (["runs only"] if runs_only else [])
+    text = json.dumps(told, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     record = out / "truth" / "simulation.json"
     if any(out.glob("case-*")):
@@ -193,6 +198,7 @@ def _claim(out: Path, seed: int, preset: str, params: SimulationParams) -> None:
         "schema": "angio-pipeline/simulation/1",
         "seed": seed,
         "preset": Path(preset).name,
+        "runs_only": runs_only,
         "version": angio_pipeline.__version__,
         "code": _code(),
         "digest": digest,

@@ -109,10 +109,21 @@ class _View:
 
 
 def tell_truth(
-    scene: RunScene, exposure: Exposure, *, already_subtracted: bool = False, spacing_told: bool = True
+    scene: RunScene,
+    exposure: Exposure,
+    *,
+    already_subtracted: bool = False,
+    spacing_told: bool = True,
+    frame: int | None = None,
 ) -> RunTruth:
-    """Return the truth of one run, which may have been exported subtracted, or without its spacing."""
-    frame = reference_frame(scene)
+    """Return the truth of one run, which may have been exported subtracted, or without its spacing.
+
+    Parameters
+    ----------
+    frame : int, optional
+        Where the vessels stand in this frame is what is drawn; the frame of greatest arterial contrast when None.
+    """
+    frame = reference_frame(scene) if frame is None else frame
     before, turned = from_the_tip(scene)
     view = _View(scene, exposure, frame, before, turned, visible_segments(scene, exposure, before))
     artery, faint, rise = _draw_arteries(view)

@@ -18,12 +18,23 @@ from angio_pipeline.simulate.presets import SimulationParams
 __all__ = ["write_patient"]
 
 
-def write_patient(folder: Path, case: Case, params: SimulationParams, plan: PatientPlan | None = None) -> Path:
-    """Write one patient into `folder` and return it; a plan that is not given is drawn for the anatomy."""
+def write_patient(
+    folder: Path,
+    case: Case,
+    params: SimulationParams,
+    plan: PatientPlan | None = None,
+    *,
+    runs_only: bool = False,
+) -> Path:
+    """Write one patient into `folder` and return it; a plan that is not given is drawn for the anatomy.
+
+    With `runs_only` there are the runs of the day of treatment and nothing that comes after.
+    """
     patient = make_patient(case, params, plan)
     write_runs(folder, patient)
-    write_follow_up(folder, patient)
-    _write_response(folder / "truth", patient)
+    if not runs_only:
+        write_follow_up(folder, patient)
+        _write_response(folder / "truth", patient)
     write_plan(folder / "truth" / "plan.json", patient.plan)
     return folder
 

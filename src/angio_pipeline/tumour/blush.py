@@ -1,6 +1,7 @@
 """Tumour blush: compact regions that enhance beyond the liver around them once the arteries have emptied.
 
-Strategy: the arteries' curve tells when they have emptied; the frames that follow, before veins
+Where a network has told the blush, its regions are taken, cut apart where they are narrow (`waists`).
+Otherwise the arteries' curve tells when they have emptied; the frames that follow, before veins
 fill, are averaged into a picture of tissue (`tissue`). Regions that stand out of their surroundings
 are outlined (`candidates`), and how they look in that picture and run in time gives a probability
 (`evidence`). What cannot be told from liver is not guessed at.
@@ -24,6 +25,7 @@ from angio_pipeline.numerics.filters import resize
 from angio_pipeline.tumour.candidates import find_candidates
 from angio_pipeline.tumour.evidence import measure_evidence, tumour_probability
 from angio_pipeline.tumour.tissue import TissuePicture, picture_tissue
+from angio_pipeline.tumour.waists import split_at_waists
 
 __all__ = ["BlushParams", "find_blush", "tumours_from_rois"]
 
@@ -44,6 +46,7 @@ class BlushParams(Params):
     candidates_per_size: int = Field(6, ge=1, le=100)
     max_area_fraction: float = Field(0.1, gt=0, le=1, description="of the valid frame; larger is no tumour")
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
+    least_radius_px: float = Field(4.0, gt=0, description="smaller is no tumour; for a 512-pixel frame")
     min_probability: float = Field(0.5, ge=0, le=1)
     max_count: int = Field(6, ge=1)
 
@@ -58,6 +61,8 @@ def find_blush(
     """
     if not sub.timing_measurable or (maps.phases.parenchymal is None and len(sub.frames) < 4):
         return (), Quality.NO_TUMOUR_BLUSH
+    if vessels.blush is not None:
+        return _from_probability(vessels.blush, vessels.blush_threshold, params)
     picture = picture_tissue(sub, vessels, window_s=params.window_s, emptied_share=params.emptied_share)
     likely = [s for s in _scored(picture, params) if s[0] >= params.min_probability]
     apart = _apart(likely)[: params.max_count]
@@ -68,6 +73,17 @@ def find_blush(
         return tumours, Quality.NONE
     everywhere = _enhancing_share(picture) > params.everywhere_fraction
     return (), Quality.NO_TUMOUR_BLUSH | (Quality.BLUSH_EVERYWHERE if everywhere else Quality.NONE)
+
+
+def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) -> tuple[tuple[Tumour, ...], Quality]:
+    """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first."""
+    scale = max(blush.shape) / 512
+    found: list[Scored] = []
+    for region in split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale):
+        found.append((float(blush[region].mean()), region))
+    likely = sorted((s for s in found if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
+    tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
+    return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
 
 
 def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tuple[Tumour, ...], Quality]:

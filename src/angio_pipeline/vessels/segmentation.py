@@ -1,15 +1,15 @@
-"""Which pixels are artery: a ridge filter on the arterial phase, or a network given as a function.
+"""Which pixels are artery, vein, blush or catheter: a network given as a function, or a ridge filter.
 
-Strategy: the arterial phase is summed into one picture (the darkest each pixel gets); a ridge
-filter with one polarity finds centres that stand out of that run's noise; hysteresis follows
-them down; each pixel near a centre belongs to the vessel when it holds at least half of the
-centre's contrast (full width at half maximum).
+Strategy of the filter, which tells arteries only: the arterial phase is summed into one picture
+(the darkest each pixel gets); a ridge filter with one polarity finds centres that stand out of that
+run's noise; hysteresis follows them down; each pixel near a centre belongs to the vessel when it
+holds at least half of the centre's contrast (full width at half maximum).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,11 +22,12 @@ from skimage.morphology import remove_small_objects, skeletonize
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
-from angio_pipeline.core.vessels import VesselSegmentation
+from angio_pipeline.core.vessels import VesselProbabilities, VesselSegmentation
 from angio_pipeline.numerics.filters import gaussian, masked_gaussian, robust_sd
 from angio_pipeline.numerics.ridges import RidgeResponse, bright_ridges, ridge_noise_sd
+from angio_pipeline.vessels.pictures import RunPictures, picture_run
 
-__all__ = ["Predict", "SegmentParams", "VesselFeatures", "arterial_image", "segment", "vessel_contrast"]
+__all__ = ["Predict", "PredictFrame", "SegmentParams", "arterial_image", "segment", "vessel_contrast"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,6 +36,13 @@ BoolArray = npt.NDArray[np.bool_]
 class SegmentParams(Params):
     """Settings of `segment`; lengths are for a 512-pixel frame and grow with it."""
 
+    method: Literal["network", "filter"] = Field("network", description="what tells vessels; filter: ridges, no veins")
+    network: str = Field("run", description="network of models/manifest.toml that tells vessels and blush")
+    frame_network: str = Field("frame", description="network for runs whose frames cannot be subtracted in time")
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
+    )
+    least_area_px: float = Field(12.0, ge=0, description="pieces that a network finds and that are smaller are dropped")
     sigmas_px: tuple[float, ...] = Field((1.0, 1.5, 2.2, 3.3, 5.0), min_length=1)
     smoothing_px: float = Field(0.7, ge=0)
     seed_in_noise: float = Field(9.0, gt=0, description="ridge response that starts a vessel, in noise SDs")
@@ -46,40 +54,34 @@ class SegmentParams(Params):
     widest_px: float = Field(25.0, gt=1, description="what is wider is blush or background, not vessel")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VesselFeatures:
-    """What a network is given: pictures of one run, each (H, W) float32, attenuation or seconds."""
-
-    arterial: FloatArray
-    peak: FloatArray
-    auc: FloatArray
-    arrival_s: FloatArray
-    time_to_peak_s: FloatArray
-    valid: BoolArray
-    noise_sd: float
-
-
-Predict = Callable[[VesselFeatures], FloatArray]
+# A network for runs, and one for a single frame in which contrast is dark: probability (H, W), and whether it is
+# unlike what the network was trained on.
+Predict = Callable[[RunPictures], VesselProbabilities]
+PredictFrame = Callable[[FloatArray], tuple[FloatArray, bool]]
 
 
 def segment(
-    sub: SubtractedRun, maps: PerfusionMaps, *, params: SegmentParams, predict: Predict | None = None
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    *,
+    params: SegmentParams,
+    predict: Predict | None = None,
+    predict_frame: PredictFrame | None = None,
 ) -> VesselSegmentation:
-    """Return the artery mask and its probability.
+    """Return which pixels are artery, and with a network also vein, blush and catheter.
 
     Parameters
     ----------
     predict : callable, optional
-        Takes `VesselFeatures`, gives the probability of artery, (H, W) float32 in 0..1; the
-        classical filter when None.
+        Tells what each pixel is from the pictures of a run; the ridge filter when None.
+    predict_frame : callable, optional
+        Tells vessels from the reference frame alone, where nothing could be subtracted in time.
     """
-    image = arterial_image(sub, maps, smoothing_px=params.smoothing_px * _scale(sub))
+    if predict_frame is not None and sub.background is Background.SPATIAL:
+        return _from_frame(sub, predict_frame, params)
     if predict is not None:
-        features = VesselFeatures(
-            image, maps.peak, maps.auc, maps.arrival_s, maps.time_to_peak_s, sub.valid, sub.noise_sd
-        )
-        probability = np.clip(np.nan_to_num(predict(features)), 0, 1).astype(np.float32)
-        return _result(probability, (probability >= 0.5) & sub.valid)
+        return _from_network(sub, predict(picture_run(sub, maps)), params)
+    image = arterial_image(sub, maps, smoothing_px=params.smoothing_px * _scale(sub))
     ridges = _ridges(image, sub, params)
     mask = _mask_from_ridges(image, ridges, sub.valid, params)
     if Quality.TIMES_UNKNOWN not in sub.quality:
@@ -88,6 +90,36 @@ def segment(
     slope = (params.seed_in_noise - params.follow_in_noise) / 2.94
     probability = 1 / (1 + np.exp(-(ridges.in_noise - params.follow_in_noise) / slope))
     return _result(np.where(sub.valid, probability, 0).astype(np.float32), mask)
+
+
+def _from_network(sub: SubtractedRun, told: VesselProbabilities, params: SegmentParams) -> VesselSegmentation:
+    artery = _without_specks(told.mask("artery") & sub.valid, params.least_area_px * _scale(sub) ** 2)
+    quality = Quality.NONE if artery.any() else Quality.NO_VESSELS
+    return VesselSegmentation(
+        np.where(sub.valid, told.artery, 0).astype(np.float32),
+        artery,
+        _without_specks(told.mask("vein") & sub.valid, params.least_area_px * _scale(sub) ** 2),
+        quality=quality | (Quality.UNFAMILIAR if told.unfamiliar else Quality.NONE),
+        blush=np.where(sub.valid, told.blush, 0).astype(np.float32),
+        blush_threshold=told.thresholds.get("blush", 0.5),
+        catheter=told.mask("catheter") & sub.valid,
+        method="network",
+    )
+
+
+def _from_frame(sub: SubtractedRun, predict_frame: PredictFrame, params: SegmentParams) -> VesselSegmentation:
+    # What stands behind a shutter is no frame; its edge would look like a vessel.
+    inside = np.where(sub.valid, sub.attenuation, np.float32(np.nan))
+    probability, unfamiliar = predict_frame(-inside)
+    probability = np.where(sub.valid, probability, 0).astype(np.float32)
+    artery = _without_specks(probability >= 0.5, params.least_area_px * _scale(sub) ** 2)
+    quality = Quality.NONE if artery.any() else Quality.NO_VESSELS
+    quality |= Quality.UNFAMILIAR if unfamiliar else Quality.NONE
+    return VesselSegmentation(probability, artery, quality=quality, method="frame network")
+
+
+def _without_specks(mask: BoolArray, area_px: float) -> BoolArray:
+    return np.asarray(remove_small_objects(np.array(mask), max_size=int(area_px), connectivity=2))
 
 
 def arterial_image(sub: SubtractedRun, maps: PerfusionMaps, *, smoothing_px: float) -> FloatArray:

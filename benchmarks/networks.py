@@ -1,0 +1,222 @@
+"""Measure the networks on held-out patients beside filters, and on real angiograms; write docs/networks.md.
+
+Fifty simulated patients of each of `clinical` and `hard`, of seeds that no training ever sees, are analysed by
+`angio run` with the network and with the ridge filter, and compared with their truth by `angio evaluate`. Plain
+filters are given the same subtracted pictures, and for each run the threshold that is best for that run,
+which nobody would know: what they reach is their upper bound. On real angiograms the
+frame networks are measured where they were not trained. Written: `benchmarks/networks.json` and `docs/networks.md`.
+
+    .venv/bin/python benchmarks/networks.py --real FOLDER [--cases N] [--workers W] [--work FOLDER] [--only PART]
+
+`--real` holds `vessels_dca` (N.png, N_gt.png) and `vessels_arcade` (images/N.png, labels/N.txt: polygons of the main
+branches).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline import dsa, ingest, perfusion
+from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.evaluate.vessels import mask_scores
+from angio_pipeline.vessels import arterial_image
+from pages import ROOT, angio, state
+
+SCRIPT = "benchmarks/networks.py"
+FIGURES = ROOT / "benchmarks" / "networks.json"
+SEEDS = {"clinical": 5001, "hard": 5002}
+SIGMAS_PX = (1.0, 1.5, 2.2, 3.3)
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def measure_preset(preset: str, cases: int, workers: int, work: Path) -> dict[str, Any]:
+    """Return the metrics of the network, of the ridge filter and of plain filters on one preset."""
+    patients = work / preset / "patients"
+    options = ("--cases", str(cases), "--seed", str(SEEDS[preset]), "--preset", preset, "--workers", str(workers))
+    angio("simulate", str(patients), *options, "--runs-only")
+    out: dict[str, Any] = {}
+    filter_settings = work / "filter.toml"
+    filter_settings.write_text('[segment]\nmethod = "filter"\n', encoding="utf-8")
+    sources = [str(path) for path in sorted(patients.glob("case-*/dicom"))]
+    for name, more in (("network", ()), ("filter", ("--config", str(filter_settings)))):
+        results = work / preset / name
+        angio("run", *sources, "--out", str(results), "--quiet", "--workers", str(workers), *more)
+        out[name] = json.loads(angio("evaluate", "--truth", str(patients), "--results", str(results), "--json"))
+    out["baselines"] = measure_baselines(patients, workers)
+    return out
+
+
+def measure_baselines(patients: Path, workers: int) -> dict[str, dict[str, float]]:
+    """Return Dice and clDice of plain filters at each run's best threshold, averaged over runs; no answer is 0."""
+    files = sorted(patients.glob("case-*/dicom/day000/*.dcm"))
+    with ProcessPoolExecutor(workers) as pool:
+        rows = list(pool.map(score_baselines, files, chunksize=4))
+    names = ("smoothed subtraction", "Frangi", "Sato")
+    return {
+        name: {key: float(np.mean([row[name][key] for row in rows])) for key in ("dice", "cldice")}
+        | {"runs": len(rows)}
+        for name in names
+    }
+
+
+def score_baselines(file: Path) -> dict[str, dict[str, float]]:
+    """Return the scores of one run."""
+    cv2.setNumThreads(1)
+    nothing = {name: {"dice": 0.0, "cldice": 0.0} for name in ("smoothed subtraction", "Frangi", "Sato")}
+    try:
+        sub, maps = subtracted(file)
+    except AngioError:
+        return nothing
+    truths = [path for path in (file.parents[2] / "truth").iterdir() if path.name == sub.source.sop_instance_uid]
+    artery, ignore = (
+        cv2.imread(str(truths[0] / f"{name}.png"), cv2.IMREAD_GRAYSCALE) > 0 for name in ("artery", "ignore")
+    )
+    image = arterial_image(sub, maps, smoothing_px=1.0)
+    return {name: best(filtered(image), artery, ignore, sub.valid) for name, filtered in FILTERS.items()}
+
+
+def subtracted(file: Path) -> tuple[SubtractedRun, PerfusionMaps]:
+    """Return a run after the subtraction of the pipeline, and its maps."""
+    config = PipelineConfig()
+    found = ingest.discover([file], workspace=file.parent)
+    run = dsa.set_aside_broken(ingest.read_run(found.runs[0]))
+    sub = dsa.subtract(run, dsa.choose_mask(run, params=config.mask), params=config.subtract)
+    return sub, perfusion.measure(sub, params=config.perfusion)
+
+
+def _frangi(image: FloatArray) -> FloatArray:
+    from skimage.filters import frangi
+
+    return np.asarray(frangi(image, sigmas=SIGMAS_PX, black_ridges=False), dtype=np.float32)
+
+
+def _sato(image: FloatArray) -> FloatArray:
+    from skimage.filters import sato
+
+    return np.asarray(sato(image, sigmas=SIGMAS_PX, black_ridges=False), dtype=np.float32)
+
+
+FILTERS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "smoothed subtraction": lambda image: image,
+    "Frangi": _frangi,
+    "Sato": _sato,
+}
+
+
+def best(response: FloatArray, truth: BoolArray, ignore: BoolArray, valid: BoolArray) -> dict[str, float]:
+    """Return the scores at the threshold of the best Dice among 60 quantiles of the response."""
+    judged = valid & ~(ignore & ~truth)
+    levels = np.quantile(response[valid], 1 - np.geomspace(0.002, 0.4, 60))
+    scored = [(_dice((response >= level) & judged, truth), level) for level in levels]
+    level = max(scored)[1]
+    scores = mask_scores((response >= level) & valid, truth, ignore)
+    return {"dice": scores["dice"], "cldice": scores["cldice"]}
+
+
+def _dice(told: BoolArray, truth: BoolArray) -> float:
+    return 2 * float(np.count_nonzero(told & truth)) / max(1.0, float(np.count_nonzero(told) + np.count_nonzero(truth)))
+
+
+def measure_real(real: Path) -> dict[str, Any]:
+    """Return what the frame networks reach on real coronary angiograms."""
+    from angio_pipeline.networks.prediction import load_frame_predictor
+    from angio_pipeline.training import load_recipe
+
+    recipe = load_recipe("frame").real
+    held = recipe.held_out if recipe is not None else ()
+    every = sorted((p.stem.removesuffix("_gt") for p in (real / "vessels_dca").glob("*_gt.png")), key=int)
+    out: dict[str, Any] = {"held_out": len(held), "images": len(every)}
+    for name in ("frame", "frame-simulation"):
+        predictor = load_frame_predictor(name, engine="torch")
+        rows = {
+            k: _real_scores(predictor(read)[0] >= predictor.threshold, truth) for k, read, truth in _pairs(real, every)
+        }
+        parts = {"held_out": held} if name == "frame" else {"held_out": held, "every": every}
+        out[name] = {part: _means([rows[k] for k in names]) for part, names in parts.items()}
+        out[name]["arcade_recall"] = _arcade_recall(real / "vessels_arcade", predictor)
+    out["Frangi"] = {"held_out": _means([_best_frangi(read, truth) for _, read, truth in _pairs(real, held)])}
+    return out
+
+
+def _pairs(real: Path, names: Sequence[str]) -> list[tuple[str, FloatArray, BoolArray]]:
+    folder = real / "vessels_dca"
+    pairs = []
+    for name in names:
+        image, truth = (cv2.imread(str(folder / f"{name}{end}.png"), cv2.IMREAD_GRAYSCALE) for end in ("", "_gt"))
+        pairs.append((name, np.asarray(image, np.float32), np.asarray(truth) > 127))
+    return pairs
+
+
+def _real_scores(told: BoolArray, truth: BoolArray) -> dict[str, float]:
+    scores = mask_scores(told, truth)
+    return {key: scores[key] for key in ("dice", "cldice", "precision", "recall")}
+
+
+def _best_frangi(image: FloatArray, truth: BoolArray) -> dict[str, float]:
+    response = _frangi(-cv2.GaussianBlur(image, (0, 0), 1.0))
+    return best(response, truth, np.zeros_like(truth), np.ones_like(truth))
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"images": len(rows)}
+
+
+def _arcade_recall(folder: Path, predictor: Any) -> dict[str, float]:
+    """Return the share of the labelled main branches that is found; polygons label no others, so no precision."""
+    shares = []
+    for file in sorted((folder / "images").glob("*.png")):
+        labels = folder / "labels" / f"{file.stem}.txt"
+        if not labels.is_file():
+            continue
+        image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.float32)
+        truth = np.zeros(image.shape, np.uint8)
+        for line in labels.read_text(encoding="utf-8").splitlines():
+            values = np.array([float(value) for value in line.split()[1:]]).reshape(-1, 2)
+            cv2.fillPoly(truth, [np.rint(values * image.shape[::-1]).astype(np.int32)], 1)
+        if truth.any():
+            told = predictor(image)[0] >= predictor.threshold
+            shares.append(np.count_nonzero(told & (truth > 0)) / np.count_nonzero(truth))
+    return {"recall": float(np.mean(shares)), "images": len(shares)}
+
+
+def main() -> int:
+    """Return 0 when everything was measured."""
+    parser = argparse.ArgumentParser(description="Write benchmarks/networks.json and docs/networks.md.")
+    parser.add_argument("--cases", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "networks-test", help="patients and results, kept")
+    parser.add_argument("--real", type=Path, help="folder with vessels_dca and vessels_arcade")
+    parser.add_argument("--only", choices=[*SEEDS, "real"], help="measure one part and leave the others' figures")
+    given = parser.parse_args()
+    figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
+    given.work.mkdir(parents=True, exist_ok=True)
+    for preset in SEEDS:
+        if given.only in (None, preset):
+            try:
+                found = measure_preset(preset, given.cases, given.workers, given.work)
+            except subprocess.CalledProcessError as problem:
+                raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
+            figures[preset] = {**found, "cases": given.cases, "seed": SEEDS[preset], "measured_with": state()}
+    if given.only in (None, "real"):
+        if given.real is None:
+            raise SystemExit("Expected --real FOLDER with vessels_dca and vessels_arcade, found none.")
+        figures["real"] = {**measure_real(given.real), "measured_with": state()}
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

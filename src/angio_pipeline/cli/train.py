@@ -1,0 +1,59 @@
+"""`angio train`: the weights of a recipe, from simulated patients to a safetensors file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe (run, frame, frame-simulation) or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights, checkpoints and logs; made when missing.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of simulated examples, which recipes may share; OUT/data if left out.")
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real angiograms (N.png, N_gt.png), for recipes that learn from some.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that simulate; one a core if left out.")] = None,
+) -> None:
+    """Train a network as its recipe says: simulate, learn, calibrate, write.
+
+    Given again it goes on where it ended. The same recipe gives the same weights on the same machine, to rounding.
+
+    Example: angio train run --out out/run
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from angio_pipeline.training import load_recipe
+    from angio_pipeline.training import train as train_recipe
+
+    if out.exists() and not out.is_dir():
+        typer.echo(f"angio: Expected --out to name a folder, found a file at {out}.", err=True)
+        raise typer.Exit(2)
+    chosen = load_recipe(recipe)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, int] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
+
+        try:
+            path = train_recipe(
+                chosen, out, data=data, real=real, workers=workers or os.cpu_count() or 1, progress=tell
+            )
+        except KeyboardInterrupt:
+            typer.echo("angio: stopped; the same command goes on from the last checkpoint.", err=True)
+            raise typer.Exit(130) from None
+    typer.echo(f"Weights: {path}")
+    typer.echo(f"Log: {out / 'log.csv'}, {out / 'validation.csv'}; summary: {out / 'summary.json'}")

@@ -1,0 +1,109 @@
+"""Single angiographic images for `angio segment`: PNG, TIFF, or DICOM, of which one frame is taken."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.runs import AngioRun, Quantity
+from angio_pipeline.dsa import set_aside_broken
+from angio_pipeline.ingest.discover import discover
+from angio_pipeline.ingest.films import read_film
+from angio_pipeline.ingest.pixels import PixelLimits
+from angio_pipeline.ingest.runs import read_run
+
+__all__ = ["SingleImage", "read_image"]
+
+FloatArray = npt.NDArray[np.float32]
+_PICTURES = {".png", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SingleImage:
+    """One image (H, W) float32 in which contrast is dark, NaN where nothing is in view; `frame` counts from 0."""
+
+    pixels: FloatArray
+    frame: int | None = None
+
+
+def read_image(path: Path, *, frame: int | None = None) -> SingleImage:
+    """Return an image; of a DICOM run the given frame, or the one that holds the most contrast.
+
+    Colour pictures are taken as grey. In PNG and TIFF contrast has to be dark, as in an ordinary angiogram.
+
+    Raises
+    ------
+    InputRefused
+        When the file cannot be read as an image; `reason` says why.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        raise InputRefused(
+            f"Expected an image, found {'an empty file' if path.is_file() else 'no file'}.", reason="empty_file"
+        )
+    if path.suffix.lower() in _PICTURES:
+        return SingleImage(_read_picture(path))
+    return _read_dicom(path, frame)
+
+
+def _read_picture(path: Path) -> FloatArray:
+    content = np.fromfile(path, dtype=np.uint8)
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputRefused("Expected a PNG or TIFF image, found one that cannot be decoded.", reason="unreadable")
+    if image.shape[0] * image.shape[1] > PixelLimits().frame_px:
+        raise InputRefused(
+            f"Expected an image of at most {PixelLimits().frame_px} pixels, found {image.shape[0]} x {image.shape[1]}.",
+            reason="too_large",
+        )
+    grey = np.asarray(image, dtype=np.float32)
+    return grey[..., :3].mean(axis=2) if grey.ndim == 3 and grey.shape[2] >= 3 else grey.reshape(image.shape[:2])
+
+
+def _read_dicom(path: Path, frame: int | None) -> SingleImage:
+    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
+        found = discover([path], workspace=Path(workspace))
+        if found.runs:
+            run = read_run(found.runs[0])
+            chosen = _fullest(run) if frame is None else _checked(frame, len(run.frames))
+            return SingleImage(_contrast_dark(run.frames[chosen], run.quantity, run.valid), chosen)
+        if found.films:
+            film = read_film(found.films[0])
+            return SingleImage(_contrast_dark(film.image, film.quantity, film.valid))
+    if found.refusals:
+        raise InputRefused(found.refusals[0].sentence, reason=found.refusals[0].reason)
+    raise InputRefused(
+        "Expected PNG, TIFF or a DICOM angiogram or film, found another kind of file.", reason="not_image"
+    )
+
+
+def _checked(frame: int, count: int) -> int:
+    if not 0 <= frame < count:
+        raise InputRefused(f"Expected a frame from 1 to {count}, found {frame + 1}.", reason="no_such_frame")
+    return frame
+
+
+def _contrast_dark(image: npt.NDArray[np.generic], quantity: Quantity, valid: npt.NDArray[np.bool_]) -> FloatArray:
+    plain = np.asarray(image, dtype=np.float32)
+    plain = -plain if quantity is Quantity.ATTENUATION else plain
+    return np.where(valid, plain, np.float32(np.nan))
+
+
+def _fullest(run: AngioRun) -> int:
+    """Return the frame that is furthest below what the pixels usually show: the one with most contrast."""
+    step = max(1, max(run.shape[1:]) // 256)
+    small = np.asarray(run.frames[:, ::step, ::step], dtype=np.float32)
+    if run.quantity is Quantity.ATTENUATION:
+        small = -small
+    below = np.minimum(small - np.median(small, axis=0), 0)
+    # A black frame is no contrast.
+    below[list(set_aside_broken(run).broken)] = 0
+    return int(np.argmin(below[:, run.valid[::step, ::step]].sum(axis=1)))

@@ -1,0 +1,118 @@
+"""What runs a network: torch everywhere, OpenVINO where it is installed and gives the same answer.
+
+Both take (C, h, w) float32 and give logits (classes, h, w) and a description (D,). A process is held to the
+threads that it is given: two busy processes of two threads on two cores slow each other manyfold.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from angio_pipeline.core.errors import AngioError
+from angio_pipeline.networks.definition import SmallUNet
+
+__all__ = ["Engine", "OpenVinoEngine", "TorchEngine", "fused", "make_engine"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Something that runs one network."""
+
+    name: str
+
+    def __call__(self, image: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return logits and description of a picture (C, h, w)."""
+        ...
+
+
+def fused(network: SmallUNet) -> SmallUNet:
+    """Return a copy for prediction only, its normalisation folded into the convolutions."""
+    copied = copy.deepcopy(network).eval()
+    for block in [*copied.down, *copied.up]:
+        for part in ("first", "second"):
+            joined = fuse_conv_bn_eval(getattr(block, part), getattr(block, f"{part}_norm"))
+            setattr(block, part, joined)
+            setattr(block, f"{part}_norm", nn.Identity())
+    return copied
+
+
+class TorchEngine:
+    """Runs on a GPU where torch finds one, otherwise on the processor; channels last, single precision."""
+
+    name = "torch"
+
+    def __init__(self, network: SmallUNet, *, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = fused(network).to(self._device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, image: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return logits and description of a picture (C, h, w)."""
+        given = torch.from_numpy(image[None]).to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits, description = self._network(given)
+        return logits[0].float().cpu().contiguous().numpy(), description[0].float().cpu().numpy()
+
+
+class OpenVinoEngine:
+    """Runs on the processor by OpenVINO (the extra `[fast]`).
+
+    Raises
+    ------
+    ImportError
+        Without openvino.
+    """
+
+    name = "openvino"
+
+    def __init__(self, network: SmallUNet, *, inputs: int, threads: int | None = None, precision: str = "f32") -> None:
+        import openvino
+
+        core = openvino.Core()
+        example = torch.zeros(1, inputs, 64, 64)
+        model = openvino.convert_model(fused(network), example_input=example, input=[-1, inputs, -1, -1])
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._compiled = core.compile_model(model, "CPU", settings)
+
+    def __call__(self, image: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return logits and description of a picture (C, h, w)."""
+        out = self._compiled(np.ascontiguousarray(image[None], dtype=np.float32))
+        return np.array(out[0][0]), np.array(out[1][0])
+
+
+def make_engine(network: SmallUNet, *, inputs: int, threads: int | None = None, choice: str = "auto") -> Engine:
+    """Return the engine of that name; `auto` is OpenVINO where it is installed and works, else torch.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    AngioError
+        When openvino is asked for and not installed.
+    """
+    if choice == "torch" or (choice == "auto" and torch.cuda.is_available()):
+        return TorchEngine(network, threads=threads)
+    if choice == "openvino":
+        try:
+            return OpenVinoEngine(network, inputs=inputs, threads=threads)
+        except ImportError:
+            sentence = "Expected the extra [fast] for OpenVINO, found none; install angio-pipeline[fast]."
+            raise AngioError(sentence, reason="missing_extra") from None
+    if choice != "auto":
+        raise ValueError(f"Expected auto, torch or openvino, found {choice!r}.")
+    try:
+        return OpenVinoEngine(network, inputs=inputs, threads=threads)
+    except Exception:  # whatever ails an optional accelerator, the answer is the same without it
+        return TorchEngine(network, threads=threads)

@@ -1,0 +1,158 @@
+"""From pictures of a run, or from one frame, to probabilities of vessels at full size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.errors import ModelError
+from angio_pipeline.core.vessels import VesselProbabilities
+from angio_pipeline.networks.engines import Engine, make_engine
+from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
+from angio_pipeline.networks.tiles import predict_tiled
+from angio_pipeline.networks.weights import LoadedModel, load_model
+from angio_pipeline.numerics.filters import resize
+from angio_pipeline.vessels import CHANNELS, RunPictures
+
+__all__ = ["FramePredictor", "RunPredictor", "load_frame_predictor", "load_run_predictor"]
+
+FloatArray = npt.NDArray[np.float32]
+# One frame of the working size in one piece; beyond that, tiles that overlap by what a vessel needs of context.
+_TILE_PX, _OVERLAP_PX = 768, 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunPredictor:
+    """Tells artery, vein, blush and catheter from the pictures of a run; a `vessels.Predict`."""
+
+    model: LoadedModel
+    engine: Engine
+    flips: bool = False
+
+    def __call__(self, pictures: RunPictures) -> VesselProbabilities:
+        """Return the probabilities, (H, W) each of the run's own size.
+
+        Raises
+        ------
+        ValueError
+            When the pictures are not those that the network was trained on.
+        """
+        expected = len(self.model.architecture.channels)
+        if len(pictures.channels) != expected:
+            raise ValueError(f"Expected {expected} pictures, found {len(pictures.channels)}.")
+        probability, unfamiliar = _predict(self.model, self.engine, pictures.channels, flips=self.flips)
+        inside = pictures.channels[-1] > 0.5
+        full = {
+            name: _full_size(np.where(inside, image, 0), pictures.shape)
+            for name, image in zip(self.model.architecture.classes, probability, strict=True)
+        }
+        thresholds = dict(
+            zip(self.model.architecture.classes, map(float, self.model.calibration.threshold), strict=True)
+        )
+        return VesselProbabilities(
+            **{name: full[name] for name in ("artery", "vein", "blush", "catheter")},
+            thresholds=thresholds,
+            unfamiliar=unfamiliar,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePredictor:
+    """Tells vessels from one unsubtracted frame in which contrast is dark."""
+
+    model: LoadedModel
+    engine: Engine
+    flips: bool = False
+
+    def __call__(self, image: npt.NDArray[np.floating]) -> tuple[FloatArray, bool]:
+        """Return the probability of vessel, (H, W), and whether the frame is unlike those trained on.
+
+        Raises
+        ------
+        ValueError
+            When the image is not two-dimensional or smaller than 32 x 32.
+        """
+        picture = picture_frame(image, working_px=self.model.architecture.working_px)
+        if not picture.any():
+            return np.zeros(image.shape, np.float32), True
+        probability, unfamiliar = _predict(self.model, self.engine, picture, flips=self.flips)
+        rows, columns = image.shape
+        return _full_size(probability[0], (rows, columns)), unfamiliar
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on a pixel counts as vessel."""
+        return float(self.model.calibration.threshold[0])
+
+
+def load_run_predictor(
+    name: str = "run", *, folder: Path | None = None, threads: int | None = None, engine: str = "auto"
+) -> RunPredictor:
+    """Return the run network of that name.
+
+    Raises
+    ------
+    ModelError
+        When its weights are missing, changed, or those of another network.
+    """
+    model = _load(name, folder, kind="run", channels=CHANNELS, classes=("artery", "vein", "blush", "catheter"))
+    inputs = len(model.architecture.channels)
+    return RunPredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+
+
+def load_frame_predictor(
+    name: str = "frame", *, folder: Path | None = None, threads: int | None = None, engine: str = "auto"
+) -> FramePredictor:
+    """Return the frame network of that name.
+
+    Raises
+    ------
+    ModelError
+        When its weights are missing, changed, or those of another network.
+    """
+    model = _load(name, folder, kind="frame", channels=FRAME_CHANNELS, classes=("vessel",))
+    inputs = len(model.architecture.channels)
+    return FramePredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+
+
+def _load(
+    name: str, folder: Path | None, *, kind: str, channels: tuple[str, ...], classes: tuple[str, ...]
+) -> LoadedModel:
+    model = load_model(name, folder)
+    told = model.architecture
+    if told.kind != kind or told.channels != channels or not set(classes) <= set(told.classes):
+        raise ModelError(
+            f"Expected {name!r} to be a {kind} network with the classes {', '.join(classes)}, found a {told.kind}"
+            f" network with {', '.join(told.classes)} from {len(told.channels)} pictures; train it again."
+        )
+    return model
+
+
+def _predict(model: LoadedModel, engine: Engine, image: FloatArray, *, flips: bool) -> tuple[FloatArray, bool]:
+    """Return calibrated probabilities (classes, h, w) and whether the picture is unfamiliar."""
+    clean = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32, copy=False)
+    logits, description = _tiled(model, engine, clean)
+    if flips:
+        # All four, so that a flipped picture gives the flipped answer.
+        turned = [np.flip(_tiled(model, engine, np.flip(clean, axes))[0], axes) for axes in ((1,), (2,), (1, 2))]
+        logits = np.mean([logits, *turned], axis=0, dtype=np.float32)
+    calibration = model.calibration
+    scaled = calibration.scale[:, None, None] * logits + calibration.offset[:, None, None]
+    with np.errstate(over="ignore"):
+        probability = 1 / (1 + np.exp(-scaled))
+    return probability.astype(np.float32, copy=False), calibration.distance(description) > calibration.limit
+
+
+def _tiled(model: LoadedModel, engine: Engine, image: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return predict_tiled(
+        engine, image, tile_px=_TILE_PX, overlap_px=_OVERLAP_PX, multiple_px=model.architecture.multiple_px
+    )
+
+
+def _full_size(image: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    if image.shape == shape:
+        return np.asarray(image, dtype=np.float32)
+    return np.clip(resize(image, shape), 0, 1)

@@ -1,0 +1,171 @@
+"""Crops for training: cut, turned, stretched and disturbed at random, the same ones for the same seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from angio_pipeline.core.params import Params
+from angio_pipeline.training.examples import Label
+from angio_pipeline.training.packing import CENTRELINE, Packed
+from angio_pipeline.vessels import CHANNELS
+
+__all__ = ["RUN_CLASSES", "Batch", "CropParams", "ahead", "crop_matrix", "run_batches", "targets_of", "warped"]
+
+FloatArray = npt.NDArray[np.float32]
+RUN_CLASSES = ("artery", "vein", "blush", "catheter", "centreline")
+_TIMED = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arrival", "time_to_peak", "timed")]
+_CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arterial", "mean")]
+_ANATOMY = [CHANNELS.index("anatomy")]
+_RESTLESS = [CHANNELS.index("restless")]
+
+
+class CropParams(Params):
+    """How crops are cut and disturbed."""
+
+    size_px: int = 256
+    batch: int = 8
+    scale_min: float = 0.8
+    scale_max: float = 1.3
+    turn_deg: float = 20.0
+    on_target: float = 0.7
+    disturbed: float = 0.6
+    gain_log_sd: float = 0.45
+    noise: float = 0.06
+    drop_timing: float = 0.1
+    drop_anatomy: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs (N, C, s, s), targets and what is known of them (N, classes, s, s), all float32."""
+
+    inputs: FloatArray
+    targets: FloatArray
+    known: FloatArray
+
+
+def targets_of(labels: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+    """Return (5, H, W) targets in the order of `RUN_CLASSES` and where each is known, from bits of `Label`."""
+    has = {bit: (labels & bit) > 0 for bit in (1, 2, 4, 8, 16, 32, CENTRELINE)}
+    artery, vein = has[Label.ARTERY], has[Label.VEIN]
+    targets = (artery, vein, has[Label.BLUSH], has[Label.CATHETER], has[CENTRELINE])
+    sure = ~has[Label.ARTERY_UNSURE] | artery
+    known = (
+        sure,
+        ~artery | vein,
+        ~has[Label.BLUSH_UNSURE] | has[Label.BLUSH],
+        np.ones_like(artery),
+        sure,
+    )
+    return np.stack(targets).astype(np.float32), np.stack(known).astype(np.float32)
+
+
+def _place(labels: npt.NDArray[np.uint8], params: CropParams, rng: np.random.Generator) -> tuple[float, float]:
+    rows, columns = labels.shape
+    if rng.random() < params.on_target:
+        # Each class has the same say, whatever its area.
+        present = [bit for bit in (Label.ARTERY, Label.ARTERY, Label.VEIN, Label.BLUSH) if (labels & bit).any()]
+        if present:
+            bit = present[int(rng.integers(len(present)))]
+            where = np.flatnonzero(labels.ravel() & bit)
+            row, column = divmod(int(where[int(rng.integers(len(where)))]), columns)
+            jitter = rng.uniform(-0.3, 0.3, 2) * params.size_px
+            return float(row + jitter[0]), float(column + jitter[1])
+    return float(rng.uniform(0, rows)), float(rng.uniform(0, columns))
+
+
+def crop_matrix(
+    centre: tuple[float, float], shape: tuple[int, int], params: CropParams, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return (2, 3) from pixels of the crop to pixels of the picture, (column, row), about a `centre` (row, column)."""
+    scale = float(np.exp(rng.uniform(np.log(params.scale_min), np.log(params.scale_max))))
+    angle = np.deg2rad(rng.uniform(-params.turn_deg, params.turn_deg))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    turn[:, 0] *= 1 if rng.random() < 0.5 else -1
+    turn[:, 1] *= 1 if rng.random() < 0.75 else -1
+    if rng.random() < 0.25:
+        turn = turn[:, ::-1].copy()
+    half = (params.size_px - 1) / 2
+    reach = half / scale
+    row, column = (
+        float(np.clip(at, min(reach, (side - 1) / 2), max(side - 1 - reach, (side - 1) / 2)))
+        for at, side in zip(centre, shape, strict=True)
+    )
+    shift = np.array([column, row]) - turn @ np.array([half, half])
+    return np.hstack([turn, shift[:, None]])
+
+
+def warped(image: npt.NDArray[np.generic], matrix: npt.NDArray[np.float64], size: int, *, nearest: bool) -> FloatArray:
+    """Return a crop of size x size pixels through a matrix of `crop_matrix`."""
+    order = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.warpAffine(
+            np.ascontiguousarray(image), matrix, (size, size), flags=order | cv2.WARP_INVERSE_MAP, borderValue=0
+        )
+    )
+
+
+def _crop_run(packed: Packed, params: CropParams, rng: np.random.Generator) -> tuple[FloatArray, ...]:
+    labels = np.load(packed.labels)
+    pictures = np.load(packed.pictures, mmap_mode="r")
+    matrix = crop_matrix(_place(labels, params, rng), labels.shape, params, rng)
+    corners = (
+        matrix @ np.array([[0, 0, 1], [params.size_px, 0, 1], [0, params.size_px, 1], [params.size_px] * 2 + [1]]).T
+    )
+    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - 2, 0)
+    high = np.ceil(corners.max(axis=1)).astype(int) + 3
+    window = (slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1)))
+    matrix[:, 2] -= low
+    part = np.asarray(pictures[(slice(None), *window)], dtype=np.float32)
+    inputs = np.stack([warped(channel, matrix, params.size_px, nearest=False) for channel in part])
+    cut = np.asarray(warped(labels[window], matrix, params.size_px, nearest=True), dtype=np.uint8)
+    targets, known = targets_of(cut)
+    return _disturb(inputs, params, rng), targets, known
+
+
+def _disturb(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:
+    """Return the crop with another gain (what a display curve does), more noise, and kinds of pictures left out."""
+    if rng.random() < params.disturbed:
+        gain = np.float32(np.exp(rng.normal(0, params.gain_log_sd)))
+        for k in (*_CONTRAST, *_ANATOMY, *_RESTLESS):
+            inputs[k] = np.arcsinh(np.sinh(np.clip(inputs[k], -6, 6)) * gain)
+    if rng.random() < params.disturbed:
+        level = np.float32(params.noise * rng.random() ** 2)
+        for k in _CONTRAST:
+            inputs[k] += level * rng.standard_normal(inputs.shape[1:], dtype=np.float32)
+    if rng.random() < params.drop_timing:
+        inputs[_TIMED] = 0
+    if rng.random() < params.drop_anatomy:
+        inputs[_ANATOMY] = 0
+    inputs[:-1] *= inputs[-1:] > 0.5
+    return inputs
+
+
+def run_batches(
+    packed: Sequence[Packed], params: CropParams, *, seed: int, first_step: int, steps: int
+) -> Iterator[Batch]:
+    """Yield the batches of steps from `first_step` on; what a step sees depends on seed and step only."""
+    return ahead(lambda step: _run_batch(packed, params, seed, step), first_step, steps)
+
+
+def _run_batch(packed: Sequence[Packed], params: CropParams, seed: int, step: int) -> Batch:
+    rng = np.random.default_rng([seed, step])
+    chosen = rng.integers(len(packed), size=params.batch)
+    parts = [_crop_run(packed[int(k)], params, rng) for k in chosen]
+    return Batch(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def ahead(make: Callable[[int], Batch], first: int, steps: int) -> Iterator[Batch]:
+    """Yield what `make` gives for each step; one thread cuts the next batch while this one is learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(make, first) if first < steps else None
+        for step in range(first, steps):
+            batch = waiting.result() if waiting is not None else make(step)
+            waiting = pool.submit(make, step + 1) if step + 1 < steps else None
+            yield batch

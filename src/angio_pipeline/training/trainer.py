@@ -1,0 +1,287 @@
+"""From a recipe to weights: simulate, picture, train, calibrate, write. Each step goes on where it ended."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from angio_pipeline.core.errors import AngioError, ConfigError
+from angio_pipeline.networks.definition import SmallUNet
+from angio_pipeline.networks.frames import FRAME_CHANNELS
+from angio_pipeline.networks.weights import Architecture, Calibration, save_model
+from angio_pipeline.training.batches import RUN_CLASSES, Batch, run_batches, targets_of
+from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
+from angio_pipeline.training.examples import hold_one_thread, make_examples
+from angio_pipeline.training.frame_batches import FRAME_CLASSES, RealFrames, frame_batches, frame_pictures
+from angio_pipeline.training.loop import train_loop
+from angio_pipeline.training.packing import Packed, pack_run
+from angio_pipeline.training.recipe import DataParams, Recipe
+from angio_pipeline.vessels import CHANNELS, WORKING_PX
+from angio_pipeline.workers import start_method
+
+__all__ = ["Progress", "prepare", "train"]
+
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+# Pictures for the description of what is familiar, and pictures that are looked at while training.
+_FAMILIAR, _WATCHED = 240, 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    examples: Path
+    packed: Path
+    seed: int
+    number: int
+    shares: Mapping[str, float]
+    randomised: bool
+    runs: int
+
+
+def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress) -> tuple[list[Packed], list[Packed]]:
+    """Return the packed examples to learn from and those held out, after making what is missing.
+
+    Raises
+    ------
+    AngioError
+        When no example could be made.
+    """
+    learn = _jobs(folder, data.seed, data.patients, data.preset_shares, data.runs_each, randomised=True)
+    hold = _jobs(folder, data.held_out_seed, data.held_out_patients, data.held_out_shares, 2, randomised=False)
+    found: dict[tuple[int, int], list[Packed]] = {}
+    jobs = [*hold, *learn]
+    for done, (key, packed) in enumerate(_made(jobs, workers), start=1):
+        found[key] = packed
+        progress("patients", done, len(jobs))
+    out = [[one for job in jobs for one in found[job.seed, job.number]] for jobs in (learn, hold)]
+    if not out[0] or not out[1]:
+        raise AngioError("Expected examples to train on and to hold out, found none.", reason="no_examples")
+    return out[0], out[1]
+
+
+def _jobs(
+    folder: Path, seed: int, patients: int, shares: Mapping[str, float], runs: int, *, randomised: bool
+) -> list[_Job]:
+    examples, packed = folder / f"examples-{seed}", folder / f"packed-{seed}"
+    return [_Job(examples, packed, seed, number, shares, randomised, runs) for number in range(patients)]
+
+
+def _made(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[tuple[int, int], list[Packed]]]:
+    context = multiprocessing.get_context(start_method())
+    with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=hold_one_thread) as pool:
+        waiting = [pool.submit(_make, job) for job in jobs]
+        for future in as_completed(waiting):
+            yield future.result()
+
+
+def _make(job: _Job) -> tuple[tuple[int, int], list[Packed]]:
+    made = make_examples(
+        job.examples,
+        seed=job.seed,
+        number=job.number,
+        preset_shares=job.shares,
+        randomised=job.randomised,
+        runs=job.runs,
+    )
+    return (job.seed, job.number), [pack_run(path, job.packed) for path in made]
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    real: Path | None = None,
+    workers: int = 1,
+    progress: Progress = lambda what, done, total: None,
+) -> Path:
+    """Return the weights of a recipe, made in `folder` with their log; go on where an earlier call ended.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Where simulated examples lie or are put, `folder`/data when None; recipes may share it.
+    real : Path, optional
+        Folder of real angiograms with pixel truth (NAME.png, NAME_gt.png), for recipes that learn from some.
+
+    Raises
+    ------
+    ConfigError
+        When the recipe needs real angiograms and there is no folder of them, or `folder` is of another recipe.
+    """
+    _claim(folder, recipe)
+    frames = _real_frames(recipe, real)
+    learn, held = prepare(recipe.data, data or folder / "data", workers=workers, progress=progress)
+    architecture = _architecture(recipe)
+    torch.manual_seed(recipe.loop.seed)
+    network = architecture.build()
+    if recipe.start_from is not None:
+        _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
+    trained = train_loop(
+        network,
+        _batches(recipe, learn, frames),
+        partial(_validate, recipe=recipe, held=held[:: max(1, len(held) // _WATCHED)], frames=frames),
+        params=recipe.loop,
+        loss=recipe.loss,
+        folder=folder,
+        tell=lambda step, values: progress("steps", step, recipe.loop.steps),
+    )
+    rng = np.random.default_rng(recipe.loop.seed)
+    shown = [_held_out(trained.network, recipe, one) for one in held]
+    chosen = [learn[int(k)] for k in rng.permutation(len(learn))[:_FAMILIAR]]
+    familiar = np.stack([_held_out(trained.network, recipe, one).description for one in chosen])
+    calibration = fit_calibration(shown, familiar, rng=rng)
+    path = folder / f"{recipe.name}.safetensors"
+    digest = save_model(path, architecture, trained.network, calibration)
+    _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, len(learn))
+    return path
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    path = folder / "recipe.json"
+    text = recipe.model_dump_json(indent=1) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"Expected {folder.name} to hold a training of this recipe, found another; name another folder."
+        )
+    path.write_text(text, encoding="utf-8")
+
+
+def _real_frames(recipe: Recipe, real: Path | None) -> RealFrames | None:
+    if recipe.real is None:
+        return None
+    if real is None or not real.is_dir():
+        raise ConfigError(f"Expected --real FOLDER with real angiograms for the recipe {recipe.name!r}, found none.")
+    return RealFrames.read(real, recipe.real)
+
+
+def _architecture(recipe: Recipe) -> Architecture:
+    run = recipe.kind == "run"
+    return Architecture(
+        kind=recipe.kind,
+        channels=CHANNELS if run else FRAME_CHANNELS,
+        classes=RUN_CLASSES if run else FRAME_CLASSES,
+        widths=recipe.widths,
+        working_px=WORKING_PX,
+    )
+
+
+def _start_from(network: SmallUNet, path: Path) -> None:
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ConfigError(f"Expected {path.name} beside this training, found none; train {path.stem!r} first.")
+    tensors = load_file(path)
+    own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    network.load_state_dict(own)
+
+
+def _batches(recipe: Recipe, learn: Sequence[Packed], frames: RealFrames | None) -> Callable[[int], Iterator[Batch]]:
+    def from_step(step: int) -> Iterator[Batch]:
+        options = {"seed": recipe.loop.seed, "first_step": step, "steps": recipe.loop.steps}
+        if recipe.kind == "run":
+            return run_batches(learn, recipe.crops, **options)
+        return frame_batches(learn, frames, recipe.crops, **options)
+
+    return from_step
+
+
+@torch.inference_mode()
+def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> HeldOut:
+    labels = np.load(packed.labels)
+    if recipe.kind == "run":
+        pictures = np.load(packed.pictures).astype(np.float32)
+        targets, known = targets_of(labels)
+    else:
+        pictures, targets, known = frame_pictures(packed)
+    logits, description = _forward(network, pictures)
+    return HeldOut(logits, targets > 0.5, known > 0.5, description)
+
+
+@torch.inference_mode()
+def _forward(network: nn.Module, pictures: FloatArray) -> tuple[FloatArray, FloatArray]:
+    rows, columns = pictures.shape[1:]
+    padded = np.pad(pictures, ((0, 0), (0, -rows % 32), (0, -columns % 32)))
+    device = next(network.parameters()).device
+    given = torch.from_numpy(padded[None]).to(device).contiguous(memory_format=torch.channels_last)
+    logits, description = network(given)
+    return logits[0, :, :rows, :columns].float().cpu().numpy(), description[0].float().cpu().numpy()
+
+
+def _validate(
+    network: nn.Module, *, recipe: Recipe, held: Sequence[Packed], frames: RealFrames | None
+) -> dict[str, float]:
+    """Return the mean Dice at 0.5 of each class over some held-out pictures that show it."""
+    names = RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for packed in held:
+        one = _held_out(network, recipe, packed)
+        for k, name in enumerate(names):
+            truth, told = (part[k] & one.known[k] for part in (one.truth, one.logits > 0))
+            if truth.any():
+                found[name].append(2 * float(np.count_nonzero(truth & told)) / float(truth.sum() + told.sum()))
+    figures = {f"dice_{name}": float(np.mean(values)) if values else float("nan") for name, values in found.items()}
+    if frames is not None:
+        scores = [_real_dice(network, picture, truth) for picture, truth in frames.held_out]
+        figures["dice_real"] = float(np.mean(scores))
+    return figures
+
+
+def _real_dice(network: nn.Module, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
+    told = _forward(network, picture)[0][0] > 0
+    return 2 * float(np.count_nonzero(truth & told)) / max(1.0, float(truth.sum() + told.sum()))
+
+
+def _write_summary(
+    folder: Path,
+    recipe: Recipe,
+    digest: str,
+    seconds: float,
+    calibration: Calibration,
+    shown: Sequence[HeldOut],
+    examples: int,
+) -> None:
+    """Write what the model card is made from."""
+    names = RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES
+    curves = {}
+    for k, name in enumerate(names):
+        known = [one.known[k] for one in shown]
+        scaled = [
+            calibration.scale[k] * one.logits[k][a] + calibration.offset[k] for one, a in zip(shown, known, strict=True)
+        ]
+        probability = 1 / (1 + np.exp(-np.clip(np.concatenate(scaled), -60, 60)))
+        truth = np.concatenate([one.truth[k][a] for one, a in zip(shown, known, strict=True)])
+        curves[name] = reliability(probability, truth)
+    document = {
+        "schema": "angio-pipeline/training/1",
+        "name": recipe.name,
+        "sha256": digest,
+        "examples": examples,
+        "held_out": len(shown),
+        "parameters": sum(p.numel() for p in _architecture(recipe).build().parameters()),
+        "seconds": round(seconds, 1),
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {_device()}",
+        "thresholds": {name: float(calibration.threshold[k]) for k, name in enumerate(names)},
+        "calibration": {
+            name: [float(calibration.scale[k]), float(calibration.offset[k])] for k, name in enumerate(names)
+        },
+        "reliability": curves,
+    }
+    (folder / "summary.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
