@@ -22,8 +22,8 @@ MODELS = ROOT / "models"
 LICENCE = "Apache-2.0"
 PURPOSE = {
     "run": (
-        "Tells artery, vein, tumour blush and catheter, and the arteries' centreline, in a subtracted angiographic run of"
-        " the liver. One forward pass a run: the input is what the subtraction and the maps of the passage give"
+        "Tells artery, vein, tumour blush and catheter, and the arteries' centreline, in a subtracted angiographic run"
+        " of the liver. One forward pass a run: the input is what the subtraction and the maps of the passage give"
         " (`vessels/pictures.py`)."
     ),
     "frame": (
@@ -81,8 +81,8 @@ def trained_on(recipe: dict[str, Any], summary: dict[str, Any]) -> str:
     """Return in a sentence what was learned from."""
     data = recipe["data"]
     words = (
-        f"{summary['examples']} runs of {data['patients']} digital patients (seed {data['seed']}), laboratories drawn at"
-        " random"
+        f"{summary['examples']} runs of {data['patients']} digital patients (seed {data['seed']}), laboratories drawn"
+        " at random"
     )
     if recipe["real"]:
         words += f"; {len(recipe['real']['train'])} coronary angiograms of fercer/Coronary (BSD-2-Clause)"
@@ -102,13 +102,15 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         "",
         PURPOSE[recipe["kind"]],
         "",
-        f"- **Weights**: `{name}.safetensors`, SHA-256 `{summary['sha256']}`, {summary['parameters']:,} parameters, {LICENCE}.",
+        f"- **Weights**: `{name}.safetensors`, SHA-256 `{summary['sha256']}`, {summary['parameters']:,} parameters,"
+        f" {LICENCE}.",
         f"- **Learned from**: {trained_on(recipe, summary)}.{first}{real}",
-        f"- **Watched and calibrated on**: {summary['held_out']} runs of patients of seed {data['held_out_seed']}, presets as"
-        " they are. Nothing was chosen by them but calibration and thresholds: the weights are the average at the"
-        " last step.",
+        f"- **Watched and calibrated on**: {summary['held_out']} runs of patients of seed {data['held_out_seed']},"
+        " presets as they are. Nothing was chosen by them but calibration and thresholds: the weights are the average"
+        " at the last step.",
         f"- **How**: `angio train {name}`, {loop['steps']} steps of {recipe['crops']['batch']} crops of"
-        f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes of steps on {summary['hardware']}.",
+        f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes of steps on"
+        f" {summary['hardware']}.",
         f"- **Not for**: {NOT_FOR}",
         "",
         "## While training",

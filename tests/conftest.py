@@ -144,6 +144,7 @@ class ModelFolder:
         channels: tuple[str, ...] = ("detail", "context"),
         classes: tuple[str, ...] = ("vessel",),
         seed: int = 0,
+        working_px: int | None = None,
         **calibrated: Any,
     ) -> Path:
         """Write one network and return its file; `calibrated` changes parts of its calibration."""
@@ -151,7 +152,13 @@ class ModelFolder:
 
         from angio_pipeline.networks.weights import Architecture, Calibration, save_model
 
-        told = Architecture(kind=kind, channels=channels, classes=classes, widths=(4, 8), working_px=64)
+        told = Architecture(
+            kind=kind,
+            channels=channels,
+            classes=classes,
+            widths=(4, 8),
+            working_px=working_px or (512 if kind == "run" else 64),
+        )
         usual = {
             "scale": np.ones(len(classes)),
             "offset": np.zeros(len(classes)),

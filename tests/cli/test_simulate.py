@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from angio_pipeline.cli.main import main
+
 
 def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "angio_pipeline", "simulate", *map(str, arguments)]
@@ -46,3 +48,15 @@ def test_a_file_is_no_folder_for_patients(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", [("--workers", 0), ("--cases", 0), ("--seed", -1)])
 def test_impossible_numbers_are_usage_errors(tmp_path: Path, option: tuple[str, int]) -> None:
     assert simulate(tmp_path / "out", *option).returncode == 2
+
+
+@pytest.mark.parametrize("runs_only", [True, False])
+def test_runs_only_is_what_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs_only: bool) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr("angio_pipeline.simulate.simulate", lambda out, **options: given.update(options))
+    words = ["angio", "simulate", str(tmp_path / "out"), *(["--runs-only"] if runs_only else [])]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert given["runs_only"] is runs_only

@@ -108,6 +108,19 @@ def test_another_seed_or_other_settings_are_refused_and_change_nothing(
     assert digests(two_by_two) == before
 
 
+def test_a_folder_of_runs_only_stays_one(tmp_path: Path, preset: str) -> None:
+    simulate(tmp_path, cases=1, seed=7, preset=preset, runs_only=True)
+    before = digests(tmp_path)
+    assert not list(tmp_path.rglob("day001*"))
+    assert (tmp_path / "truth" / "records.csv").is_file()
+    with pytest.raises(ConfigError, match="found those of other settings; name another folder"):
+        simulate(tmp_path, cases=1, seed=7, preset=preset)
+    told: list[Finished] = []
+    simulate(tmp_path, cases=1, seed=7, preset=preset, runs_only=True, on_case=told.append)
+    assert told == [Finished(0, kept=True)]
+    assert digests(tmp_path) == before
+
+
 def test_patients_of_another_version_are_refused(
     two_by_two: Path, preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

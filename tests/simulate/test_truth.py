@@ -120,6 +120,28 @@ def test_a_shunt_fills_its_vein_early_and_is_told() -> None:
     assert early < np.nanmedian(liver.rise_s())
 
 
+def test_unasked_the_truth_is_that_of_the_frame_of_most_arterial_contrast(run: Any) -> None:
+    _, scene, exposure, truth = run
+    again = tell_truth(scene, exposure, frame=truth.document["reference_frame"])
+    assert again.document == truth.document
+    np.testing.assert_array_equal(again.artery, truth.artery)
+
+
+def test_the_truth_of_another_frame_is_drawn_where_the_vessels_stand_in_it(run: Any) -> None:
+    _, scene, exposure, truth = run
+    bulk_mm = np.zeros((len(scene.plan.times_s), 3))
+    bulk_mm[2] = (0.0, 0.0, -20.0)
+    moved = tell_truth(replace(scene, breathing=replace(scene.breathing, bulk_mm=bulk_mm)), exposure, frame=2)
+    assert moved.document["reference_frame"] == 2
+    down, across = np.subtract(moved.document["catheter_tip"], truth.document["catheter_tip"])
+    assert down == pytest.approx(20.0 / scene.plan.carm.isocentre_pixel_mm, rel=0.1)
+    assert across == pytest.approx(0, abs=1)
+    # What lies nearer to the tube moves a little further than the tip.
+    near = cv2.dilate(truth.artery.astype(np.uint8), np.ones((7, 7))) > 0
+    assert np.roll(near, round(down), axis=0)[moved.artery].mean() > 0.97
+    assert near[moved.artery].mean() < 0.8
+
+
 def test_after_embolisation_contributions_are_those_of_the_flow_that_is_left(run: Any) -> None:
     _, before, _, truth = run
     told = [f["contribution"] for t in truth.document["tumours"] for f in t["feeders"] + t["faint_feeders"]]

@@ -67,6 +67,16 @@ def test_the_same_seed_writes_the_same_bytes(patient: Path, tmp_path: Path) -> N
     assert digest(write_patient(tmp_path / "case-000", case(), SMALL)) == digest(patient)
 
 
+def test_with_runs_only_the_runs_are_the_same_and_nothing_comes_after(patient: Path, tmp_path: Path) -> None:
+    short, whole = digest(write_patient(tmp_path / "case-000", case(), SMALL, runs_only=True)), digest(patient)
+    assert short.items() <= whole.items()
+    assert {name for name in short if name.endswith(".dcm")} == {
+        f"dicom/day000/{name}.dcm" for name in ("frontal", "oblique", "post")
+    }
+    assert "truth/plan.json" in short
+    assert "truth/response.json" not in short
+
+
 def test_another_seed_is_another_patient() -> None:
     assert case(4).uid("xa") != case(5).uid("xa")
 

@@ -139,7 +139,7 @@ def test_the_middle_of_what_was_learned_from_is_at_no_distance(calibrated) -> No
 
 
 def test_a_calibration_makes_probabilities_mean_what_they_say(calibrated) -> None:
-    held, _, calibration = calibrated
+    _held, _, calibration = calibrated
     assert (calibration.scale[0], calibration.offset[0]) == pytest.approx((0.5, -0.5), abs=0.05)
     assert calibration.threshold.shape == (1,)
 

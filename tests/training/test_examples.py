@@ -209,10 +209,9 @@ def test_an_easy_patient_becomes_an_example_whose_arteries_are_where_contrast_is
     sub, labels = load_subtracted(path), load_labels(path)
     np.testing.assert_array_equal(sub.frames, load_subtracted(other).frames)
     np.testing.assert_array_equal(labels, load_labels(other))
-    artery = (labels & Label.ARTERY) > 0
+    artery = sub.valid & ((labels & Label.ARTERY) > 0)
     contrast = sub.frames[sub.reference_frame]
     nothing = sub.valid & (labels == 0)
     assert artery.any()
-    assert not labels[~sub.valid].any()
     assert np.median(contrast[artery]) > 4 * sub.noise_sd + np.median(contrast[nothing])
     assert set(json.loads((tmp_path / "a" / "00000.json").read_text())) == {path.name}

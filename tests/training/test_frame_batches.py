@@ -77,7 +77,7 @@ def test_images_to_learn_from_keep_their_values_and_held_out_ones_are_pictures(r
     np.testing.assert_allclose(image, np.trunc(_angiogram(200)[0]), atol=0.5)
     assert picture.shape == (2, WORKING_PX, WORKING_PX)
     # Contrast is dark in a frame and positive in its picture.
-    assert picture[0][truth].min() > np.percentile(picture[0][~truth], 99)
+    assert np.median(picture[0][truth]) > np.percentile(picture[0][~truth], 99)
 
 
 @pytest.mark.parametrize("shape", [(256, 320), (1024, 768)])
@@ -138,7 +138,7 @@ def test_real_images_make_up_their_share_of_the_batches(packed, real, monkeypatc
 def test_vessels_are_bright_where_the_labels_say(packed, real, source: str) -> None:
     params = CropParams(size_px=96, batch=4, disturbed=0.0, on_target=1.0, turn_deg=45.0)
     seen = 0
-    for batch in _batches(packed, params, real if source == "real" else None, steps=3):
+    for batch in _batches(packed, params, real if source == "real" else None, steps=6):
         for inputs, targets, known in zip(batch.inputs, batch.targets, batch.known, strict=True):
             inside = cv2.erode((targets[0] * known[0]).astype(np.uint8), np.ones((3, 3))) > 0
             outside = (known[0] > 0) & ~_grown(targets[0] > 0, 5)
@@ -218,7 +218,7 @@ def test_more_or_less_contrast_changes_the_frame_only_where_contrast_is(tmp_path
     anatomy, with_contrast, without = _frame_of(0.5 * artery)[0], 0.5 * artery, np.zeros(artery.shape)
     shown: list[np.ndarray] = []
     monkeypatch.setattr(module, "_displayed", lambda image, params, rng: shown.append(image) or image)
-    params = CropParams(size_px=64, batch=1, on_target=1.0, scale_min=1.0, scale_max=1.0)
+    params = CropParams(size_px=64, batch=1, on_target=1.0, scale_min=1.0, scale_max=1.0, turn_deg=0.0)
     cuts: list[Batch] = []
     for name, contrast in (("with", with_contrast), ("without", without)):
         frame = np.stack([anatomy, contrast, contrast / 0.02])
@@ -231,7 +231,7 @@ def test_more_or_less_contrast_changes_the_frame_only_where_contrast_is(tmp_path
         inner = change[cv2.erode(vessel.astype(np.uint8), np.ones((5, 5))) > 0]
         assert np.abs(inner).min() > 0.01
         assert np.ptp(inner) < 0.1 * np.abs(inner).max()
-        assert -2 - 1e-3 <= inner.min()
+        assert inner.min() >= -2 - 1e-3
         assert inner.max() <= 0.1 + 1e-3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -118,7 +119,7 @@ class _Trap:
 
 def test_nothing_in_a_checkpoint_is_ever_run(run, tmp_path: Path) -> None:
     torch.save({"step": _Trap(tmp_path / "mark")}, tmp_path / "checkpoint.pt")
-    with pytest.raises(UnpicklingError, match="[Ww]eights.only"):
+    with pytest.raises(UnpicklingError, match=r"[Ww]eights.only"):
         run(tmp_path)
     assert not (tmp_path / "mark").exists()
 
@@ -199,7 +200,7 @@ def test_the_rate_warms_up_to_its_greatest_and_ends_at_a_hundredth(run, tmp_path
     rates = [float(row["rate"]) for row in _rows(tmp_path / "log.csv")]
     assert rates[:3] == pytest.approx([5e-3, 7.5e-3, 1e-2])
     assert max(rates) == pytest.approx(1e-2)
-    assert all(after < before for before, after in zip(rates[4:], rates[5:], strict=False))
+    assert all(after < before for before, after in pairwise(rates[3:]))
     assert rates[-1] == pytest.approx(1e-4)
 
 

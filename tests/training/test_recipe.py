@@ -10,8 +10,7 @@ from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.simulate import load_preset
 from angio_pipeline.training import load_recipe
-from angio_pipeline.training.batches import RUN_CLASSES
-from angio_pipeline.training.frame_batches import FRAME_CLASSES
+from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES
 
 RECIPES = sorted(path.stem for path in (configs_dir() / "training").glob("*.toml"))
 # The patients on whom the networks are tested, and those of docs/accuracy.md.
@@ -105,7 +104,7 @@ def test_what_is_unknown_missing_or_out_of_range_is_named(tmp_path: Path, text: 
 
 
 def test_a_recipe_that_there_is_not_is_told_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="frame-simulation, run.*found neither under 'nonsense'"):
+    with pytest.raises(ConfigError, match=r"frame-simulation, run.*found neither under 'nonsense'"):
         load_recipe("nonsense")
     with pytest.raises(ConfigError, match="found neither"):
         load_recipe(str(tmp_path / "nowhere.toml"))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.perfusion import PerfusionParams, measure
 from angio_pipeline.tumour import BlushParams, find_blush
@@ -139,3 +141,65 @@ def test_twice_the_pixels_give_the_same_tumour_four_times_as_large() -> None:
         _found(large, VesselSegmentation(grown(vessels.probability), grown(vessels.artery))),
     )
     assert big.sum() == pytest.approx(4 * small.sum(), rel=0.05)
+
+
+def _told(*spots: tuple[np.ndarray, float], threshold: float = 0.5) -> tuple[tuple[Tumour, ...], Quality]:
+    """Return what `find_blush` makes of a network's blush: discs, each of one probability."""
+    sub, vessels = _run()
+    blush = np.zeros((256, 256), np.float32)
+    for where, probability in spots:
+        blush[where > 0.5] = probability
+    told = replace(vessels, blush=blush, blush_threshold=threshold)
+    return find_blush(sub, measure(sub, params=PerfusionParams()), told, params=BlushParams())
+
+
+def test_blush_that_a_network_tells_is_taken_likeliest_first() -> None:
+    (first, second), quality = _told((_disc(RIGHT, 16), 0.7), (_disc(LEFT, 11), 0.9))
+    assert (first.id, second.id) == ("T1", "T2")
+    assert (first.probability, second.probability) == pytest.approx((0.9, 0.7))
+    np.testing.assert_array_equal(first.mask, _disc(LEFT, 11) > 0.5)
+    assert quality is Quality.NONE
+
+
+def test_two_touching_tumours_that_a_network_tells_are_two() -> None:
+    found, _ = _told((_disc((100, 100), 20), 0.9), (_disc((100, 138), 20), 0.9))
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "spot",
+    [(_disc(RIGHT, 16), 0.4), (_disc(RIGHT, 1.0, 0.3), 0.9)],
+    ids=["not probable", "smaller than 4 pixels of 512"],
+)
+def test_blush_that_is_faint_or_small_is_no_tumour(spot: tuple[np.ndarray, float]) -> None:
+    assert _told(spot) == ((), Quality.NO_TUMOUR_BLUSH)
+
+
+def test_blush_begins_at_the_networks_threshold() -> None:
+    assert len(_told((_disc(RIGHT, 16), 0.6), threshold=0.55)[0]) == 1
+    assert len(_told((_disc(RIGHT, 16), 0.6), threshold=0.65)[0]) == 0
+
+
+def test_a_network_that_tells_no_blush_leaves_none_to_the_filter() -> None:
+    sub, vessels = _run((0.15 * _disc(RIGHT, 16), TISSUE))
+    told = replace(vessels, blush=np.zeros((256, 256), np.float32))
+    maps = measure(sub, params=PerfusionParams())
+    assert find_blush(sub, maps, told, params=BlushParams()) == ((), Quality.NO_TUMOUR_BLUSH)
+
+
+def test_where_contrast_is_not_seen_to_come_a_networks_blush_is_not_taken() -> None:
+    sub, vessels = _run()
+    sub = replace(sub, background=Background.SPATIAL)
+    told = replace(vessels, blush=np.ones((256, 256), np.float32))
+    maps = measure(sub, params=PerfusionParams())
+    assert find_blush(sub, maps, told, params=BlushParams()) == ((), Quality.NO_TUMOUR_BLUSH)
+
+
+def test_no_more_tumours_are_told_than_asked_for() -> None:
+    sub, vessels = _run()
+    blush = np.zeros((256, 256), np.float32)
+    for k in range(5):
+        blush[_disc((40, 30 + 45 * k), 10) > 0.5] = 0.5 + 0.1 * k
+    maps = measure(sub, params=PerfusionParams())
+    found, _ = find_blush(sub, maps, replace(vessels, blush=blush), params=BlushParams(max_count=2))
+    assert [tumour.probability for tumour in found] == pytest.approx([0.9, 0.8])

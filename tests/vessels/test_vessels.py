@@ -65,22 +65,6 @@ def test_doubling_the_attenuation_changes_no_pixel_when_noise_doubles_too(stages
     assert _dice(found.artery, again.artery) > 0.995
 
 
-def test_a_given_prediction_takes_the_filters_place(stages) -> None:
-    sub, maps, _ = stages
-    seen = {}
-
-    def predict(features):
-        seen["shape"] = features.arterial.shape
-        out = np.zeros(features.arterial.shape, np.float32)
-        out[100:110] = 0.9
-        return out
-
-    result = segment(sub, maps, params=SegmentParams(), predict=predict)
-    assert seen["shape"] == (256, 256)
-    assert result.artery[105, 50]
-    assert not result.artery[50, 50]
-
-
 def test_the_tree_of_a_y_has_three_branches_rooted_at_its_foot(stages) -> None:
     sub, maps, found = stages
     graph, _ = build_graph(found, sub, maps, params=GraphParams())

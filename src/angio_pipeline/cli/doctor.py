@@ -13,8 +13,8 @@ __all__ = ["doctor"]
 
 _PACKAGES = (
     "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pylibjpeg-rle", "SimpleITK", "scikit-image", "scipy", "numpy",
-    "numba", "opencv-python-headless", "torch", "safetensors", "networkx", "pydantic", "matplotlib", "duckdb",
-    "distributed",
+    "numba", "opencv-python-headless", "torch", "openvino", "safetensors", "networkx", "pydantic", "matplotlib",
+    "duckdb", "distributed",
 )  # fmt: skip
 
 

@@ -89,9 +89,7 @@ def _segment_one(path: Path, name: str, out: Path, predictor: FramePredictor, fr
 
     read = ingest.read_image(path, frame=frame)
     try:
-        probability, unfamiliar = predictor(read.pixels)
+        found = predictor(read.pixels)
     except ValueError as problem:
         raise InputRefused(str(problem), reason="wrong_size") from None
-    return outputs.write_segmentation(
-        out, name, probability, threshold=predictor.threshold, frame=read.frame, unfamiliar=unfamiliar
-    )
+    return outputs.write_segmentation(out, name, found, frame=read.frame)

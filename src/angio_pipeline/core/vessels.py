@@ -11,7 +11,35 @@ import numpy.typing as npt
 from angio_pipeline.core.arrays import frozen_array
 from angio_pipeline.core.quality import Quality
 
-__all__ = ["Branch", "CatheterTip", "VesselGraph", "VesselProbabilities", "VesselSegmentation"]
+__all__ = ["Branch", "CatheterTip", "FrameVessels", "VesselGraph", "VesselProbabilities", "VesselSegmentation"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameVessels:
+    """What a network says of one frame.
+
+    Attributes
+    ----------
+    probability : ndarray, (H, W) float32
+        0 to 1, of vessel.
+    threshold : float
+        The probability from which on a pixel counts.
+    unfamiliar : bool
+        The frame looks unlike anything that the network was trained on, or shows nothing at all.
+    """
+
+    probability: npt.NDArray[np.float32]
+    threshold: float = 0.5
+    unfamiliar: bool = False
+
+    def __post_init__(self) -> None:
+        value = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32, finite=True)
+        object.__setattr__(self, "probability", value)
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which pixels are vessel, (H, W)."""
+        return np.asarray(self.probability >= self.threshold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

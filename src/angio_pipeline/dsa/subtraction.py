@@ -21,6 +21,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, Correction, MotionReport, Quantity, SubtractedRun
 from angio_pipeline.dsa.alignment import Alignment, align_anatomy, differences, not_vessel
 from angio_pipeline.dsa.backgrounds import as_it_is, low_quantile, minus_surroundings
+from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame
 from angio_pipeline.dsa.linear import linear_frame, linear_shrunk, stored_integers, table_of, white_level
 from angio_pipeline.dsa.masking import MaskChoice
 from angio_pipeline.dsa.masks import MaskScope, MaskSet, PatchMaskParams, align_candidates, choose_by_residual
@@ -149,13 +150,14 @@ def _provenance(run: AngioRun, choice: MaskChoice, found: _Subtracted) -> Proven
 
 def _subtract_or_fall_back(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> tuple[MaskChoice, _Subtracted]:
     """Return the run minus its mask; where that fails, minus its surroundings, and a choice that says so."""
-    reference = _fullest(choice, _whole(run))
+    reference = fullest_frame(choice.filling, _whole(run))
     maskless = choice.background in (Background.ALREADY_SUBTRACTED, Background.SPATIAL)
     if params.pixel_shift_px is not None and maskless:
         choice = replace(choice, quality=choice.quality | Quality.PIXEL_SHIFT_NOT_APPLIED)
     scale_px = params.spatial_background_px * max(run.shape[1:]) / 512
     if choice.background is Background.ALREADY_SUBTRACTED:
-        return choice, _unmoved(run, *as_it_is(run, inverted=choice.inverted), reference)
+        frames, valid = as_it_is(run, inverted=choice.inverted)
+        return choice, _unmoved(run, frames, valid, fullest_frame(arterial_filling(frames, valid), _whole(run)))
     if choice.background is Background.SPATIAL:
         return choice, _unmoved(run, *minus_surroundings(run, scale_px), reference)
     found = _minus_mask(run, choice, params)
@@ -180,11 +182,6 @@ def _unmoved(run: AngioRun, frames: FloatArray, valid: BoolArray, reference: int
     )
 
 
-def _fullest(choice: MaskChoice, usable: BoolArray) -> int:
-    """Return the usable frame of greatest contrast."""
-    return int(np.argmax(np.where(usable, choice.filling, -np.inf))) if usable.any() else 0
-
-
 def _whole(run: AngioRun) -> BoolArray:
     usable = np.ones(run.shape[0], np.bool_)
     usable[list(run.broken)] = False
@@ -207,8 +204,10 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _S
     usable = _whole(run) & _correctable(last_layer(report), choice, noise, params)
     if _beyond_correction(report, choice, noise, params):
         return None
-    reference = _fullest(choice, usable)
-    layer = _vessels(small, contrast, alignment, masks, choice, reference, correction, params)
+    # What motion leaves in a frame that cannot be corrected is narrow, too.
+    filling = np.where(usable, arterial_filling(contrast, small.valid), 0.0)
+    reference = fullest_frame(filling, usable)
+    layer = _vessels(small, contrast, alignment, masks, filling, reference, correction, params)
     drift = np.zeros(len(contrast))
     if params.correct_exposure:
         drift = exposure_drift(contrast, small.valid, choice.frames)
@@ -349,7 +348,7 @@ def _vessels(
     contrast: FloatArray,
     alignment: Alignment,
     masks: MaskSet,
-    choice: MaskChoice,
+    filling: npt.NDArray[np.float64],
     reference: int,
     correction: Correction,
     params: SubtractParams,
@@ -362,7 +361,7 @@ def _vessels(
         contrast,
         small.valid,
         fields,
-        np.array(choice.filling),
+        filling,
         reference,
         max(median_noise_sd(contrast, small.valid), 1e-6),
         masks=masks.used,

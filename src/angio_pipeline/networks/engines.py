@@ -7,6 +7,7 @@ threads that it is given: two busy processes of two threads on two cores slow ea
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,7 +81,10 @@ class OpenVinoEngine:
 
         core = openvino.Core()
         example = torch.zeros(1, inputs, 64, 64)
-        model = openvino.convert_model(fused(network), example_input=example, input=[-1, inputs, -1, -1])
+        with warnings.catch_warnings():
+            # It traces the network, which torch would rather have exported.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = openvino.convert_model(fused(network), example_input=example, input=[-1, inputs, -1, -1])
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads

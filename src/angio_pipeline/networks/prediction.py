@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.errors import ModelError
-from angio_pipeline.core.vessels import VesselProbabilities
+from angio_pipeline.core.vessels import FrameVessels, VesselProbabilities
 from angio_pipeline.networks.engines import Engine, make_engine
 from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
 from angio_pipeline.networks.tiles import predict_tiled
 from angio_pipeline.networks.weights import LoadedModel, load_model
 from angio_pipeline.numerics.filters import resize
-from angio_pipeline.vessels import CHANNELS, RunPictures
+from angio_pipeline.vessels import CHANNELS, WORKING_PX, RunPictures
 
 __all__ = ["FramePredictor", "RunPredictor", "load_frame_predictor", "load_run_predictor"]
 
@@ -67,8 +67,8 @@ class FramePredictor:
     engine: Engine
     flips: bool = False
 
-    def __call__(self, image: npt.NDArray[np.floating]) -> tuple[FloatArray, bool]:
-        """Return the probability of vessel, (H, W), and whether the frame is unlike those trained on.
+    def __call__(self, image: npt.NDArray[np.floating]) -> FrameVessels:
+        """Return the probability of vessel, (H, W), where it begins, and whether the frame is familiar.
 
         Raises
         ------
@@ -76,16 +76,12 @@ class FramePredictor:
             When the image is not two-dimensional or smaller than 32 x 32.
         """
         picture = picture_frame(image, working_px=self.model.architecture.working_px)
+        threshold = float(self.model.calibration.threshold[0])
         if not picture.any():
-            return np.zeros(image.shape, np.float32), True
+            return FrameVessels(np.zeros(image.shape, np.float32), threshold, unfamiliar=True)
         probability, unfamiliar = _predict(self.model, self.engine, picture, flips=self.flips)
         rows, columns = image.shape
-        return _full_size(probability[0], (rows, columns)), unfamiliar
-
-    @property
-    def threshold(self) -> float:
-        """The probability from which on a pixel counts as vessel."""
-        return float(self.model.calibration.threshold[0])
+        return FrameVessels(_full_size(probability[0], (rows, columns)), threshold, unfamiliar)
 
 
 def load_run_predictor(
@@ -123,10 +119,12 @@ def _load(
 ) -> LoadedModel:
     model = load_model(name, folder)
     told = model.architecture
-    if told.kind != kind or told.channels != channels or not set(classes) <= set(told.classes):
+    sizes = kind == "frame" or told.working_px == WORKING_PX
+    if told.kind != kind or told.channels != channels or not set(classes) <= set(told.classes) or not sizes:
         raise ModelError(
             f"Expected {name!r} to be a {kind} network with the classes {', '.join(classes)}, found a {told.kind}"
-            f" network with {', '.join(told.classes)} from {len(told.channels)} pictures; train it again."
+            f" network with {', '.join(told.classes)} from {len(told.channels)} pictures of {told.working_px} pixels;"
+            " train it again."
         )
     return model
 
@@ -143,7 +141,7 @@ def _predict(model: LoadedModel, engine: Engine, image: FloatArray, *, flips: bo
     scaled = calibration.scale[:, None, None] * logits + calibration.offset[:, None, None]
     with np.errstate(over="ignore"):
         probability = 1 / (1 + np.exp(-scaled))
-    return probability.astype(np.float32, copy=False), calibration.distance(description) > calibration.limit
+    return probability.astype(np.float32, copy=False), not (calibration.distance(description) <= calibration.limit)
 
 
 def _tiled(model: LoadedModel, engine: Engine, image: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from angio_pipeline.core.vessels import FrameVessels
 from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.pictures import write_mask, write_png
 
@@ -29,20 +29,12 @@ class SegmentedImage:
     quality: str
 
 
-def write_segmentation(
-    out: Path,
-    name: str,
-    probability: npt.NDArray[np.float32],
-    *,
-    threshold: float,
-    frame: int | None,
-    unfamiliar: bool,
-) -> SegmentedImage:
+def write_segmentation(out: Path, name: str, found: FrameVessels, *, frame: int | None) -> SegmentedImage:
     """Write `NAME-probability.png` (16 bits) and `NAME.png` (0 or 255); return the image's row."""
-    mask = probability >= threshold
+    mask, probability = found.mask, found.probability
     write_png(out / f"{name}-probability.png", np.rint(65535 * np.clip(probability, 0, 1)).astype(np.uint16))
     write_mask(out / f"{name}.png", mask)
-    flags = (*(("NO_VESSELS",) if not mask.any() else ()), *(("UNFAMILIAR",) if unfamiliar else ()))
+    flags = (*(("NO_VESSELS",) if not mask.any() else ()), *(("UNFAMILIAR",) if found.unfamiliar else ()))
     rows, columns = mask.shape
     told = None if frame is None else frame + 1
     return SegmentedImage(name, rows, columns, told, round(float(mask.mean()), 5), ";".join(flags))

@@ -9,16 +9,28 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.training.examples import Label
 from angio_pipeline.training.packing import CENTRELINE, Packed
 from angio_pipeline.vessels import CHANNELS
 
-__all__ = ["RUN_CLASSES", "Batch", "CropParams", "ahead", "crop_matrix", "run_batches", "targets_of", "warped"]
+__all__ = [
+    "FRAME_CLASSES",
+    "RUN_CLASSES",
+    "Batch",
+    "CropParams",
+    "ahead",
+    "crop_matrix",
+    "run_batches",
+    "targets_of",
+    "warped",
+]
 
 FloatArray = npt.NDArray[np.float32]
 RUN_CLASSES = ("artery", "vein", "blush", "catheter", "centreline")
+FRAME_CLASSES = ("vessel", "centreline")
 _TIMED = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arrival", "time_to_peak", "timed")]
 _CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arterial", "mean")]
 _ANATOMY = [CHANNELS.index("anatomy")]
@@ -28,17 +40,23 @@ _RESTLESS = [CHANNELS.index("restless")]
 class CropParams(Params):
     """How crops are cut and disturbed."""
 
-    size_px: int = 256
-    batch: int = 8
-    scale_min: float = 0.8
-    scale_max: float = 1.3
-    turn_deg: float = 20.0
-    on_target: float = 0.7
-    disturbed: float = 0.6
-    gain_log_sd: float = 0.45
-    noise: float = 0.06
-    drop_timing: float = 0.1
-    drop_anatomy: float = 0.1
+    size_px: int = Field(256, ge=16, le=1024)
+    batch: int = Field(8, ge=1, le=256)
+    scale_min: float = Field(0.8, gt=0.1, le=10, description="least zoom")
+    scale_max: float = Field(1.3, gt=0.1, le=10, description="greatest zoom")
+    turn_deg: float = Field(20.0, ge=0, le=180, description="greatest turn to either side")
+    on_target: float = Field(0.7, ge=0, le=1, description="share of crops about a vessel or a blush")
+    disturbed: float = Field(0.6, ge=0, le=1, description="share of crops of another gain, and of more noise")
+    gain_log_sd: float = Field(0.45, ge=0, le=2, description="scatter of the log of the gain")
+    noise: float = Field(0.06, ge=0, le=1, description="greatest noise added to the contrast pictures")
+    drop_timing: float = Field(0.1, ge=0, le=1, description="share of crops without any timing")
+    drop_anatomy: float = Field(0.1, ge=0, le=1, description="share of crops without anatomy")
+
+    @model_validator(mode="after")
+    def _possible(self) -> CropParams:
+        if self.scale_min > self.scale_max:
+            raise ValueError("scale_min must not exceed scale_max")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +144,8 @@ def _crop_run(packed: Packed, params: CropParams, rng: np.random.Generator) -> t
     inputs = np.stack([warped(channel, matrix, params.size_px, nearest=False) for channel in part])
     cut = np.asarray(warped(labels[window], matrix, params.size_px, nearest=True), dtype=np.uint8)
     targets, known = targets_of(cut)
-    return _disturb(inputs, params, rng), targets, known
+    # Behind a shutter there is nothing to be seen, whatever the truth holds there.
+    return _disturb(inputs, params, rng), targets, known * (inputs[-1:] > 0.5)
 
 
 def _disturb(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:

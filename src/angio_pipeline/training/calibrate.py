@@ -7,7 +7,7 @@ from all pictures. A class begins at the probability of the best mean Dice over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ def fit_calibration(
     scale, offset = (np.array(part, dtype=np.float32) for part in zip(*fitted, strict=True))
     centre = familiar.mean(axis=0)
     # Shrunk towards a sphere: there are hardly more pictures than numbers in a description.
-    spread = np.cov(familiar.T)
+    spread = np.cov(familiar.T) if len(familiar) > 1 else np.eye(familiar.shape[1])
     spread = 0.9 * spread + 0.1 * np.eye(len(spread)) * np.trace(spread) / len(spread)
     values, vectors = np.linalg.eigh(spread)
     whiten = vectors / np.sqrt(np.maximum(values, 1e-12))
@@ -71,7 +71,7 @@ def _pixels(
 
 def fit_logistic(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return scale and offset of the likeliest logistic; 1 and 0 where there is only one kind."""
-    if truth.min() == truth.max():
+    if truth.size == 0 or truth.min() == truth.max():
         return 1.0, 0.0
 
     def cost(at: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -96,7 +96,9 @@ def best_thresholds(held_out: Sequence[HeldOut], scale: FloatArray, offset: Floa
             scaled = scale[k] * one.logits[k][known] + offset[k]
             levels: npt.NDArray[np.float64] = np.log(_THRESHOLDS / (1 - _THRESHOLDS))
             totals[k] += [_dice(scaled >= level, truth) for level in levels]
-    return np.asarray(_THRESHOLDS[np.argmax(totals, axis=1)], dtype=np.float32)
+    best = _THRESHOLDS[np.argmax(totals, axis=1)]
+    # A class that no picture shows begins where it is as likely as not.
+    return np.where(totals.max(axis=1) > 0, best, 0.5).astype(np.float32)
 
 
 def _dice(told: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
@@ -115,6 +117,3 @@ def reliability(
         if count:
             out.append((float(probability[inside].mean()), float(truth[inside].mean()), count))
     return out
-
-
-Forward = Callable[[FloatArray], tuple[FloatArray, FloatArray]]

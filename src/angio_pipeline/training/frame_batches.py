@@ -24,10 +24,9 @@ from angio_pipeline.training.packing import CENTRELINE, Packed
 from angio_pipeline.training.recipe import RealParams
 from angio_pipeline.vessels import WORKING_PX
 
-__all__ = ["FRAME_CLASSES", "RealFrames", "frame_batches", "frame_pictures"]
+__all__ = ["RealFrames", "frame_batches", "frame_pictures"]
 
 FloatArray = npt.NDArray[np.float32]
-FRAME_CLASSES = ("vessel", "centreline")
 # Contrast over its noise, smoothed a little, below which a vessel is not to be seen in one frame.
 _FAINT = 1.5
 _TRUTH_LEVEL = 127

@@ -19,16 +19,18 @@ from angio_pipeline import perfusion, vessels
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.training.examples import Label, load_labels, load_subtracted
 
-__all__ = ["FRAME_CHANNELS", "Packed", "pack_run", "packed_paths"]
+__all__ = ["Packed", "pack_run", "packed_paths"]
 
 CENTRELINE = 64
-# For the frame network: the frame as acquired, its contrast, and how far that stands out of the noise.
-FRAME_CHANNELS = ("attenuation", "contrast", "over_noise")
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Where one example's arrays lie: pictures (C, h, w) float16 and labels (h, w) uint8, frame (3, H, W) float16."""
+    """Where one example's arrays lie.
+
+    Pictures (C, h, w) float16; labels (h, w) uint8; frame (3, H, W) float16: the reference frame's attenuation, its
+    contrast, and how far that stands out of the noise.
+    """
 
     pictures: Path
     labels: Path

@@ -6,12 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
-from angio_pipeline.training.batches import CropParams
+from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, CropParams
 from angio_pipeline.training.loop import LoopParams, LossParams
 
 __all__ = ["DataParams", "RealParams", "Recipe", "load_recipe"]
@@ -50,6 +50,21 @@ class Recipe(Params):
     loss: LossParams
     loop: LoopParams
 
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        if self.data.seed == self.data.held_out_seed:
+            raise ValueError("data.held_out_seed must differ from data.seed")
+        expected = len(RUN_CLASSES if self.kind == "run" else FRAME_CLASSES)
+        if len(self.loss.classes) != expected:
+            raise ValueError(f"loss.classes must hold {expected} weights for a {self.kind} network")
+        if self.real is not None and self.kind == "run":
+            raise ValueError("real angiograms are for frame networks")
+        if self.real is not None and set(self.real.train) & set(self.real.held_out):
+            raise ValueError("real.train and real.held_out must share no image")
+        if self.crops.size_px % 2 ** (len(self.widths) - 1):
+            raise ValueError("crops.size_px must be halvable once for every width but the first")
+        return self
+
 
 def load_recipe(choice: str) -> Recipe:
     """Return the recipe of a name in `configs/training`, or of a TOML file.
@@ -70,6 +85,6 @@ def load_recipe(choice: str) -> Recipe:
         raise ConfigError(f"Expected {path.name} to be TOML, found an error: {problem}.") from None
     except ValidationError as problem:
         first = problem.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"]) or "the recipe"
         wrong = "found no such setting" if first["type"] == "extra_forbidden" else f"found: {first['msg']}"
         raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}, {wrong}.") from None

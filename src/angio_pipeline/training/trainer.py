@@ -8,10 +8,12 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,10 +23,10 @@ from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.networks.definition import SmallUNet
 from angio_pipeline.networks.frames import FRAME_CHANNELS
 from angio_pipeline.networks.weights import Architecture, Calibration, save_model
-from angio_pipeline.training.batches import RUN_CLASSES, Batch, run_batches, targets_of
+from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, Batch, run_batches, targets_of
 from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
 from angio_pipeline.training.examples import hold_one_thread, make_examples
-from angio_pipeline.training.frame_batches import FRAME_CLASSES, RealFrames, frame_batches, frame_pictures
+from angio_pipeline.training.frame_batches import RealFrames, frame_batches, frame_pictures
 from angio_pipeline.training.loop import train_loop
 from angio_pipeline.training.packing import Packed, pack_run
 from angio_pipeline.training.recipe import DataParams, Recipe
@@ -57,7 +59,11 @@ def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress)
     ------
     AngioError
         When no example could be made.
+    ConfigError
+        When the folder holds examples of that seed and other settings.
     """
+    _claim_examples(folder / f"examples-{data.seed}", data.preset_shares, data.runs_each, randomised=True)
+    _claim_examples(folder / f"examples-{data.held_out_seed}", data.held_out_shares, 2, randomised=False)
     learn = _jobs(folder, data.seed, data.patients, data.preset_shares, data.runs_each, randomised=True)
     hold = _jobs(folder, data.held_out_seed, data.held_out_patients, data.held_out_shares, 2, randomised=False)
     found: dict[tuple[int, int], list[Packed]] = {}
@@ -71,6 +77,17 @@ def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress)
     return out[0], out[1]
 
 
+def _claim_examples(folder: Path, shares: Mapping[str, float], runs: int, *, randomised: bool) -> None:
+    # Examples are found by seed and number: those of other settings must not be taken for ours.
+    path = folder / "settings.json"
+    text = json.dumps({"preset_shares": dict(sorted(shares.items())), "runs_each": runs, "randomised": randomised})
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"Expected {folder.name} to be of these settings, found others; name another --data folder.")
+
+
 def _jobs(
     folder: Path, seed: int, patients: int, shares: Mapping[str, float], runs: int, *, randomised: bool
 ) -> list[_Job]:
@@ -82,8 +99,12 @@ def _made(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[tuple[int, int],
     context = multiprocessing.get_context(start_method())
     with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=hold_one_thread) as pool:
         waiting = [pool.submit(_make, job) for job in jobs]
-        for future in as_completed(waiting):
-            yield future.result()
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            # Whoever interrupts does not wait for the patients that have not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _make(job: _Job) -> tuple[tuple[int, int], list[Packed]]:
@@ -129,15 +150,16 @@ def train(
     network = architecture.build()
     if recipe.start_from is not None:
         _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
-    trained = train_loop(
-        network,
-        _batches(recipe, learn, frames),
-        partial(_validate, recipe=recipe, held=held[:: max(1, len(held) // _WATCHED)], frames=frames),
-        params=recipe.loop,
-        loss=recipe.loss,
-        folder=folder,
-        tell=lambda step, values: progress("steps", step, recipe.loop.steps),
-    )
+    with _one_thread_for_crops():
+        trained = train_loop(
+            network,
+            _batches(recipe, learn, frames),
+            partial(_validate, recipe=recipe, held=held[:: max(1, len(held) // _WATCHED)], frames=frames),
+            params=recipe.loop,
+            loss=recipe.loss,
+            folder=folder,
+            tell=lambda step, values: progress("steps", step, recipe.loop.steps),
+        )
     rng = np.random.default_rng(recipe.loop.seed)
     shown = [_held_out(trained.network, recipe, one) for one in held]
     chosen = [learn[int(k)] for k in rng.permutation(len(learn))[:_FAMILIAR]]
@@ -147,6 +169,17 @@ def train(
     digest = save_model(path, architecture, trained.network, calibration)
     _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, len(learn))
     return path
+
+
+@contextmanager
+def _one_thread_for_crops() -> Iterator[None]:
+    # Crops are cut beside the learning, which has the cores.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -186,7 +219,12 @@ def _start_from(network: SmallUNet, path: Path) -> None:
         raise ConfigError(f"Expected {path.name} beside this training, found none; train {path.stem!r} first.")
     tensors = load_file(path)
     own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    network.load_state_dict(own)
+    try:
+        network.load_state_dict(own)
+    except RuntimeError:
+        raise ConfigError(
+            f"Expected {path.name} to be of the same widths and classes, found another network."
+        ) from None
 
 
 def _batches(recipe: Recipe, learn: Sequence[Packed], frames: RealFrames | None) -> Callable[[int], Iterator[Batch]]:
@@ -205,6 +243,7 @@ def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> HeldOut:
     if recipe.kind == "run":
         pictures = np.load(packed.pictures).astype(np.float32)
         targets, known = targets_of(labels)
+        known = known * (pictures[-1:] > 0.5)
     else:
         pictures, targets, known = frame_pictures(packed)
     logits, description = _forward(network, pictures)

@@ -81,7 +81,8 @@ def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) 
     found: list[Scored] = []
     for region in split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale):
         found.append((float(blush[region].mean()), region))
-    likely = sorted((s for s in found if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
+    # The network's own threshold has decided what is blush; the mean over a region is what it says of the whole.
+    likely = sorted(found, key=lambda s: -s[0])[: params.max_count]
     tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
     return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
 

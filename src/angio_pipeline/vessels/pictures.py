@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.numerics.filters import gaussian, resize
 
@@ -42,6 +43,7 @@ CHANNELS = (
 # What counts as one in each kind of channel: attenuation of a middling branch, of a catheter's edge, seconds.
 _CONTRAST, _ANATOMY, _RESTLESS, _SECONDS, _NOISES = 0.1, 0.05, 0.02, 4.0, 6.0
 _ANATOMY_PX = 12.0
+_LONGEST = 8
 _SMOOTHING_PX = 0.7
 
 
@@ -54,8 +56,9 @@ class RunPictures:
 
 
 def working_shape(shape: tuple[int, int], working_px: int = WORKING_PX) -> tuple[int, int]:
-    """Return the rows and columns at which the shorter side has `working_px` pixels."""
-    scale = working_px / min(shape)
+    """Return rows and columns at which the shorter side has `working_px` pixels, the longer at most 8 times as many."""
+    # A strip is not blown up without end.
+    scale = min(working_px / min(shape), _LONGEST * working_px / max(shape))
     rows, columns = (max(1, round(side * scale)) for side in shape)
     return rows, columns
 
@@ -69,9 +72,10 @@ def picture_run(sub: SubtractedRun, maps: PerfusionMaps) -> RunPictures:
     times = sub.times_s[usable] - sub.times_s[maps.phases.arterial.first]
     valid = _resized(sub.valid.astype(np.float32), size) > 0.999
     arterial = _arterial(frames, usable, sub, maps)
-    channels = [_squashed(picture, _CONTRAST) for picture in _moments(frames, times, timed=sub.timing_measurable)]
+    timed = sub.timing_measurable and Quality.TIMES_UNKNOWN not in sub.quality
+    channels = [_squashed(picture, _CONTRAST) for picture in _moments(frames, times, timed=timed)]
     channels += [_squashed(arterial, _CONTRAST), _squashed(_after_onset(frames, times).mean(axis=0), _CONTRAST)]
-    channels += _times(sub, maps, size)
+    channels += _times(sub, maps, size, timed=timed)
     channels.append(_squashed(_anatomy(sub, size), _ANATOMY))
     channels.append(_squashed(_restlessness(frames), _RESTLESS))
     channels.append(_squashed(arterial / max(sub.noise_sd, 1e-6), _NOISES))
@@ -127,7 +131,7 @@ def _arterial(frames: FloatArray, usable: npt.NDArray[np.intp], sub: SubtractedR
     return out
 
 
-def _times(sub: SubtractedRun, maps: PerfusionMaps, size: tuple[int, int]) -> list[FloatArray]:
+def _times(sub: SubtractedRun, maps: PerfusionMaps, size: tuple[int, int], *, timed: bool) -> list[FloatArray]:
     """Return arrival and time to peak after onset, and where they are known."""
     onset = float(sub.times_s[maps.phases.arterial.first])
     out = []
@@ -136,7 +140,7 @@ def _times(sub: SubtractedRun, maps: PerfusionMaps, size: tuple[int, int]) -> li
         chosen = image
         if image.shape != size:
             chosen = np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST))
-        known = np.isfinite(chosen)
+        known = np.isfinite(chosen) & timed
         late = np.where(known, chosen - onset, 0.0)
         out.append(np.clip(late / _SECONDS, -1, 3).astype(np.float32))
     return [*out, known.astype(np.float32)]

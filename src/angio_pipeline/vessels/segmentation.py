@@ -22,7 +22,7 @@ from skimage.morphology import remove_small_objects, skeletonize
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
-from angio_pipeline.core.vessels import VesselProbabilities, VesselSegmentation
+from angio_pipeline.core.vessels import FrameVessels, VesselProbabilities, VesselSegmentation
 from angio_pipeline.numerics.filters import gaussian, masked_gaussian, robust_sd
 from angio_pipeline.numerics.ridges import RidgeResponse, bright_ridges, ridge_noise_sd
 from angio_pipeline.vessels.pictures import RunPictures, picture_run
@@ -42,7 +42,9 @@ class SegmentParams(Params):
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
     )
-    least_area_px: float = Field(12.0, ge=0, description="pieces that a network finds and that are smaller are dropped")
+    least_area_px: float = Field(
+        12.0, ge=0, description="pieces that a network finds and that are no larger are dropped"
+    )
     sigmas_px: tuple[float, ...] = Field((1.0, 1.5, 2.2, 3.3, 5.0), min_length=1)
     smoothing_px: float = Field(0.7, ge=0)
     seed_in_noise: float = Field(9.0, gt=0, description="ridge response that starts a vessel, in noise SDs")
@@ -54,10 +56,9 @@ class SegmentParams(Params):
     widest_px: float = Field(25.0, gt=1, description="what is wider is blush or background, not vessel")
 
 
-# A network for runs, and one for a single frame in which contrast is dark: probability (H, W), and whether it is
-# unlike what the network was trained on.
+# A network for runs, and one for a single frame in which contrast is dark.
 Predict = Callable[[RunPictures], VesselProbabilities]
-PredictFrame = Callable[[FloatArray], tuple[FloatArray, bool]]
+PredictFrame = Callable[[FloatArray], FrameVessels]
 
 
 def segment(
@@ -110,11 +111,11 @@ def _from_network(sub: SubtractedRun, told: VesselProbabilities, params: Segment
 def _from_frame(sub: SubtractedRun, predict_frame: PredictFrame, params: SegmentParams) -> VesselSegmentation:
     # What stands behind a shutter is no frame; its edge would look like a vessel.
     inside = np.where(sub.valid, sub.attenuation, np.float32(np.nan))
-    probability, unfamiliar = predict_frame(-inside)
-    probability = np.where(sub.valid, probability, 0).astype(np.float32)
-    artery = _without_specks(probability >= 0.5, params.least_area_px * _scale(sub) ** 2)
+    told = predict_frame(-inside)
+    probability = np.where(sub.valid, told.probability, 0).astype(np.float32)
+    artery = _without_specks(told.mask & sub.valid, params.least_area_px * _scale(sub) ** 2)
     quality = Quality.NONE if artery.any() else Quality.NO_VESSELS
-    quality |= Quality.UNFAMILIAR if unfamiliar else Quality.NONE
+    quality |= Quality.UNFAMILIAR if told.unfamiliar else Quality.NONE
     return VesselSegmentation(probability, artery, quality=quality, method="frame network")
 
 
