@@ -31,6 +31,7 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.evaluate.vessels import mask_scores
+from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.vessels import arterial_image
 from pages import ROOT, angio, state, write_section
 
@@ -85,11 +86,16 @@ def score_baselines(file: Path) -> dict[str, dict[str, float]]:
     except AngioError:
         return nothing
     truths = [path for path in (file.parents[2] / "truth").iterdir() if path.name == sub.source.sop_instance_uid]
-    artery, ignore = (
-        cv2.imread(str(truths[0] / f"{name}.png"), cv2.IMREAD_GRAYSCALE) > 0 for name in ("artery", "ignore")
-    )
+    artery, ignore = (_grey(truths[0] / f"{name}.png") > 0 for name in ("artery", "ignore"))
     image = arterial_image(sub, maps, smoothing_px=1.0)
     return {name: best(filtered(image), artery, ignore, sub.valid) for name, filtered in FILTERS.items()}
+
+
+def _grey(path: Path) -> FloatArray:
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise SystemExit(f"Expected a picture at {path}, found none that can be read.")
+    return np.asarray(image, dtype=np.float32)
 
 
 def subtracted(file: Path) -> tuple[SubtractedRun, PerfusionMaps]:
@@ -157,8 +163,8 @@ def _pairs(real: Path, names: Sequence[str]) -> list[tuple[str, FloatArray, Bool
     folder = real / "vessels_dca"
     pairs = []
     for name in names:
-        image, truth = (cv2.imread(str(folder / f"{name}{end}.png"), cv2.IMREAD_GRAYSCALE) for end in ("", "_gt"))
-        pairs.append((name, np.asarray(image, np.float32), np.asarray(truth) > 127))
+        image, truth = (_grey(folder / f"{name}{end}.png") for end in ("", "_gt"))
+        pairs.append((name, image, truth > 127))
     return pairs
 
 
@@ -168,7 +174,7 @@ def _real_scores(told: BoolArray, truth: BoolArray) -> dict[str, float]:
 
 
 def _best_frangi(image: FloatArray, truth: BoolArray) -> dict[str, float]:
-    response = _frangi(-cv2.GaussianBlur(image, (0, 0), 1.0))
+    response = _frangi(-gaussian(image, 1.0))
     return best(response, truth, np.zeros_like(truth), np.ones_like(truth))
 
 
@@ -183,7 +189,7 @@ def _arcade_recall(folder: Path, predictor: Any) -> dict[str, float]:
         labels = folder / "labels" / f"{file.stem}.txt"
         if not labels.is_file():
             continue
-        image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.float32)
+        image = _grey(file)
         truth = np.zeros(image.shape, np.uint8)
         for line in labels.read_text(encoding="utf-8").splitlines():
             values = np.array([float(value) for value in line.split()[1:]]).reshape(-1, 2)

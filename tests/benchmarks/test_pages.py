@@ -104,6 +104,8 @@ def test_the_table_of_costs_says_what_was_made() -> None:
         ("clinical", "accuracy.md", "clinical"),
         ("simulator", "simulator.md", "cost"),
         ("dsa", "subtraction.md", "figures"),
+        ("networks", "networks.md", "networks"),
+        ("segmentation", "networks.md", "segmentation"),
     ],
 )
 def test_the_page_holds_what_the_figures_say(pages: ModuleType, name: str, page: str, section: str) -> None:

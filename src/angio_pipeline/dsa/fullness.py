@@ -35,7 +35,7 @@ def arterial_filling(contrast: FloatArray, valid: BoolArray) -> npt.NDArray[np.f
         small = shrink(frame, factor)
         narrow = gaussian(small, _FINE_PX) - gaussian(small, _BROAD_PX)
         out[t] = float(np.maximum(narrow[inside], 0).mean())
-    return out - out.min()
+    return np.asarray(out - out.min())
 
 
 def fullest_frame(filling: npt.ArrayLike, usable: BoolArray) -> int:

@@ -17,7 +17,7 @@ _BACKGROUND = {
 def run_methods(document: RunDocument) -> list[str]:
     """Return the sentences for one run; frames are counted from 1, as on a viewer."""
     sentences = [_acquisition(document), _background(document), _alignment(document), _noise(document)]
-    sentences += [_timing(document), _tree(document), _scale(document)]
+    sentences += [_timing(document), _told_by(document), _tree(document), _scale(document)]
     if any(tumour.feeders for tumour in document.tumours):
         sentences.append(
             "A feeder's probability is the software's own estimate from the evidence listed beside it; it is not a "
@@ -100,6 +100,15 @@ def _timing(document: RunDocument) -> str:
     if interval is None:
         return "The file gives no frame times, so nothing is reported in seconds."
     return f"Times finer than the frame interval ({interval:.3g} s) are interpolated."
+
+
+def _told_by(document: RunDocument) -> str:
+    told = {
+        "network": "Arteries, veins and blush were told by a network that learned from simulated patients.",
+        "frame network": "Vessels were told by a network from the reference frame, as nothing could be subtracted.",
+        "filter": "Arteries were told by a ridge filter.",
+    }
+    return told.get(document.vessels.method or "", "")
 
 
 def _tree(document: RunDocument) -> str:

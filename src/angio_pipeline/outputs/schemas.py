@@ -163,6 +163,7 @@ class VesselsDocument(_Document):
     branches: int
     length_mm: float | None
     length_px: float
+    method: str | None = None
 
 
 class TargetDocument(_Document):
