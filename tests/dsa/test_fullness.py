@@ -55,3 +55,9 @@ def test_what_is_not_valid_does_not_count() -> None:
 def test_a_frame_that_is_not_usable_is_never_chosen() -> None:
     assert fullest_frame([1.0, 3.0, 2.0], np.array([True, False, True])) == 2
     assert fullest_frame([1.0, 3.0], np.zeros(2, bool)) == 0
+
+
+def test_of_frames_that_are_as_full_the_last_is_taken() -> None:
+    usable = np.ones(4, bool)
+    assert fullest_frame([0.5, 1.0, 0.99, 0.9], usable) == 2
+    assert fullest_frame([0.5, 1.0, 0.97, 0.9], usable) == 1

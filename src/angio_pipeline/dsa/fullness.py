@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Found on copies of about this size; narrow is what a blur of the second width takes away.
 _COPY_PX, _FINE_PX, _BROAD_PX = 256, 0.5, 4.0
+_AS_FULL = 0.02
 
 
 def arterial_filling(contrast: FloatArray, valid: BoolArray) -> npt.NDArray[np.float64]:
@@ -39,5 +40,11 @@ def arterial_filling(contrast: FloatArray, valid: BoolArray) -> npt.NDArray[np.f
 
 
 def fullest_frame(filling: npt.ArrayLike, usable: BoolArray) -> int:
-    """Return the usable frame of greatest filling, 0 where none is usable."""
-    return int(np.argmax(np.where(usable, filling, -np.inf))) if usable.any() else 0
+    """Return the usable frame of greatest filling, 0 where none is usable.
+
+    Of frames that hold as much, to within two in a hundred, the last: branches go on filling when the trunk is full.
+    """
+    if not usable.any():
+        return 0
+    held = np.where(usable, filling, -np.inf)
+    return int(np.flatnonzero(held >= held.max() - _AS_FULL * abs(held.max()))[-1])
