@@ -66,7 +66,7 @@ def _shown(labels: np.ndarray) -> np.ndarray:
     channels = np.zeros((len(CHANNELS), *labels.shape), np.float32)
     for name, bit in (
         ("arterial", Label.ARTERY),
-        ("mean", Label.BLUSH),
+        ("last", Label.BLUSH),
         ("contrast_9_s", Label.VEIN),
         ("anatomy", Label.CATHETER),
     ):

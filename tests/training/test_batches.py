@@ -17,7 +17,7 @@ from angio_pipeline.vessels import CHANNELS
 AS_IT_IS = {"disturbed": 0.0, "drop_timing": 0.0, "drop_anatomy": 0.0}
 UPRIGHT = {**AS_IT_IS, "scale_min": 1.0, "scale_max": 1.0, "turn_deg": 0.0}
 ARTERIAL, MEAN, LATE, ANATOMY, VALID = (
-    CHANNELS.index(name) for name in ("arterial", "mean", "contrast_9_s", "anatomy", "valid")
+    CHANNELS.index(name) for name in ("arterial", "last", "contrast_9_s", "anatomy", "valid")
 )
 
 
@@ -70,8 +70,8 @@ def test_an_artery_that_is_seen_is_known_though_a_faint_one_crosses_it() -> None
     assert _sure(Label.ARTERY, Label.ARTERY_UNSURE)["artery"] == (True, True)
 
 
-def test_whether_a_vein_lies_beneath_an_artery_is_known_only_where_it_does() -> None:
-    assert _sure(Label.ARTERY)["vein"] == (False, False)
+def test_whether_a_vein_lies_beneath_an_artery_is_known_either_way() -> None:
+    assert _sure(Label.ARTERY)["vein"] == (False, True)
     assert _sure(Label.ARTERY, Label.VEIN)["vein"] == (True, True)
 
 
@@ -203,13 +203,13 @@ def test_disturbance_changes_pictures_and_no_label(packed) -> None:
 def test_without_timing_every_picture_that_tells_time_is_empty_and_no_other(packed) -> None:
     params = CropParams(size_px=32, batch=4, on_target=1.0, disturbed=0.0, drop_timing=1.0, drop_anatomy=0.0)
     kept = {name for batch in _batches(packed, params) for k, name in enumerate(CHANNELS) if batch.inputs[:, k].any()}
-    assert kept == {"arterial", "mean", "anatomy", "valid"}
+    assert kept == {"arterial", "last", "anatomy", "valid"}
 
 
 def test_without_anatomy_only_anatomy_is_empty(packed) -> None:
     params = CropParams(size_px=96, batch=4, disturbed=0.0, drop_timing=0.0, drop_anatomy=1.0)
     kept = {name for batch in _batches(packed, params) for k, name in enumerate(CHANNELS) if batch.inputs[:, k].any()}
-    assert kept == {"arterial", "mean", "contrast_9_s", "valid"}
+    assert kept == {"arterial", "last", "contrast_9_s", "valid"}
 
 
 def test_there_are_no_batches_after_the_last_step() -> None:

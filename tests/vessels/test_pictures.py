@@ -99,16 +99,16 @@ def test_twice_the_matrix_is_the_same_working_size_and_about_the_same_pictures()
     small, large = _pictured(_sub(frames)), _pictured(_sub(double))
     assert large.channels.shape == small.channels.shape
     assert large.shape == (128, 128)
-    for name in (*MOMENTS, "mean", "timed", "valid"):
+    for name in (*MOMENTS, "last", "timed", "valid"):
         np.testing.assert_allclose(_channel(large, name), _channel(small, name), atol=0.08)
 
 
 def test_at_the_working_size_nothing_is_resampled() -> None:
     frames = np.zeros((len(TIMES), WORKING_PX, WORKING_PX))
     frames[:, 200, 300] = 0.05
-    mean = _channel(_pictured(_sub(frames)), "mean")
-    assert mean[200, 300] == pytest.approx(np.arcsinh(0.5), rel=1e-5)
-    assert np.count_nonzero(mean) == 1
+    last = _channel(_pictured(_sub(frames)), "last")
+    assert last[200, 300] == pytest.approx(np.arcsinh(0.5), rel=1e-5)
+    assert np.count_nonzero(last) == 1
 
 
 def test_outside_the_valid_area_every_picture_is_nothing() -> None:
@@ -123,7 +123,7 @@ def test_outside_the_valid_area_every_picture_is_nothing() -> None:
 
 def test_twice_the_contrast_moves_its_pictures_by_the_law_of_their_scale_alone(plain: RunPictures) -> None:
     double = _pictured(_sub(2 * _passage()))
-    for name in (*MOMENTS, "mean", "arterial"):
+    for name in (*MOMENTS, "last", "arterial"):
         np.testing.assert_allclose(
             np.sinh(_channel(double, name)), 2 * np.sinh(_channel(plain, name)), rtol=1e-4, atol=1e-4
         )
@@ -133,7 +133,7 @@ def test_what_lies_far_away_changes_no_number_of_a_pixel(plain: RunPictures) -> 
     brighter = _passage()
     brighter[:, :, 24:] += 3.0
     changed = _pictured(_sub(brighter))
-    for name in (*MOMENTS, "mean", "arterial", "over_noise"):
+    for name in (*MOMENTS, "last", "arterial", "over_noise"):
         np.testing.assert_allclose(_channel(changed, name)[:, :200], _channel(plain, name)[:, :200], atol=1e-4)
 
 
@@ -192,7 +192,7 @@ def test_a_run_that_does_not_show_contrast_coming_tells_no_times(change) -> None
     pictures = picture_run(sub, measure(sub, params=PerfusionParams()))
     for name in TIMED:
         assert not _channel(pictures, name).any()
-    assert _channel(pictures, "mean").any()
+    assert _channel(pictures, "last").any()
     assert _channel(pictures, "arterial").any()
 
 

@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float32]
 RUN_CLASSES = ("artery", "vein", "blush", "catheter", "centreline")
 FRAME_CLASSES = ("vessel", "centreline")
 _TIMED = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arrival", "time_to_peak", "timed")]
-_CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arterial", "mean")]
+_CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arterial", "reference", "last")]
 _ANATOMY = [CHANNELS.index("anatomy")]
 _RESTLESS = [CHANNELS.index("restless")]
 
@@ -76,7 +76,7 @@ def targets_of(labels: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
     sure = ~has[Label.ARTERY_UNSURE] | artery
     known = (
         sure,
-        ~artery | vein,
+        np.ones_like(vein),
         ~has[Label.BLUSH_UNSURE] | has[Label.BLUSH],
         np.ones_like(artery),
         sure,

@@ -1,11 +1,12 @@
 """A run as a network sees it: what each pixel does over time, and what anatomy lies beneath, at one size.
 
 Strategy: contrast passes once, so a run is told by few pictures. Frames are averaged in windows that are
-counted from the onset of contrast, narrow while arteries fill and wide later on; beside them stand the maps
-of the passage, the anatomy that was subtracted (catheter and coils show in it, and so do the edges that
-motion leaves), how restless each pixel is, and how far it stands out of the noise. All are made at one
-working size, about as many pixels across as the network was trained on. Nothing is scaled by the
-picture itself: the same contrast gives the same numbers in every run.
+counted from the onset of contrast, narrow while arteries fill and wide later on; beside them stand the
+arterial phase, the reference frame and the run's end, the maps of the passage, the anatomy that was
+subtracted (catheter and coils show in it, and so do the edges that motion leaves), how restless each pixel
+is, and how far it stands out of the noise. All are made at one working size, about as many pixels across as
+the network was trained on. Nothing is scaled by the picture itself: the same contrast gives the same
+numbers in every run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ MOMENTS_S = (0.3, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5, 9.0)
 CHANNELS = (
     *(f"contrast_{moment:g}_s" for moment in MOMENTS_S),
     "arterial",
-    "mean",
+    "reference",
+    "last",
     "arrival",
     "time_to_peak",
     "timed",
@@ -74,7 +76,9 @@ def picture_run(sub: SubtractedRun, maps: PerfusionMaps) -> RunPictures:
     arterial = _arterial(frames, usable, sub, maps)
     timed = sub.timing_measurable and Quality.TIMES_UNKNOWN not in sub.quality
     channels = [_squashed(picture, _CONTRAST) for picture in _moments(frames, times, timed=timed)]
-    channels += [_squashed(arterial, _CONTRAST), _squashed(_after_onset(frames, times).mean(axis=0), _CONTRAST)]
+    reference = _resized(sub.frames[sub.reference_frame], size)
+    # Veins are fullest when the run ends, wherever that falls among the windows.
+    channels += [_squashed(picture, _CONTRAST) for picture in (arterial, reference, frames[-2:].mean(axis=0))]
     channels += _times(sub, maps, size, timed=timed)
     channels.append(_squashed(_anatomy(sub, size), _ANATOMY))
     channels.append(_squashed(_restlessness(frames), _RESTLESS))
@@ -107,15 +111,11 @@ def _moments(frames: FloatArray, times_s: npt.NDArray[np.float64], *, timed: boo
         if not chosen.any():
             # Between two frames far apart the nearer one stands in, unless the run is over.
             nearest = int(np.argmin(np.abs(times_s - middle)))
-            out.append(frames[nearest] if abs(times_s[nearest] - middle) < 0.75 * (after - before) else empty)
+            out.append(frames[nearest] if times_s[-1] > middle else empty)
             continue
         share = (weight[chosen] / total).astype(np.float32)
         out.append(np.tensordot(share, frames[chosen], axes=1))
     return out
-
-
-def _after_onset(frames: FloatArray, times_s: npt.NDArray[np.float64]) -> FloatArray:
-    return frames[times_s >= 0] if (times_s >= 0).any() else frames
 
 
 def _arterial(frames: FloatArray, usable: npt.NDArray[np.intp], sub: SubtractedRun, maps: PerfusionMaps) -> FloatArray:
