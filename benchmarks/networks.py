@@ -2,8 +2,8 @@
 
 Fifty simulated patients of each of `clinical` and `hard`, of seeds that no training ever sees, are analysed by
 `angio run` with the network and with the ridge filter, and compared with their truth by `angio evaluate`. Plain
-filters are given the same subtracted pictures, and for each run the threshold that is best for that run,
-which nobody would know: what they reach is their upper bound. On real angiograms the
+filters (at one smoothing, one set of scales) are given the same subtracted pictures, and for each run the threshold
+of the best Dice for that run, which nobody would know beforehand. On real angiograms the
 frame networks are measured where they were not trained. Written: `benchmarks/networks.json` and `docs/networks.md`.
 
     .venv/bin/python benchmarks/networks.py --real FOLDER [--cases N] [--workers W] [--work FOLDER] [--only PART]
@@ -102,6 +102,8 @@ def subtracted(file: Path) -> tuple[SubtractedRun, PerfusionMaps]:
     """Return a run after the subtraction of the pipeline, and its maps."""
     config = PipelineConfig()
     found = ingest.discover([file], workspace=file.parent)
+    if not found.runs:
+        raise AngioError(found.refusals[0].sentence, reason=found.refusals[0].reason)
     run = dsa.set_aside_broken(ingest.read_run(found.runs[0]))
     sub = dsa.subtract(run, dsa.choose_mask(run, params=config.mask), params=config.subtract)
     return sub, perfusion.measure(sub, params=config.perfusion)

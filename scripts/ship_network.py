@@ -9,6 +9,7 @@ independent tests say is in docs/networks.md.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 import sys
@@ -31,6 +32,7 @@ PURPOSE = {
         " for `angio segment`, and for runs that cannot be subtracted in time."
     ),
 }
+WORDS = {"dice_real": "vessel, real coronary angiograms kept for calibration"}
 NOT_FOR = (
     "Research software: it measures and shows, and never advises treatment. It has not been tested on patients'"
     " hepatic angiograms, of which no public set could be found: the hepatic figures are the digital patient's. Images"
@@ -56,6 +58,9 @@ def ship(folder: Path) -> None:
     validation = rows(folder / "validation.csv")
     name = summary["name"]
     shutil.copyfile(folder / f"{name}.safetensors", MODELS / f"{name}.safetensors")
+    found = hashlib.sha256((MODELS / f"{name}.safetensors").read_bytes()).hexdigest()
+    if found != summary["sha256"]:
+        raise SystemExit(f"Expected {name}.safetensors as its training left it, found it changed.")
     draw_curves(rows(folder / "log.csv"), validation, summary, MODELS / f"{name}-training.png")
     (MODELS / f"{name}.md").write_text(card(summary, recipe, validation[-1]), encoding="utf-8")
     entry = ModelEntry(
@@ -93,10 +98,11 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
     """Return the model card."""
     name, data, loop = summary["name"], recipe["data"], recipe["loop"]
     first = f" It goes on from the weights of `{recipe['start_from']}`." if recipe["start_from"] else ""
-    real = ""
+    real = watched = ""
     if recipe["real"]:
-        kept = ", ".join(recipe["real"]["held_out"])
-        real = f" Real images {kept} were held out from training; `dice_real` below is theirs."
+        kept, tuned = (", ".join(recipe["real"][part]) for part in ("held_out", "calibrate"))
+        real = f" Real images {kept} were kept out of all of it."
+        watched = f" So were real images {tuned}, each as often as makes them as many as the simulated ones."
     lines = [
         f"# {name}",
         "",
@@ -105,11 +111,12 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         f"- **Weights**: `{name}.safetensors`, SHA-256 `{summary['sha256']}`, {summary['parameters']:,} parameters,"
         f" {LICENCE}.",
         f"- **Learned from**: {trained_on(recipe, summary)}.{first}{real}",
-        f"- **Watched and calibrated on**: {summary['held_out']} runs of patients of seed {data['held_out_seed']},"
-        " presets as they are. Nothing was chosen by them but calibration and thresholds: the weights are the average"
-        " at the last step.",
+        f"- **Calibrated on**: {summary['held_out']} pictures of patients of seed {data['held_out_seed']}, presets as"
+        f" they are; about a dozen of them were watched while training.{watched} Thresholds come from them, and while"
+        " the recipe was being made its loss weights and pictures were chosen by what was seen on them. The weights are"
+        " the average at the last step.",
         f"- **How**: `angio train {name}`, {loop['steps']} steps of {recipe['crops']['batch']} crops of"
-        f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes of steps on"
+        f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes with what was watched, on"
         f" {summary['hardware']}.",
         f"- **Not for**: {NOT_FOR}",
         "",
@@ -117,12 +124,16 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         "",
         f"![loss and held-out Dice over the steps]({name}-training.png)",
         "",
-        "Mean Dice over held-out pictures that show the class, at an uncalibrated probability of one half, after the"
-        " last step:",
+        "Mean Dice over the watched pictures that show the class, at an uncalibrated probability of one half, after the"
+        " last step. In frames, arteries that contrast does not show there count neither way:",
         "",
-        "| class | Dice |",
+        "| pictures | Dice |",
         "| --- | ---: |",
-        *(f"| {key.removeprefix('dice_')} | {value:.3f} |" for key, value in last.items() if key.startswith("dice_")),
+        *(
+            f"| {WORDS.get(key, key.removeprefix('dice_'))} | {value:.3f} |"
+            for key, value in last.items()
+            if "dice" in key
+        ),
         "",
         "## Calibration",
         "",

@@ -17,7 +17,7 @@ PROBABILITY = np.linspace(0, 1, 33 * 47, dtype=np.float32).reshape(33, 47)
 
 def _write(out: Path, probability: np.ndarray = PROBABILITY, **options) -> SegmentedImage:
     frame = options.pop("frame", None)
-    return write_segmentation(out, "one", FrameVessels(probability, **options), frame=frame)
+    return write_segmentation(out, "one", FrameVessels(probability, **options), file="one.tif", frame=frame)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_a_pixel_is_vessel_from_the_threshold_on(tmp_path: Path) -> None:
 
 def test_a_row_tells_size_share_and_the_frame_from_1(tmp_path: Path) -> None:
     row = _write(tmp_path, np.array([[0.9, 0.1, 0.1, 0.1]], np.float32), frame=6)
-    assert row == SegmentedImage("one", rows=1, columns=4, frame=7, vessel_share=0.25, quality="")
+    assert row == SegmentedImage("one", "one.tif", rows=1, columns=4, frame=7, vessel_share=0.25, quality="")
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_the_table_has_one_line_an_image_and_no_frame_where_there_was_none(tmp_p
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == ["", "1"]
     assert {row["rows"] for row in rows} == {"33"}
-    assert list(rows[0]) == ["name", "rows", "columns", "frame", "vessel_share", "quality"]
+    assert list(rows[0]) == ["name", "file", "rows", "columns", "frame", "vessel_share", "quality"]
 
 
 def test_a_table_of_no_image_has_its_heading(tmp_path: Path) -> None:
     write_segmented(tmp_path, [])
-    assert (tmp_path / "segment.csv").read_text() == "name,rows,columns,frame,vessel_share,quality\n"
+    assert (tmp_path / "segment.csv").read_text() == "name,file,rows,columns,frame,vessel_share,quality\n"

@@ -58,7 +58,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RealFrames:
     folder = tmp_path_factory.mktemp("real")
     for name, row in (("1", 200), ("2", 300)):
         _write_pair(folder, name, *_angiogram(row))
-    return RealFrames.read(folder, RealParams(share=1.0, train=("1",), held_out=("2",)))
+    return RealFrames.read(folder, RealParams(share=1.0, train=("1",), calibrate=("2",), held_out=("9",)))
 
 
 def test_truth_begins_above_127(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_truth_begins_above_127(tmp_path: Path) -> None:
     for k, level in enumerate((0, 1, 126, 127, 128, 200, 255)):
         levels[:, 64 * k : 64 * (k + 1)] = level
     _write_pair(tmp_path, "7", image, levels)
-    frames = RealFrames.read(tmp_path, RealParams(train=("7",), held_out=("7",)))
-    for _, truth in (*frames.train, *frames.held_out):
+    frames = RealFrames.read(tmp_path, RealParams(train=("7",), calibrate=("7",), held_out=("9",)))
+    for _, truth in (*frames.train, *frames.calibrate):
         np.testing.assert_array_equal(truth, levels > 127)
 
 
-def test_images_to_learn_from_keep_their_values_and_held_out_ones_are_pictures(real) -> None:
-    ((image, _),), ((picture, truth),) = real.train, real.held_out
+def test_images_to_learn_from_keep_their_values_and_those_to_calibrate_on_are_pictures(real) -> None:
+    ((image, _),), ((picture, truth),) = real.train, real.calibrate
     np.testing.assert_allclose(image, np.trunc(_angiogram(200)[0]), atol=0.5)
     assert picture.shape == (2, WORKING_PX, WORKING_PX)
     # Contrast is dark in a frame and positive in its picture.
@@ -85,8 +85,8 @@ def test_images_come_at_the_working_size(tmp_path: Path, shape: tuple[int, int])
     truth = np.zeros(shape)
     truth[:, : shape[1] // 2] = 255
     _write_pair(tmp_path, "1", np.random.default_rng(0).normal(100, 20, shape), truth)
-    frames = RealFrames.read(tmp_path, RealParams(train=("1",), held_out=("1",)))
-    (image, mask), (picture, _) = frames.train[0], frames.held_out[0]
+    frames = RealFrames.read(tmp_path, RealParams(train=("1",), calibrate=("1",), held_out=("9",)))
+    (image, mask), (picture, _) = frames.train[0], frames.calibrate[0]
     assert min(image.shape) == WORKING_PX
     assert image.shape == mask.shape == picture.shape[1:]
     assert image.shape[0] / image.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.01)
@@ -94,18 +94,18 @@ def test_images_come_at_the_working_size(tmp_path: Path, shape: tuple[int, int])
 
 
 @pytest.mark.parametrize("missing", ["3.png", "3_gt.png"])
-@pytest.mark.parametrize("part", ["train", "held_out"])
+@pytest.mark.parametrize("part", ["train", "calibrate"])
 def test_a_pair_that_is_not_whole_is_named(tmp_path: Path, missing: str, part: str) -> None:
     for name in ("1", "3"):
         _write_pair(tmp_path, name, *_angiogram())
     (tmp_path / missing).unlink()
-    names = {"train": ("1",), "held_out": ("1",), part: ("1", "3")}
+    names = {"train": ("1",), "calibrate": ("1",), "held_out": ("9",), part: ("1", "3")}
     with pytest.raises(ConfigError, match=r"3\.png and 3_gt\.png"):
         RealFrames.read(tmp_path, RealParams(**names))
 
 
 def test_what_a_step_sees_does_not_depend_on_where_training_begins(packed, real) -> None:
-    some = RealFrames(real.train, real.held_out, 0.5)
+    some = RealFrames(real.train, real.calibrate, 0.5)
     params = CropParams(size_px=32, batch=3)
     whole = _batches(packed, params, some, steps=5)
     for first in (1, 4):
@@ -129,7 +129,7 @@ def test_real_images_make_up_their_share_of_the_batches(packed, real, monkeypatc
         return crop_real(*given)
 
     monkeypatch.setattr(module, "_crop_real", counted)
-    some = RealFrames(real.train, real.held_out, share)
+    some = RealFrames(real.train, real.calibrate, share)
     _batches(packed, CropParams(size_px=16, batch=8), some, steps=25)
     assert len(drawn) / 200 == pytest.approx(share, abs=0.1)
 

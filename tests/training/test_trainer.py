@@ -49,7 +49,7 @@ def real(tmp_path: Path) -> Path:
     return folder
 
 
-REAL = {"share": 0.5, "train": ("1",), "held_out": ("2",)}
+REAL = {"share": 0.5, "train": ("1",), "calibrate": ("2",), "held_out": ("9",)}
 
 
 def _loaded(path: Path) -> LoadedModel:
@@ -217,7 +217,7 @@ def test_examples_of_other_settings_are_not_taken_for_ours(made, tmp_path, monke
     data = made()
     trainer.prepare(data, tmp_path / "data", workers=1, progress=lambda *values: None)
     other = data.model_copy(update={"preset_shares": {"easy": 1.0}})
-    with pytest.raises(ConfigError, match="Expected examples-7 to be of these settings, found others"):
+    with pytest.raises(ConfigError, match="Expected examples-7 to be of these settings and this version"):
         trainer.prepare(other, tmp_path / "data", workers=1, progress=lambda *values: None)
 
 

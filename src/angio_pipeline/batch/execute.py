@@ -130,4 +130,6 @@ def _pool(workers: int, scheduler: str | None) -> Iterator[Executor]:
             reason="missing_extra",
         ) from None
     with Client(scheduler, timeout="10s") as client:
+        # A cluster has as many worker processes as it should use cores.
+        client.run(hold_threads, 1)
         yield client.get_executor()

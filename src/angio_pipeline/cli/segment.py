@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["segment"]
 
+_SUFFIXES = {".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima"}
+
 
 def segment(
     image: Annotated[list[Path], typer.Argument(help="PNG, TIFF or DICOM files; contrast is dark.")],
@@ -72,7 +74,8 @@ def _names(paths: list[Path]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for path in paths:
-        stem = path.stem or path.name
+        # The dots of a UID are no suffix.
+        stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
         numbered = (f"{stem}-{k}" if k > 1 else stem for k in count(1))
         names.append(next(name for name in numbered if taken.isdisjoint(_files(name))))
         taken.update(_files(names[-1]))
@@ -92,4 +95,4 @@ def _segment_one(path: Path, name: str, out: Path, predictor: FramePredictor, fr
         found = predictor(read.pixels)
     except ValueError as problem:
         raise InputRefused(str(problem), reason="wrong_size") from None
-    return outputs.write_segmentation(out, name, found, frame=read.frame)
+    return outputs.write_segmentation(out, name, found, file=path.name, frame=read.frame)

@@ -24,7 +24,8 @@ def train(
 ) -> None:
     """Train a network as its recipe says: simulate, learn, calibrate, write.
 
-    Given again it goes on where it ended. The same recipe gives the same weights on the same machine, to rounding.
+    Given again it goes on where it ended. The same version and recipe give the same weights on the same machine, to
+    rounding.
 
     Example: angio train run --out out/run
     """

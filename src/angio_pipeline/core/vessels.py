@@ -89,7 +89,7 @@ class VesselSegmentation:
         The probability of blush from which on a pixel counts.
     catheter : ndarray, (H, W) bool, or None when it was not looked for.
     method : str
-        `network` and its name, or `filter`.
+        `network`, `frame network` or `filter`.
     """
 
     probability: npt.NDArray[np.float32]

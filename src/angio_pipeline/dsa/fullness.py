@@ -46,5 +46,7 @@ def fullest_frame(filling: npt.ArrayLike, usable: BoolArray) -> int:
     """
     if not usable.any():
         return 0
-    held = np.where(usable, filling, -np.inf)
+    held = np.where(usable & np.isfinite(filling), filling, -np.inf)
+    if not np.isfinite(held).any():
+        return int(np.flatnonzero(usable)[0])
     return int(np.flatnonzero(held >= held.max() - _AS_FULL * abs(held.max()))[-1])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.numerics.filters import gaussian, resize
+from angio_pipeline.numerics.filters import resize, wide_gaussian
 from angio_pipeline.vessels import working_shape
 
 __all__ = ["FRAME_CHANNELS", "MIN_PX", "picture_frame"]
@@ -49,20 +48,11 @@ def local_contrast(image: FloatArray) -> FloatArray:
     plain = (image - np.float32(image.mean())) / np.float32(spread)
     out = []
     for sigma in (_DETAIL_PX, _CONTEXT_PX):
-        mean = _blurred(plain, sigma)
-        squares = _blurred((plain - mean) ** 2, 2 * sigma)
+        mean = wide_gaussian(plain, sigma)
+        squares = wide_gaussian((plain - mean) ** 2, 2 * sigma)
         # A flat place is not blown up to look like a vessel: at least a twentieth of the frame's own spread.
         out.append((mean - plain) / np.sqrt(np.maximum(squares, 0.0025)))
     return np.clip(np.stack(out), -6, 6).astype(np.float32)
-
-
-def _blurred(image: FloatArray, sigma: float) -> FloatArray:
-    factor = max(1, int(sigma // 4))
-    if factor == 1 or min(image.shape) < 8 * factor:
-        return gaussian(image, sigma)
-    small = resize(image, (image.shape[0] // factor, image.shape[1] // factor))
-    grown = cv2.resize(gaussian(small, sigma / factor), (image.shape[1], image.shape[0]))
-    return np.asarray(grown, dtype=np.float32)
 
 
 def _two(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -81,7 +81,9 @@ class FramePredictor:
             return FrameVessels(np.zeros(image.shape, np.float32), threshold, unfamiliar=True)
         probability, unfamiliar = _predict(self.model, self.engine, picture, flips=self.flips)
         rows, columns = image.shape
-        return FrameVessels(_full_size(probability[0], (rows, columns)), threshold, unfamiliar)
+        full = _full_size(probability[0], (rows, columns))
+        # What stands in for pixels that are not known is no image.
+        return FrameVessels(np.where(np.isfinite(image), full, 0).astype(np.float32), threshold, unfamiliar)
 
 
 def load_run_predictor(

@@ -22,6 +22,7 @@ _OF_A_RUN = (
     "maps.npz",
     "artery.png",
     "vein.png",
+    "catheter.png",
     "tumour-*.png",
     "overlay.png",
     "thumbnail.png",

@@ -50,6 +50,8 @@ def write_run(result: RunResult, directory: Path) -> None:
 
 def _write_masks(result: RunResult, directory: Path) -> None:
     write_mask(directory / "artery.png", result.vessels.artery)
+    if result.vessels.catheter is not None:
+        write_mask(directory / "catheter.png", result.vessels.catheter)
     if result.vessels.vein is not None:
         write_mask(directory / "vein.png", result.vessels.vein)
     for tumour in result.tumours:

@@ -22,6 +22,7 @@ class SegmentedImage:
     """One row of `segment.csv`; `frame` counts from 1 and is empty for a single image."""
 
     name: str
+    file: str
     rows: int
     columns: int
     frame: int | None
@@ -29,15 +30,15 @@ class SegmentedImage:
     quality: str
 
 
-def write_segmentation(out: Path, name: str, found: FrameVessels, *, frame: int | None) -> SegmentedImage:
-    """Write `NAME-probability.png` (16 bits) and `NAME.png` (0 or 255); return the image's row."""
+def write_segmentation(out: Path, name: str, found: FrameVessels, *, file: str, frame: int | None) -> SegmentedImage:
+    """Write `NAME-probability.png` (16 bits) and `NAME.png` (0 or 255); return the row of the image of `file`."""
     mask, probability = found.mask, found.probability
     write_png(out / f"{name}-probability.png", np.rint(65535 * np.clip(probability, 0, 1)).astype(np.uint16))
     write_mask(out / f"{name}.png", mask)
     flags = (*(("NO_VESSELS",) if not mask.any() else ()), *(("UNFAMILIAR",) if found.unfamiliar else ()))
     rows, columns = mask.shape
     told = None if frame is None else frame + 1
-    return SegmentedImage(name, rows, columns, told, round(float(mask.mean()), 5), ";".join(flags))
+    return SegmentedImage(name, file, rows, columns, told, round(float(mask.mean()), 5), ";".join(flags))
 
 
 def write_segmented(out: Path, images: Sequence[SegmentedImage]) -> None:

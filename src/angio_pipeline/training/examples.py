@@ -8,9 +8,9 @@ the vessels stand in the frame that the subtraction chose. An example depends on
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,6 @@ class Label:
     CATHETER = 8
     ARTERY_UNSURE = 16
     BLUSH_UNSURE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    names: tuple[str, ...]
-    preset: str | None
 
 
 def example_paths(folder: Path, number: int) -> tuple[Path, ...]:
@@ -219,9 +213,10 @@ def load_labels(path: Path) -> npt.NDArray[np.uint8]:
     return labels
 
 
-def hold_one_thread() -> None:
-    """Hold this process to one thread: examples are made in as many processes as there are cores."""
+def begin_worker() -> None:
+    """Hold this process to one thread, as there is one a core, and leave an interrupt to the one that started it."""
     from threadpoolctl import threadpool_limits
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threadpool_limits(limits=1)

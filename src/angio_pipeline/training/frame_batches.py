@@ -34,15 +34,15 @@ _TRUTH_LEVEL = 127
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealFrames:
-    """Real angiograms at the working size: image (H, W) float32, contrast dark, and truth (H, W) bool."""
+    """Real angiograms at the working size: image (H, W), or its pictures (2, H, W), and truth (H, W) bool."""
 
     train: tuple[tuple[FloatArray, npt.NDArray[np.bool_]], ...]
-    held_out: tuple[tuple[FloatArray, npt.NDArray[np.bool_]], ...]
+    calibrate: tuple[tuple[FloatArray, npt.NDArray[np.bool_]], ...]
     share: float
 
     @classmethod
     def read(cls, folder: Path, params: RealParams) -> RealFrames:
-        """Return NAME.png with NAME_gt.png of the names in `params`; held-out images come as pictures.
+        """Return NAME.png with NAME_gt.png of the names to train on, and as pictures of those to calibrate on.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class RealFrames:
             When one of them is missing or unreadable.
         """
         train = tuple(_read_pair(folder, name) for name in params.train)
-        held = (_read_pair(folder, name) for name in params.held_out)
+        held = (_read_pair(folder, name) for name in params.calibrate)
         pictured = tuple((picture_frame(image, working_px=WORKING_PX), truth) for image, truth in held)
         return cls(train, pictured, params.share)
 

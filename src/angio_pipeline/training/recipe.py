@@ -34,7 +34,14 @@ class RealParams(Params):
 
     share: float = Field(0.5, ge=0, le=1, description="of each batch")
     train: tuple[str, ...] = Field(min_length=1)
-    held_out: tuple[str, ...] = Field(min_length=1)
+    calibrate: tuple[str, ...] = Field(min_length=1, description="watched while training, and calibrated on")
+    held_out: tuple[str, ...] = Field(min_length=1, description="for benchmarks/networks.py alone")
+
+    @property
+    def apart(self) -> bool:
+        """Whether no image is in two of the three lists."""
+        every = [*self.train, *self.calibrate, *self.held_out]
+        return len(set(every)) == len(every)
 
 
 class Recipe(Params):
@@ -42,7 +49,7 @@ class Recipe(Params):
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     kind: Literal["run", "frame"]
-    widths: tuple[int, ...] = Field(min_length=2)
+    widths: tuple[int, ...] = Field(min_length=2, max_length=7)
     start_from: str | None = Field(None, description="name of a recipe whose weights are gone on from")
     data: DataParams
     real: RealParams | None = None
@@ -59,8 +66,8 @@ class Recipe(Params):
             raise ValueError(f"loss.classes must hold {expected} weights for a {self.kind} network")
         if self.real is not None and self.kind == "run":
             raise ValueError("real angiograms are for frame networks")
-        if self.real is not None and set(self.real.train) & set(self.real.held_out):
-            raise ValueError("real.train and real.held_out must share no image")
+        if self.real is not None and not self.real.apart:
+            raise ValueError("real.train, real.calibrate and real.held_out must share no image")
         if self.crops.size_px % 2 ** (len(self.widths) - 1):
             raise ValueError("crops.size_px must be halvable once for every width but the first")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -12,20 +13,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from skimage.morphology import skeletonize
 from torch import nn
 
+import angio_pipeline
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.networks.definition import SmallUNet
-from angio_pipeline.networks.frames import FRAME_CHANNELS
+from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
 from angio_pipeline.networks.weights import Architecture, Calibration, save_model
 from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, Batch, run_batches, targets_of
 from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
-from angio_pipeline.training.examples import hold_one_thread, make_examples
+from angio_pipeline.training.examples import begin_worker, make_examples
 from angio_pipeline.training.frame_batches import RealFrames, frame_batches, frame_pictures
 from angio_pipeline.training.loop import train_loop
 from angio_pipeline.training.packing import Packed, pack_run
@@ -64,6 +68,8 @@ def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress)
     """
     _claim_examples(folder / f"examples-{data.seed}", data.preset_shares, data.runs_each, randomised=True)
     _claim_examples(folder / f"examples-{data.held_out_seed}", data.held_out_shares, 2, randomised=False)
+    for seed in (data.seed, data.held_out_seed):
+        _claim_packed(folder / f"packed-{seed}")
     learn = _jobs(folder, data.seed, data.patients, data.preset_shares, data.runs_each, randomised=True)
     hold = _jobs(folder, data.held_out_seed, data.held_out_patients, data.held_out_shares, 2, randomised=False)
     found: dict[tuple[int, int], list[Packed]] = {}
@@ -78,14 +84,36 @@ def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress)
 
 
 def _claim_examples(folder: Path, shares: Mapping[str, float], runs: int, *, randomised: bool) -> None:
-    # Examples are found by seed and number: those of other settings must not be taken for ours.
+    # Examples are found by seed and number: those of other settings, or of another simulator, must not be taken.
+    told = {"preset_shares": dict(sorted(shares.items())), "runs_each": runs, "randomised": randomised}
+    _claim_cache(folder, {**told, "code": code_digest("core", "numerics", "simulate", "ingest", "dsa")})
+
+
+def _claim_packed(folder: Path) -> None:
+    _claim_cache(folder, {"channels": list(CHANNELS), "code": code_digest("perfusion", "vessels/pictures.py")})
+
+
+def _claim_cache(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "settings.json"
-    text = json.dumps({"preset_shares": dict(sorted(shares.items())), "runs_each": runs, "randomised": randomised})
+    text = json.dumps(settings, indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         path.write_text(text, encoding="utf-8")
     elif path.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"Expected {folder.name} to be of these settings, found others; name another --data folder.")
+        raise ConfigError(
+            f"Expected {folder.name} to be of these settings and this version, found others; name another --data."
+        )
+
+
+def code_digest(*places: str) -> str:
+    """Return a short hash of the package's source in the rooms or files named."""
+    package = Path(angio_pipeline.__file__).parent
+    files = [file for place in places for file in _sources(package / place)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def _sources(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
 
 
 def _jobs(
@@ -97,7 +125,7 @@ def _jobs(
 
 def _made(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[tuple[int, int], list[Packed]]]:
     context = multiprocessing.get_context(start_method())
-    with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=hold_one_thread) as pool:
+    with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=begin_worker) as pool:
         waiting = [pool.submit(_make, job) for job in jobs]
         try:
             for future in as_completed(waiting):
@@ -162,12 +190,21 @@ def train(
         )
     rng = np.random.default_rng(recipe.loop.seed)
     shown = [_held_out(trained.network, recipe, one) for one in held]
+    if frames is not None:
+        # Real images are few: repeated, they have the same say as the simulated ones.
+        real_shown = [_real_held_out(trained.network, *pair) for pair in frames.calibrate]
+        shown += real_shown * max(1, len(shown) // len(real_shown))
     chosen = [learn[int(k)] for k in rng.permutation(len(learn))[:_FAMILIAR]]
-    familiar = np.stack([_held_out(trained.network, recipe, one).description for one in chosen])
+    known = [_held_out(trained.network, recipe, one).description for one in chosen]
+    if frames is not None:
+        pictures = [picture_frame(image, working_px=WORKING_PX) for image, _ in frames.train]
+        known += [_forward(trained.network, picture)[1] for picture in pictures]
+    familiar = np.stack(known)
     calibration = fit_calibration(shown, familiar, rng=rng)
     path = folder / f"{recipe.name}.safetensors"
     digest = save_model(path, architecture, trained.network, calibration)
-    _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, len(learn))
+    counts = {"examples": len(learn), "held_out": len(held)}
+    _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, counts)
     return path
 
 
@@ -253,7 +290,9 @@ def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> HeldOut:
 @torch.inference_mode()
 def _forward(network: nn.Module, pictures: FloatArray) -> tuple[FloatArray, FloatArray]:
     rows, columns = pictures.shape[1:]
-    padded = np.pad(pictures, ((0, 0), (0, -rows % 32), (0, -columns % 32)))
+    # Padded as in prediction: the description is a mean over all pixels.
+    multiple = 2 ** (len(network.down) - 1)  # type: ignore[arg-type]
+    padded = np.pad(pictures, ((0, 0), (0, -rows % multiple), (0, -columns % multiple)))
     device = next(network.parameters()).device
     given = torch.from_numpy(padded[None]).to(device).contiguous(memory_format=torch.channels_last)
     logits, description = network(given)
@@ -274,9 +313,15 @@ def _validate(
                 found[name].append(2 * float(np.count_nonzero(truth & told)) / float(truth.sum() + told.sum()))
     figures = {f"dice_{name}": float(np.mean(values)) if values else float("nan") for name, values in found.items()}
     if frames is not None:
-        scores = [_real_dice(network, picture, truth) for picture, truth in frames.held_out]
+        scores = [_real_dice(network, picture, truth) for picture, truth in frames.calibrate]
         figures["dice_real"] = float(np.mean(scores))
     return figures
+
+
+def _real_held_out(network: nn.Module, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> HeldOut:
+    logits, description = _forward(network, picture)
+    both = np.stack([truth, skeletonize(truth)])
+    return HeldOut(logits, both, np.ones_like(both), description)
 
 
 def _real_dice(network: nn.Module, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
@@ -291,7 +336,7 @@ def _write_summary(
     seconds: float,
     calibration: Calibration,
     shown: Sequence[HeldOut],
-    examples: int,
+    counts: Mapping[str, int],
 ) -> None:
     """Write what the model card is made from."""
     names = RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES
@@ -308,8 +353,7 @@ def _write_summary(
         "schema": "angio-pipeline/training/1",
         "name": recipe.name,
         "sha256": digest,
-        "examples": examples,
-        "held_out": len(shown),
+        **counts,
         "parameters": sum(p.numel() for p in _architecture(recipe).build().parameters()),
         "seconds": round(seconds, 1),
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {_device()}",

@@ -38,16 +38,18 @@ _AS_LIKELY = 0.1
 
 
 class BlushParams(Params):
-    """Settings of `find_blush`."""
+    """Settings of `find_blush`; where a network tells the blush, only the least radius and the count hold."""
 
     window_s: float = Field(2.5, gt=0, description="frames this long after the arteries have emptied show the blush")
     emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
     seed_in_liver: float = Field(0.04, gt=0, description="least rise that starts a candidate, in liver enhancements")
     candidates_per_size: int = Field(6, ge=1, le=100)
-    max_area_fraction: float = Field(0.1, gt=0, le=1, description="of the valid frame; larger is no tumour")
+    max_area_fraction: float = Field(
+        0.1, gt=0, le=1, description="of the valid frame; larger is no tumour; without a network"
+    )
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
     least_radius_px: float = Field(4.0, gt=0, description="smaller is no tumour; for a 512-pixel frame")
-    min_probability: float = Field(0.5, ge=0, le=1)
+    min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour; without a network, which has its own")
     max_count: int = Field(6, ge=1)
 
 

@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
-from angio_pipeline.numerics.filters import gaussian, resize
+from angio_pipeline.core.runs import Background, PerfusionMaps, SubtractedRun
+from angio_pipeline.numerics.filters import gaussian, masked_gaussian, resize
 
 __all__ = ["CHANNELS", "MOMENTS_S", "WORKING_PX", "RunPictures", "picture_run", "working_shape"]
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 WORKING_PX = 512
 # Middles of the windows, seconds after onset; each reaches to its neighbours' middles.
@@ -80,9 +81,11 @@ def picture_run(sub: SubtractedRun, maps: PerfusionMaps) -> RunPictures:
     # Veins are fullest when the run ends, wherever that falls among the windows.
     channels += [_squashed(picture, _CONTRAST) for picture in (arterial, reference, frames[-2:].mean(axis=0))]
     channels += _times(sub, maps, size, timed=timed)
-    channels.append(_squashed(_anatomy(sub, size), _ANATOMY))
+    channels.append(_squashed(_anatomy(sub, size, valid), _ANATOMY))
     channels.append(_squashed(_restlessness(frames), _RESTLESS))
-    channels.append(_squashed(arterial / max(sub.noise_sd, 1e-6), _NOISES))
+    # A pixel of the working size averages those it covers, and their noise.
+    noise_sd = max(sub.noise_sd * min(1.0, size[0] / rows), 1e-6)
+    channels.append(_squashed(arterial / noise_sd, _NOISES))
     stack = np.stack(channels).astype(np.float32, copy=False)
     stack[:, ~valid] = 0
     return RunPictures(np.concatenate([stack, valid[None].astype(np.float32)]), (rows, columns))
@@ -146,10 +149,13 @@ def _times(sub: SubtractedRun, maps: PerfusionMaps, size: tuple[int, int], *, ti
     return [*out, known.astype(np.float32)]
 
 
-def _anatomy(sub: SubtractedRun, size: tuple[int, int]) -> FloatArray:
-    """Return the fine structure of what was subtracted; contrast is dark in it where nothing was."""
+def _anatomy(sub: SubtractedRun, size: tuple[int, int], valid: BoolArray) -> FloatArray:
+    """Return the fine structure of what was subtracted; nothing where the file came subtracted."""
+    if sub.background is Background.ALREADY_SUBTRACTED:
+        return np.zeros(size, np.float32)
     below = _resized(np.where(sub.valid, sub.attenuation - sub.frames[sub.reference_frame], 0), size)
-    return below - gaussian(below, _ANATOMY_PX)
+    # A shutter's edge is no anatomy.
+    return below - masked_gaussian(below, valid, _ANATOMY_PX)
 
 
 def _restlessness(frames: FloatArray) -> FloatArray:
