@@ -26,11 +26,14 @@ class FrameVessels:
         The probability from which on a pixel counts.
     unfamiliar : bool
         The frame looks unlike anything that the network was trained on, or shows nothing at all.
+    network : str
+        Name of the network and the beginning of its weights' SHA-256.
     """
 
     probability: npt.NDArray[np.float32]
     threshold: float = 0.5
     unfamiliar: bool = False
+    network: str = ""
 
     def __post_init__(self) -> None:
         value = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32, finite=True)
@@ -52,6 +55,8 @@ class VesselProbabilities:
         By class, the probability from which on a pixel counts.
     unfamiliar : bool
         The run looks unlike anything that the network was trained on.
+    network : str
+        Name of the network and the beginning of its weights' SHA-256.
     """
 
     artery: npt.NDArray[np.float32]
@@ -60,6 +65,7 @@ class VesselProbabilities:
     catheter: npt.NDArray[np.float32]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     unfamiliar: bool = False
+    network: str = ""
 
     def __post_init__(self) -> None:
         shape = np.asarray(self.artery).shape
@@ -90,6 +96,8 @@ class VesselSegmentation:
     catheter : ndarray, (H, W) bool, or None when it was not looked for.
     method : str
         `network`, `frame network` or `filter`.
+    network : str or None
+        Name of the network and the beginning of its weights' SHA-256.
     """
 
     probability: npt.NDArray[np.float32]
@@ -100,6 +108,7 @@ class VesselSegmentation:
     blush_threshold: float = 0.5
     catheter: npt.NDArray[np.bool_] | None = None
     method: str = "filter"
+    network: str | None = None
 
     def __post_init__(self) -> None:
         probability = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32)

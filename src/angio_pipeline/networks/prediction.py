@@ -56,6 +56,7 @@ class RunPredictor:
             **{name: full[name] for name in ("artery", "vein", "blush", "catheter")},
             thresholds=thresholds,
             unfamiliar=unfamiliar,
+            network=self.model.label,
         )
 
 
@@ -78,12 +79,13 @@ class FramePredictor:
         picture = picture_frame(image, working_px=self.model.architecture.working_px)
         threshold = float(self.model.calibration.threshold[0])
         if not picture.any():
-            return FrameVessels(np.zeros(image.shape, np.float32), threshold, unfamiliar=True)
+            return FrameVessels(np.zeros(image.shape, np.float32), threshold, unfamiliar=True, network=self.model.label)
         probability, unfamiliar = _predict(self.model, self.engine, picture, flips=self.flips)
         rows, columns = image.shape
         full = _full_size(probability[0], (rows, columns))
         # What stands in for pixels that are not known is no image.
-        return FrameVessels(np.where(np.isfinite(image), full, 0).astype(np.float32), threshold, unfamiliar)
+        known = np.where(np.isfinite(image), full, 0).astype(np.float32)
+        return FrameVessels(known, threshold, unfamiliar, self.model.label)
 
 
 def load_run_predictor(

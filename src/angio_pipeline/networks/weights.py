@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from angio_pipeline.core.errors import ModelError
 from angio_pipeline.networks.definition import SmallUNet
-from angio_pipeline.networks.manifest import verified_weights
+from angio_pipeline.networks.manifest import model_entry, verified_weights
 
 __all__ = ["Architecture", "Calibration", "LoadedModel", "load_model", "save_model"]
 
@@ -85,9 +85,15 @@ class LoadedModel:
     """A network with its weights, in evaluation mode."""
 
     name: str
+    sha256: str
     architecture: Architecture
     network: SmallUNet
     calibration: Calibration
+
+    @property
+    def label(self) -> str:
+        """Name and beginning of the hash, by which results say what told them."""
+        return f"{self.name} {self.sha256[:12]}"
 
 
 def load_model(name: str, folder: Path | None = None) -> LoadedModel:
@@ -101,7 +107,7 @@ def load_model(name: str, folder: Path | None = None) -> LoadedModel:
     """
     path = verified_weights(name, folder)
     architecture, tensors = _read(path)
-    return _assemble(name, path, architecture, tensors)
+    return _assemble(name, path, architecture, tensors, model_entry(name, folder).sha256)
 
 
 def _read(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
@@ -117,14 +123,14 @@ def _read(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
         raise ModelError(f"Expected {path.name} to hold weights as safetensors, found it unreadable.") from problem
 
 
-def _assemble(name: str, path: Path, architecture: Architecture, tensors: Mapping[str, torch.Tensor]) -> LoadedModel:
+def _assemble(
+    name: str, path: Path, architecture: Architecture, tensors: Mapping[str, torch.Tensor], sha256: str
+) -> LoadedModel:
     network = architecture.build()
     own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
     try:
         network.load_state_dict(own)
-        parts = {
-            key: tensors[f"calibration.{key}"].numpy() for key in ("scale", "offset", "threshold", "centre", "whiten")
-        }
+        parts = {key: tensors[f"calibration.{key}"].numpy() for key in _CALIBRATED}
         limit = float(tensors["calibration.limit"])
     except (RuntimeError, KeyError) as problem:
         raise ModelError(
@@ -137,7 +143,7 @@ def _assemble(name: str, path: Path, architecture: Architecture, tensors: Mappin
     if parts["centre"].shape != (wide,) or parts["whiten"].shape != (wide, wide):
         raise ModelError(f"Expected {path.name} to know descriptions of {wide} numbers, found another count.")
     network.eval()
-    return LoadedModel(name, architecture, network, Calibration(**parts, limit=limit))
+    return LoadedModel(name, sha256, architecture, network, Calibration(**parts, limit=limit))
 
 
 def save_model(path: Path, architecture: Architecture, network: torch.nn.Module, calibration: Calibration) -> str:

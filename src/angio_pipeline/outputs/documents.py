@@ -277,6 +277,7 @@ def _vessels(result: RunResult, units: _Units) -> VesselsDocument:
         length_mm=None if units.spacing is None else _number(sum(known)),
         length_px=round(float(result.graph.length_px), 3),
         method=result.vessels.method,
+        network=result.vessels.network,
         catheter_mask=None if result.vessels.catheter is None else "catheter.png",
     )
 

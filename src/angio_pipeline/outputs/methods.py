@@ -103,9 +103,10 @@ def _timing(document: RunDocument) -> str:
 
 
 def _told_by(document: RunDocument) -> str:
+    name = f" ({document.vessels.network})" if document.vessels.network else ""
     told = {
-        "network": "Arteries, veins and blush were told by a network that learned from simulated patients.",
-        "frame network": "Vessels were told by a network from the reference frame, as nothing could be subtracted.",
+        "network": f"Arteries, veins and blush were told by a network{name} that learned from simulated patients.",
+        "frame network": f"Vessels were told by a network{name} from one frame, as nothing could be subtracted.",
         "filter": "Arteries were told by a ridge filter.",
     }
     return told.get(document.vessels.method or "", "")

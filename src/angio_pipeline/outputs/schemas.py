@@ -164,6 +164,7 @@ class VesselsDocument(_Document):
     length_mm: float | None
     length_px: float
     method: str | None = None
+    network: str | None = None
     catheter_mask: str | None = None
 
 

@@ -105,6 +105,7 @@ def _from_network(sub: SubtractedRun, told: VesselProbabilities, params: Segment
         blush_threshold=told.thresholds.get("blush", 0.5),
         catheter=told.mask("catheter") & sub.valid,
         method="network",
+        network=told.network or None,
     )
 
 
@@ -116,7 +117,9 @@ def _from_frame(sub: SubtractedRun, predict_frame: PredictFrame, params: Segment
     artery = _without_specks(told.mask & sub.valid, params.least_area_px * _scale(sub) ** 2)
     quality = Quality.NONE if artery.any() else Quality.NO_VESSELS
     quality |= Quality.UNFAMILIAR if told.unfamiliar else Quality.NONE
-    return VesselSegmentation(probability, artery, quality=quality, method="frame network")
+    return VesselSegmentation(
+        probability, artery, quality=quality, method="frame network", network=told.network or None
+    )
 
 
 def _without_specks(mask: BoolArray, area_px: float) -> BoolArray:
