@@ -132,7 +132,9 @@ def _predictors(params: SegmentParams) -> tuple[Predict | None, PredictFrame | N
     threads = max(1, cv2.getNumThreads())
     return (
         load_run_predictor(params.network, threads=threads, engine=params.engine),
-        load_frame_predictor(params.frame_network, threads=threads, engine=params.engine),
+        load_frame_predictor(params.frame_network, threads=threads, engine=params.engine)
+        if params.frame_network
+        else None,
     )
 
 
@@ -189,7 +191,8 @@ def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
 
 def _networks(config: PipelineConfig) -> tuple[str, ...]:
     params = config.segment
-    return () if params.method == "filter" else (params.network, params.frame_network)
+    names = () if params.method == "filter" else (params.network, params.frame_network)
+    return tuple(name for name in names if name)
 
 
 def check_weights(config: PipelineConfig) -> None:

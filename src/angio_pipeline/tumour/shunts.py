@@ -102,6 +102,9 @@ def _wide_ridges(
     last = min(maps.phases.arterial.last + 2, len(sub.frames) - 1)
     frames = [t for t in range(maps.phases.arterial.first, last + 1) if sub.usable[t]]
     free = sub.valid & ~ndimage.binary_dilation(vessels.artery, iterations=max(1, round(3 * scale)))
+    if vessels.catheter is not None:
+        # Its lumen holds contrast before any vessel does.
+        free &= ~ndimage.binary_dilation(vessels.catheter, iterations=max(1, round(6 * scale)))
     for tumour in tumours:
         free &= ~ndimage.binary_dilation(tumour.mask, iterations=max(1, round(4 * scale)))
     # Wide ridges lose nothing at half the size.
