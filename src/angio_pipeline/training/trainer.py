@@ -31,7 +31,7 @@ from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, Batch, r
 from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
 from angio_pipeline.training.examples import begin_worker, make_examples
 from angio_pipeline.training.frame_batches import RealFrames, frame_batches, frame_pictures
-from angio_pipeline.training.loop import train_loop
+from angio_pipeline.training.loop import Trained, train_loop
 from angio_pipeline.training.packing import Packed, pack_run
 from angio_pipeline.training.recipe import DataParams, Recipe
 from angio_pipeline.vessels import CHANNELS, WORKING_PX
@@ -173,9 +173,8 @@ def train(
     _claim(folder, recipe)
     frames = _real_frames(recipe, real)
     learn, held = prepare(recipe.data, data or folder / "data", workers=workers, progress=progress)
-    architecture = _architecture(recipe)
     torch.manual_seed(recipe.loop.seed)
-    network = architecture.build()
+    network = _architecture(recipe).build()
     if recipe.start_from is not None:
         _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
     with _one_thread_for_crops():
@@ -188,21 +187,30 @@ def train(
             folder=folder,
             tell=lambda step, values: progress("steps", step, recipe.loop.steps),
         )
-    rng = np.random.default_rng(recipe.loop.seed)
-    shown = [_held_out(trained.network, recipe, one) for one in held]
+    return _finish(recipe, folder, trained, learn, held, frames)
+
+
+def _finish(
+    recipe: Recipe,
+    folder: Path,
+    trained: Trained,
+    learn: Sequence[Packed],
+    held: Sequence[Packed],
+    frames: RealFrames | None,
+) -> Path:
+    """Return the weights of a trained network, calibrated on what was held out, with `summary.json` beside them."""
+    network, rng = trained.network, np.random.default_rng(recipe.loop.seed)
+    shown = [_held_out(network, recipe, one) for one in held]
+    familiar = [_held_out(network, recipe, learn[int(k)]).description for k in rng.permutation(len(learn))[:_FAMILIAR]]
     if frames is not None:
         # Real images are few: repeated, they have the same say as the simulated ones.
-        real_shown = [_real_held_out(trained.network, *pair) for pair in frames.calibrate]
+        real_shown = [_real_held_out(network, *pair) for pair in frames.calibrate]
         shown += real_shown * max(1, len(shown) // len(real_shown))
-    chosen = [learn[int(k)] for k in rng.permutation(len(learn))[:_FAMILIAR]]
-    known = [_held_out(trained.network, recipe, one).description for one in chosen]
-    if frames is not None:
         pictures = [picture_frame(image, working_px=WORKING_PX) for image, _ in frames.train]
-        known += [_forward(trained.network, picture)[1] for picture in pictures]
-    familiar = np.stack(known)
-    calibration = fit_calibration(shown, familiar, rng=rng)
+        familiar += [_forward(network, picture)[1] for picture in pictures]
+    calibration = fit_calibration(shown, np.stack(familiar), rng=rng)
     path = folder / f"{recipe.name}.safetensors"
-    digest = save_model(path, architecture, trained.network, calibration)
+    digest = save_model(path, _architecture(recipe), network, calibration)
     counts = {"examples": len(learn), "held_out": len(held)}
     _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, counts)
     return path
