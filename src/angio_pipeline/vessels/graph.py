@@ -50,7 +50,7 @@ def build_graph(
     image = arterial_image(sub, maps, smoothing_px=params.contrast_smoothing_px * scale)
     contrast = vessel_contrast(image, params.widest_px * scale)
     network = build_network(artery, contrast, sub, maps, params=params.network)
-    root, tip = find_root(network, artery, sub, params=params.tip)
+    root, tip = find_root(network, artery, sub, params=params.tip, catheter=segmentation.catheter)
     graph = root_tree(network, root, scale=scale, params=params.tree, end_region=tumours)
     quality = graph.quality
     if tip is None and graph.branches:

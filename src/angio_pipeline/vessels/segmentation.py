@@ -39,7 +39,7 @@ class SegmentParams(Params):
     method: Literal["network", "filter"] = Field("network", description="what tells vessels; filter: ridges, no veins")
     network: str = Field("run", description="network of models/manifest.toml that tells vessels and blush")
     frame_network: str = Field(
-        "", description="network for runs whose frames cannot be subtracted in time; empty: that for runs"
+        "", description="network for runs whose frames cannot be subtracted in time; empty: ridges"
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
@@ -76,13 +76,13 @@ def segment(
     Parameters
     ----------
     predict : callable, optional
-        Tells what each pixel is from the pictures of a run; the ridge filter when None.
+        Tells what each pixel is from the pictures of a run that was subtracted; the ridge filter when None.
     predict_frame : callable, optional
         Tells vessels from the reference frame alone, where nothing could be subtracted in time.
     """
     if predict_frame is not None and sub.background is Background.SPATIAL:
         return _from_frame(sub, predict_frame, params)
-    if predict is not None:
+    if predict is not None and sub.background is not Background.SPATIAL:
         return _from_network(sub, predict(picture_run(sub, maps)), params)
     image = arterial_image(sub, maps, smoothing_px=params.smoothing_px * _scale(sub))
     ridges = _ridges(image, sub, params)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 from scipy import ndimage
+from skimage.morphology import skeletonize
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.runs import Background, SubtractedRun
@@ -36,6 +37,9 @@ class TipParams(Params):
     even_score: float = Field(2.7, description="score at which the tip is as likely right as wrong")
     certainty: float = Field(2.5, gt=0, description="how fast the odds change with the score")
     min_probability: float = Field(0.4, ge=0, le=1, description="below, the tip is called not found")
+    least_catheter_px: float = Field(40.0, gt=0, description="length from which on a told catheter is believed")
+    end_reach_px: float = Field(6.0, ge=0, description="how near an artery its end has to lie")
+    seen_probability: float = Field(0.9, ge=0, le=1, description="of a tip at the end of a told catheter, set by hand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,16 @@ class _Candidate:
 
 
 def find_root(
-    network: Network, artery: npt.NDArray[np.bool_], sub: SubtractedRun, *, params: TipParams
+    network: Network,
+    artery: npt.NDArray[np.bool_],
+    sub: SubtractedRun,
+    *,
+    params: TipParams,
+    catheter: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[int | None, CatheterTip | None]:
     """Return the node where the tree begins and, if there is evidence of it, the catheter tip.
+
+    Where a network has told the catheter, its end in an artery is the tip, and the node nearest to it the root.
 
     The root is None for an empty network. The tip is None when its probability is low or
     contrast is not seen to come; the root is then only the likeliest origin.
@@ -56,6 +67,10 @@ def find_root(
     if not network.edges:
         return None, None
     scale = max(artery.shape) / 512
+    if catheter is not None:
+        end = catheter_end(catheter, artery, params, scale)
+        if end is not None:
+            return _nearest_node(network, end), CatheterTip(end[0], end[1], params.seen_probability)
     ridge = _catheter_ridges(sub, params, scale)
     candidates = _candidates(network, artery, ridge, params, scale)
     best = max(candidates, key=lambda c: c.score)
@@ -65,6 +80,43 @@ def find_root(
         return best.node, None
     row, col = network.nodes[best.node]
     return best.node, CatheterTip(float(row), float(col), probability)
+
+
+def catheter_end(
+    catheter: npt.NDArray[np.bool_], artery: npt.NDArray[np.bool_], params: TipParams, scale: float
+) -> tuple[float, float] | None:
+    """Return (row, col) where the longest piece of catheter ends in an artery; None where none does.
+
+    Of several such ends the one deepest in artery counts: the other end of a catheter leads out of the picture.
+    """
+    joined = ndimage.binary_closing(np.pad(catheter, 4), iterations=max(1, round(2 * scale)))[4:-4, 4:-4]
+    pieces, count = ndimage.label(joined, structure=np.ones((3, 3)))
+    if count == 0:
+        return None
+    lines = skeletonize(joined)
+    lengths = ndimage.sum_labels(lines, pieces, index=np.arange(1, count + 1))
+    line = lines & (pieces == 1 + int(np.argmax(lengths)))
+    if lengths.max() < params.least_catheter_px * scale:
+        return None
+    neighbours = ndimage.convolve(line.astype(np.uint8), np.ones((3, 3), np.uint8), mode="constant") - line
+    ends = np.argwhere(line & (neighbours == 1))
+    rim = 3 * scale
+    inner = [e for e in ends if min(*e, line.shape[0] - 1 - e[0], line.shape[1] - 1 - e[1]) > rim]
+    if not inner:
+        return None
+    # Inside an artery the distance counts below nothing.
+    outside = ndimage.distance_transform_edt(~artery) - ndimage.distance_transform_edt(artery)
+    row, col = min(inner, key=lambda e: outside[tuple(e)])
+    if outside[row, col] > params.end_reach_px * scale:
+        return None
+    return float(row), float(col)
+
+
+def _nearest_node(network: Network, point: tuple[float, float]) -> int:
+    """Return the node nearest to a point, open ends and places of full calibre before stray pieces."""
+    size = _component_length(network)
+    large = [node for node in network.incident() if size[node] > 0.3]
+    return min(large, key=lambda node: float(np.linalg.norm(network.nodes[node] - point)))
 
 
 def _catheter_ridges(sub: SubtractedRun, params: TipParams, scale: float) -> npt.NDArray[np.float32] | None:
