@@ -163,9 +163,9 @@ def test_where_frames_were_subtracted_the_frame_network_is_not_asked(stages) -> 
     assert found.method == "network"
 
 
-def test_without_a_frame_network_the_run_network_is_asked_whatever_the_background(spatial) -> None:
+def test_where_nothing_was_subtracted_in_time_the_run_network_is_never_asked(spatial) -> None:
     sub, maps = spatial
-    assert segment(sub, maps, params=SegmentParams(), predict=lambda _: _told()).method == "network"
+    assert segment(sub, maps, params=SegmentParams(), predict=_never).method == "filter"
 
 
 def test_a_frame_network_drops_specks_and_tells_what_is_unfamiliar_and_empty(spatial) -> None:

@@ -106,7 +106,7 @@ def _told_by(document: RunDocument) -> str:
     name = f" ({document.vessels.network})" if document.vessels.network else ""
     told = {
         "network": f"Arteries, veins and blush were told by a network{name} that learned from simulated patients.",
-        "frame network": f"Vessels were told by a network{name} from one frame, as nothing could be subtracted.",
+        "frame network": f"Vessels were told by a network{name} from one frame, as contrast is not seen to come.",
         "filter": "Arteries were told by a ridge filter.",
     }
     return told.get(document.vessels.method or "", "")

@@ -38,9 +38,7 @@ class SegmentParams(Params):
 
     method: Literal["network", "filter"] = Field("network", description="what tells vessels; filter: ridges, no veins")
     network: str = Field("run", description="network of models/manifest.toml that tells vessels and blush")
-    frame_network: str = Field(
-        "", description="network for runs whose frames cannot be subtracted in time; empty: ridges"
-    )
+    frame_network: str = Field("", description="network for runs that do not show contrast coming; empty: ridges")
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
     )
@@ -76,13 +74,14 @@ def segment(
     Parameters
     ----------
     predict : callable, optional
-        Tells what each pixel is from the pictures of a run that was subtracted; the ridge filter when None.
+        Tells what each pixel is from the pictures of a run in which contrast is seen to come; the ridge filter when
+        None.
     predict_frame : callable, optional
-        Tells vessels from the reference frame alone, where nothing could be subtracted in time.
+        Tells vessels from the reference frame alone, where contrast is not seen to come.
     """
-    if predict_frame is not None and sub.background is Background.SPATIAL:
+    if predict_frame is not None and not sub.timing_measurable:
         return _from_frame(sub, predict_frame, params)
-    if predict is not None and sub.background is not Background.SPATIAL:
+    if predict is not None and sub.timing_measurable:
         return _from_network(sub, predict(picture_run(sub, maps)), params)
     image = arterial_image(sub, maps, smoothing_px=params.smoothing_px * _scale(sub))
     ridges = _ridges(image, sub, params)
