@@ -115,7 +115,7 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         f" they are; about a dozen of them were watched while training.{watched} Thresholds come from them, and while"
         " the recipe was being made its loss weights and pictures were chosen by what was seen on them. The weights are"
         " the average at the last step.",
-        f"- **How**: `angio train {name}`, {loop['steps']} steps of {recipe['crops']['batch']} crops of"
+        f"- **How**: `angio train {name}`, {steps_done(last, loop)} of {recipe['crops']['batch']} crops of"
         f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes with what was watched, on"
         f" {summary['hardware']}.",
         f"- **Not for**: {NOT_FOR}",
@@ -151,6 +151,12 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         lines.append(f"| {key} | {scale:.3f} | {offset:+.3f} | {summary['thresholds'][key]:.3f} | {error:.4f} |")
     lines += ["", "Independent tests: [docs/networks.md](../docs/networks.md).", ""]
     return "\n".join(lines)
+
+
+def steps_done(last: dict[str, float], loop: dict[str, Any]) -> str:
+    """Return in words how many steps were done, and whether that was all."""
+    done = int(last["step"])
+    return f"{done} steps" if done == loop["steps"] else f"{done} of {loop['steps']} steps, stopped before its end,"
 
 
 def draw_curves(
