@@ -8,10 +8,13 @@ from there at once. Where the system has no fork server, workers are spawned.
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Literal
 
-__all__ = ["start_method", "warm_up"]
+__all__ = ["one_image_thread", "process_pool", "start_method", "warm_up"]
 
 _PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
 
@@ -29,3 +32,45 @@ def warm_up() -> None:
 
         context.set_forkserver_preload(_PRELOAD)
         forkserver.ensure_running()
+
+
+@contextmanager
+def process_pool(workers: int, *, initializer: Callable[[], None], preload: str) -> Iterator[ProcessPoolExecutor]:
+    """Yield worker processes for work that is made again when it was not finished.
+
+    Whoever interrupts does not wait: what has not begun is cancelled, what runs is ended.
+
+    Parameters
+    ----------
+    initializer : callable
+        Called once in each worker.
+    preload : str
+        Module that the server imports once, so that each worker starts from there.
+    """
+    context: BaseContext = multiprocessing.get_context(start_method())
+    if start_method() == "forkserver":
+        context.set_forkserver_preload([preload])
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextmanager
+def one_image_thread() -> Iterator[None]:
+    """Hold OpenCV in this process to one thread for a while."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -68,7 +68,7 @@ def test_nan_is_refused_with_a_sentence() -> None:
 def test_frames_of_different_size_are_refused_with_a_sentence() -> None:
     ragged = [np.ones((32, 32), np.float32), np.ones((16, 32), np.float32)]
     with pytest.raises(ValueError, match=r"Expected frames of one shape, found several"):
-        _run(ragged, Quantity.ATTENUATION, None)  # type: ignore[arg-type]
+        _run(ragged, Quantity.ATTENUATION, None)  # type: ignore[arg-type]  # what is wrong with it is the point
 
 
 def test_a_linearised_run_says_so() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,23 +230,6 @@ def test_from_no_example_nothing_is_trained(made, tmp_path, monkeypatch) -> None
     monkeypatch.setattr(trainer, "_made", _here)
     with pytest.raises(AngioError, match="found none"):
         trainer.prepare(made(refused=(0, 1, 2)), tmp_path / "data", workers=1, progress=lambda *values: None)
-
-
-def test_a_patient_that_fails_is_told_without_waiting_for_those_that_have_not_begun(
-    made, tmp_path, monkeypatch
-) -> None:
-    begun = []
-
-    def make(job):
-        begun.append(job.number)
-        time.sleep(0.02)
-        raise OSError("disk full")
-
-    monkeypatch.setattr(trainer, "_make", make)
-    monkeypatch.setattr(trainer, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
-    with pytest.raises(OSError, match="disk full"):
-        trainer.prepare(made(learn=80), tmp_path / "data", workers=1, progress=lambda *values: None)
-    assert len(begun) < 82
 
 
 def test_a_recipe_is_trained_from_examples_that_lie_on_disk(made, tiny_recipe, tmp_path: Path) -> None:

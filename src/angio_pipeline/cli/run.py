@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_format
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -114,12 +113,10 @@ def _plan(source: list[Path], roi: list[Path], workspace: Path) -> Plan:
 
 
 def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from angio_pipeline import batch
+    from angio_pipeline.cli.progress import progress_bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not (show and sys.stderr.isatty()), transient=True) as bar:
+    with progress_bar(shown=show, transient=True) as bar:
         task = bar.add_task("Analysing", total=len(plan))
         return batch.execute(
             plan, settings, workers=workers, scheduler=scheduler, progress=lambda outcome: bar.advance(task)

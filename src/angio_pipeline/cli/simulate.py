@@ -25,27 +25,15 @@ def simulate(
 
     Example: angio simulate OUT --cases 5 --seed 1 --preset clinical
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from angio_pipeline.cli.progress import progress_bar
     from angio_pipeline.simulate import Finished
     from angio_pipeline.simulate import simulate as write_patients
 
     if out.exists() and not out.is_dir():
         typer.echo(f"angio: Expected a folder for the patients, found a file at {out}.", err=True)
         raise typer.Exit(2)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
     finished: list[Finished] = []
-    with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("patients", total=cases)
 
         def tell(case: Finished) -> None:

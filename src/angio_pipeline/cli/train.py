@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 __all__ = ["train"]
 
@@ -29,9 +32,7 @@ def train(
 
     Example: angio train run --out out/run
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from angio_pipeline.cli.progress import progress_bar
     from angio_pipeline.training import load_recipe
     from angio_pipeline.training import train as train_recipe
 
@@ -39,15 +40,13 @@ def train(
         typer.echo(f"angio: Expected --out to name a folder, found a file at {out}.", err=True)
         raise typer.Exit(2)
     chosen = load_recipe(recipe)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, int] = {}
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
+            bar.update(tasks[what], completed=done)
 
         try:
             path = train_recipe(

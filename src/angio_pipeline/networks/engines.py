@@ -57,7 +57,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = fused(network).to(self._device)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        nn.utils.convert_conv2d_weight_memory_format(self._network, torch.channels_last)
 
     def __call__(self, image: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return logits and description of a picture (C, h, w)."""
@@ -80,7 +80,7 @@ class OpenVinoEngine:
 
     def __init__(self, network: SmallUNet, *, inputs: int, threads: int | None = None) -> None:
         # Importing openvino would report its use to its makers; without this package it has none to report with.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: Python's word for "never"
         import openvino
 
         core = openvino.Core()

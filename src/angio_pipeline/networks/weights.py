@@ -114,7 +114,8 @@ def _read(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as stored:
             told = (stored.metadata() or {}).get("architecture", "{}")
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+            names = stored.keys()
+            tensors = {name: stored.get_tensor(name) for name in names}
         document: dict[str, Any] = json.loads(told)
         if document.pop("format", None) != _FORMAT:
             raise ModelError(f"Expected {path.name} to be weights of format {_FORMAT}, found others.")

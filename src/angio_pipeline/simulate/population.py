@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -28,7 +26,7 @@ from angio_pipeline.simulate.cohort import ProcedureRecord, read_plan, write_rec
 from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.presets import SimulationParams, load_preset
 from angio_pipeline.simulate.writing import write_patient
-from angio_pipeline.workers import start_method
+from angio_pipeline.workers import one_image_thread, process_pool
 
 __all__ = ["Finished", "make_case", "simulate"]
 
@@ -117,42 +115,12 @@ def simulate(
 
 def _write_all(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
     if min(workers, len(jobs)) <= 1:
-        with _one_thread():
+        with one_image_thread():
             yield from map(_write, jobs)
         return
-    with _pool(min(workers, len(jobs))) as pool:
+    with process_pool(min(workers, len(jobs)), initializer=_begin_worker, preload=__name__) as pool:
         for done in as_completed([pool.submit(_write, job) for job in jobs]):
             yield done.result()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context(start_method())
-    if start_method() == "forkserver":
-        # The server imports the simulator once; each worker starts from there.
-        context.set_forkserver_preload([__name__])
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-    try:
-        yield pool
-    except BaseException:
-        # Whoever interrupts does not wait for patients that nobody will keep.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
 
 
 def _begin_worker() -> None:

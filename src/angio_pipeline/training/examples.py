@@ -23,14 +23,15 @@ from angio_pipeline import dsa, ingest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.runs import AngioRun, Background, SubtractedRun
 from angio_pipeline.simulate.angiography import stage
 from angio_pipeline.simulate.dicom.xa import write_xa
 from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.population import make_case
 from angio_pipeline.simulate.presets import load_preset
-from angio_pipeline.simulate.runs import record
-from angio_pipeline.simulate.truth import tell_truth
+from angio_pipeline.simulate.radiograph.detector import Exposure
+from angio_pipeline.simulate.runs import RunScene, record
+from angio_pipeline.simulate.truth import RunTruth, tell_truth
 from angio_pipeline.training.randomise import draw_laboratory
 
 __all__ = ["RUN_NAMES", "Label", "example_paths", "load_labels", "load_subtracted", "make_examples"]
@@ -102,6 +103,16 @@ def make_examples(
 def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfig) -> dict[str, Any]:
     scene = stage(patient, name)
     exposure = record(scene, patient.export, patient.rng("quanta", name))
+    run = dsa.set_aside_broken(_read_back(patient, scene, exposure, name))
+    choice = dsa.choose_mask(run, params=config.mask)
+    sub = dsa.denoise(dsa.subtract(run, choice, params=config.subtract), params=config.denoise)
+    truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted, frame=sub.reference_frame)
+    _save(path, labels=_labels(truth), **_subtracted_arrays(sub))
+    return {"reference_frame": sub.reference_frame}
+
+
+def _read_back(patient: Patient, scene: RunScene, exposure: Exposure, name: str) -> AngioRun:
+    """Return a run as a user's program reads it: written as DICOM and read by `ingest`."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "run.dcm"
         write_xa(
@@ -121,10 +132,11 @@ def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfi
         found = ingest.discover([file], workspace=Path(place))
         if not found.runs:
             raise AngioError(found.refusals[0].sentence, reason=found.refusals[0].reason)
-        run = dsa.set_aside_broken(ingest.read_run(found.runs[0]))
-    choice = dsa.choose_mask(run, params=config.mask)
-    sub = dsa.denoise(dsa.subtract(run, choice, params=config.subtract), params=config.denoise)
-    truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted, frame=sub.reference_frame)
+        return ingest.read_run(found.runs[0])
+
+
+def _labels(truth: RunTruth) -> npt.NDArray[np.uint8]:
+    """Return (H, W) bits of `Label`."""
     labels = np.zeros(truth.artery.shape, np.uint8)
     visible = {tumour["id"] for tumour in truth.document["tumours"]}
     for bit, mask in (
@@ -135,26 +147,7 @@ def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfi
         *((Label.BLUSH if name in visible else Label.BLUSH_UNSURE, mask) for name, mask in truth.tumours.items()),
     ):
         labels[mask] |= bit
-    document = {
-        **{
-            key: truth.document[key]
-            for key in ("tumours", "shunts", "shunts_not_visible", "extravasations", "catheter_tip", "reference_frame")
-        },
-        "tumour_count": len(truth.tumours),
-        "spacing_mm": scene.plan.carm.isocentre_pixel_mm,
-        "export": patient.export.model_dump(mode="json"),
-    }
-    which = np.zeros(labels.shape, np.uint8)
-    for k, mask in enumerate(truth.tumours.values()):
-        which[mask] |= 1 << min(k, 7)
-    _save(
-        path,
-        labels=labels,
-        tumours=which,
-        document=np.array(json.dumps(document)),
-        **_subtracted_arrays(sub),
-    )
-    return {"reference_frame": sub.reference_frame}
+    return labels
 
 
 def _subtracted_arrays(sub: SubtractedRun) -> dict[str, npt.NDArray[Any]]:

@@ -82,46 +82,59 @@ def train_loop(
     """
     torch.manual_seed(params.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(params.average),  # type: ignore[no-untyped-call]
-        use_buffers=True,
-    )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, params))
-    parts = {"network": network, "averaged": averaged, "optimiser": optimiser, "schedule": schedule}
+    parts = _Parts.of(network.to(device), params)
     first, seconds = _restore(folder, parts, device)
     started, sums = time.monotonic() - seconds, _Sums()
-    network.train()
-    for step, batch in enumerate(batches(first), start=first):
-        values = _learn(network, batch, optimiser, loss, device)
-        schedule.step()
-        averaged.update_parameters(network)
-        sums.add(values)
-        done = step + 1
-        if done % params.log_every == 0 or done == params.steps:
-            row = {
-                "step": done,
-                "rate": float(schedule.get_last_lr()[0]),
-                **sums.means(),
-                "seconds": time.monotonic() - started,
-            }
+    parts.network.train()
+    for done, batch in enumerate(batches(first), start=first + 1):
+        sums.add(_learn(parts, batch, loss, device))
+        last = done == params.steps
+        if done % params.log_every == 0 or last:
+            rate = float(parts.schedule.get_last_lr()[0])
+            row = {"step": done, "rate": rate, **sums.means(), "seconds": time.monotonic() - started}
             _append(folder / "log.csv", row)
             tell(done, row)
-        if done % params.check_every == 0 or done == params.steps:
-            averaged.module.eval()
-            figures = validate(averaged.module)
-            averaged.module.train()
+        if done % params.check_every == 0 or last:
+            figures = parts.looked_at(validate)
             seconds = time.monotonic() - started
             row = {"step": done, **figures, "seconds": seconds}
             _append(folder / "validation.csv", row)
             tell(done, row)
             _save(folder, parts, done, seconds)
-    averaged.module.eval()
+    parts.averaged.module.eval()
     # As the last checkpoint has it, so that a training that is asked for again tells the same.
-    return Trained(averaged.module, seconds)
+    return Trained(parts.averaged.module, seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """What learns, and what a checkpoint holds."""
+
+    network: nn.Module
+    averaged: torch.optim.swa_utils.AveragedModel
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+
+    @classmethod
+    def of(cls, network: nn.Module, params: LoopParams) -> _Parts:
+        """Return a network that begins to learn."""
+        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        decay = torch.optim.swa_utils.get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]  # by torch
+        averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, params))
+        return cls(network, averaged, optimiser, schedule)
+
+    def looked_at(self, validate: Callable[[nn.Module], Mapping[str, float]]) -> Mapping[str, float]:
+        """Return what `validate` says of the averaged network."""
+        self.averaged.module.eval()
+        figures = validate(self.averaged.module)
+        self.averaged.module.train()
+        return figures
+
+    def states(self) -> dict[str, Any]:
+        """Return each part by name."""
+        return {name: getattr(self, name) for name in ("network", "averaged", "optimiser", "schedule")}
 
 
 def _rate(step: int, params: LoopParams) -> float:
@@ -131,9 +144,9 @@ def _rate(step: int, params: LoopParams) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _learn(
-    network: nn.Module, batch: Batch, optimiser: torch.optim.Optimizer, weights: LossParams, device: torch.device
-) -> dict[str, float]:
+def _learn(parts: _Parts, batch: Batch, weights: LossParams, device: torch.device) -> dict[str, float]:
+    """Take one step and return what it said of the loss."""
+    network, optimiser = parts.network, parts.optimiser
     inputs = torch.from_numpy(batch.inputs).to(device).contiguous(memory_format=torch.channels_last)
     targets, known = (torch.from_numpy(array).to(device) for array in (batch.targets, batch.known))
     with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -158,9 +171,11 @@ def _learn(
         )
         total = total + weights.cldice * topology
     optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(total)
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
+    parts.schedule.step()
+    parts.averaged.update_parameters(network)
     values = {f"loss_{k}": float(value) for k, value in enumerate(by_class.detach())}
     return {"loss": float(total.detach()), "centreline_missed": float(missed.detach()), **values}
 
@@ -188,14 +203,14 @@ def _append(path: Path, row: Mapping[str, float]) -> None:
         writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
 
 
-def _save(folder: Path, parts: Mapping[str, Any], step: int, seconds: float) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
+def _save(folder: Path, parts: _Parts, step: int, seconds: float) -> None:
+    state = {name: part.state_dict() for name, part in parts.states().items()}
     hidden = folder / "checkpoint.unfinished"
     torch.save({**state, "step": step, "seconds": seconds}, hidden)
     hidden.rename(folder / "checkpoint.pt")
 
 
-def _restore(folder: Path, parts: Mapping[str, Any], device: torch.device) -> tuple[int, float]:
+def _restore(folder: Path, parts: _Parts, device: torch.device) -> tuple[int, float]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.pt"
     if not path.is_file():
@@ -203,7 +218,7 @@ def _restore(folder: Path, parts: Mapping[str, Any], device: torch.device) -> tu
             (folder / name).unlink(missing_ok=True)
         return 0, 0.0
     state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
+    for name, part in parts.states().items():
         part.load_state_dict(state[name])
     for name in ("log.csv", "validation.csv"):
         _cut(folder / name, int(state["step"]))

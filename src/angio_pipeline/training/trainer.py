@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -35,7 +32,7 @@ from angio_pipeline.training.loop import Trained, train_loop
 from angio_pipeline.training.packing import Packed, pack_run
 from angio_pipeline.training.recipe import DataParams, Recipe
 from angio_pipeline.vessels import CHANNELS, WORKING_PX
-from angio_pipeline.workers import start_method
+from angio_pipeline.workers import one_image_thread, process_pool
 
 __all__ = ["Progress", "prepare", "train"]
 
@@ -124,15 +121,9 @@ def _jobs(
 
 
 def _made(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[tuple[int, int], list[Packed]]]:
-    context = multiprocessing.get_context(start_method())
-    with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=begin_worker) as pool:
-        waiting = [pool.submit(_make, job) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            # Whoever interrupts does not wait for the patients that have not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
+    with process_pool(max(1, workers), initializer=begin_worker, preload=__name__) as pool:
+        for future in as_completed([pool.submit(_make, job) for job in jobs]):
+            yield future.result()
 
 
 def _make(job: _Job) -> tuple[tuple[int, int], list[Packed]]:
@@ -177,7 +168,8 @@ def train(
     network = _architecture(recipe).build()
     if recipe.start_from is not None:
         _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
-    with _one_thread_for_crops():
+    # Crops are cut beside the learning, which has the cores.
+    with one_image_thread():
         trained = train_loop(
             network,
             _batches(recipe, learn, frames),
@@ -204,27 +196,16 @@ def _finish(
     familiar = [_held_out(network, recipe, learn[int(k)]).description for k in rng.permutation(len(learn))[:_FAMILIAR]]
     if frames is not None:
         # Real images are few: repeated, they have the same say as the simulated ones.
-        real_shown = [_real_held_out(network, *pair) for pair in frames.calibrate]
+        real_shown = [_real_held_out(network, recipe, *pair) for pair in frames.calibrate]
         shown += real_shown * max(1, len(shown) // len(real_shown))
         pictures = [picture_frame(image, working_px=WORKING_PX) for image, _ in frames.train]
-        familiar += [_forward(network, picture)[1] for picture in pictures]
+        familiar += [_forward(network, one, _architecture(recipe).multiple_px)[1] for one in pictures]
     calibration = fit_calibration(shown, np.stack(familiar), rng=rng)
     path = folder / f"{recipe.name}.safetensors"
     digest = save_model(path, _architecture(recipe), network, calibration)
     counts = {"examples": len(learn), "held_out": len(held)}
     _write_summary(folder, recipe, digest, trained.seconds, calibration, shown, counts)
     return path
-
-
-@contextmanager
-def _one_thread_for_crops() -> Iterator[None]:
-    # Crops are cut beside the learning, which has the cores.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -291,16 +272,15 @@ def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> HeldOut:
         known = known * (pictures[-1:] > 0.5)
     else:
         pictures, targets, known = frame_pictures(packed)
-    logits, description = _forward(network, pictures)
+    logits, description = _forward(network, pictures, _architecture(recipe).multiple_px)
     return HeldOut(logits, targets > 0.5, known > 0.5, description)
 
 
 @torch.inference_mode()
-def _forward(network: nn.Module, pictures: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _forward(network: nn.Module, pictures: FloatArray, multiple_px: int) -> tuple[FloatArray, FloatArray]:
     rows, columns = pictures.shape[1:]
     # Padded as in prediction: the description is a mean over all pixels.
-    multiple = 2 ** (len(network.down) - 1)  # type: ignore[arg-type]
-    padded = np.pad(pictures, ((0, 0), (0, -rows % multiple), (0, -columns % multiple)))
+    padded = np.pad(pictures, ((0, 0), (0, -rows % multiple_px), (0, -columns % multiple_px)))
     device = next(network.parameters()).device
     given = torch.from_numpy(padded[None]).to(device).contiguous(memory_format=torch.channels_last)
     logits, description = network(given)
@@ -316,24 +296,24 @@ def _validate(
     for packed in held:
         one = _held_out(network, recipe, packed)
         for k, name in enumerate(names):
-            truth, told = (part[k] & one.known[k] for part in (one.truth, one.logits > 0))
-            if truth.any():
-                found[name].append(2 * float(np.count_nonzero(truth & told)) / float(truth.sum() + told.sum()))
+            if (one.truth[k] & one.known[k]).any():
+                found[name].append(_dice(one, k))
     figures = {f"dice_{name}": float(np.mean(values)) if values else float("nan") for name, values in found.items()}
     if frames is not None:
-        scores = [_real_dice(network, picture, truth) for picture, truth in frames.calibrate]
-        figures["dice_real"] = float(np.mean(scores))
+        real = [_real_held_out(network, recipe, *pair) for pair in frames.calibrate]
+        figures["dice_real"] = float(np.mean([_dice(one, 0) for one in real]))
     return figures
 
 
-def _real_held_out(network: nn.Module, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> HeldOut:
-    logits, description = _forward(network, picture)
+def _real_held_out(network: nn.Module, recipe: Recipe, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> HeldOut:
+    logits, description = _forward(network, picture, _architecture(recipe).multiple_px)
     both = np.stack([truth, skeletonize(truth)])
     return HeldOut(logits, both, np.ones_like(both), description)
 
 
-def _real_dice(network: nn.Module, picture: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
-    told = _forward(network, picture)[0][0] > 0
+def _dice(one: HeldOut, k: int) -> float:
+    """Return the Dice of one class at an uncalibrated probability of one half, where it is known."""
+    truth, told = (part[k] & one.known[k] for part in (one.truth, one.logits > 0))
     return 2 * float(np.count_nonzero(truth & told)) / max(1.0, float(truth.sum() + told.sum()))
 
 
