@@ -25,6 +25,7 @@ def _write(folder: Path, text: str) -> Path:
 
 
 def test_every_network_that_is_shipped_is_as_its_manifest_says() -> None:
+    assert "run" in {entry.name for entry in read_manifest()}
     for entry in read_manifest():
         assert verified_weights(entry.name).with_name(entry.card).is_file()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,8 @@ from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.simulate import load_preset
 from angio_pipeline.training import load_recipe
-from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES
 
 RECIPES = sorted(path.stem for path in (configs_dir() / "training").glob("*.toml"))
-# The patients on whom the networks are tested, and those of docs/accuracy.md.
-KEPT_FOR_TESTS = {5001, 5002, 2026}
-
 SMALL = """
 name = "small"
 kind = "run"
@@ -31,6 +28,15 @@ steps = 1
 """
 
 
+@pytest.fixture(scope="module")
+def kept_for_tests() -> set[int]:
+    """Return the seeds that the benchmarks themselves use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+        networks, clinical = importlib.import_module("networks"), importlib.import_module("clinical")
+    return {*networks.SEEDS.values(), clinical.Choice().seed}
+
+
 def test_the_project_carries_recipes() -> None:
     assert {"run", "frame", "frame-simulation"} <= set(RECIPES)
 
@@ -41,27 +47,45 @@ def test_a_recipe_bears_the_name_of_its_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_no_recipe_learns_from_or_holds_out_what_tests_are_kept_for(name: str) -> None:
+def test_no_recipe_learns_from_or_holds_out_what_tests_are_kept_for(name: str, kept_for_tests: set[int]) -> None:
     data = load_recipe(name).data
-    assert not {data.seed, data.held_out_seed} & KEPT_FOR_TESTS
+    assert not {data.seed, data.held_out_seed} & kept_for_tests
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_held_out_patients_are_others_than_those_learned_from(name: str) -> None:
-    data = load_recipe(name).data
-    assert data.seed != data.held_out_seed
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("held_out_seed = 2", "held_out_seed = 1", "held_out_seed must differ"),
+        ("[1, 1, 1, 1, 1]", "[1, 1]", "must hold 5 weights"),
+        ("[loss]", '[real]\ntrain = ["1"]\ncalibrate = ["2"]\nheld_out = ["3"]\n[loss]', "are for frame networks"),
+    ],
+)
+def test_a_recipe_that_would_leak_or_mislead_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    load_recipe(str(path))
+    assert old in SMALL
+    path.write_text(SMALL.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(str(path))
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_held_out_images_are_others_than_those_learned_from(name: str) -> None:
-    real = load_recipe(name).real
-    assert real is None or not set(real.train + real.calibrate) & set(real.held_out)
+@pytest.mark.parametrize("shared", [("train", "calibrate"), ("train", "held_out"), ("calibrate", "held_out")])
+def test_a_real_image_is_in_one_list_only(tmp_path: Path, shared: tuple[str, str]) -> None:
+    lists = {"train": ["1"], "calibrate": ["2"], "held_out": ["3"]}
+    frame = SMALL.replace('"run"', '"frame"').replace("[1, 1, 1, 1, 1]", "[1, 1]")
+    path = tmp_path / "small.toml"
 
+    def write() -> None:
+        told = "".join(f"{name} = {values}\n" for name, values in lists.items()).replace("'", '"')
+        path.write_text(frame.replace("[loss]", f"[real]\n{told}[loss]"))
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_weighs_every_class_of_its_kind(name: str) -> None:
-    recipe = load_recipe(name)
-    assert len(recipe.loss.classes) == len(RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES)
+    write()
+    load_recipe(str(path))
+    lists[shared[0]] = lists[shared[1]]
+    write()
+    with pytest.raises(ConfigError, match="must share no image"):
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -256,3 +256,19 @@ def test_an_arterial_phase_that_was_set_aside_gives_way_to_the_reference_frame()
     usable[ONSET : LAST + 1] = False
     arterial = _channel(_pictured(_sub(frames, usable=usable, reference_frame=7)), "arterial")
     assert arterial == pytest.approx(np.arcsinh(1), rel=1e-4)
+
+
+def test_the_reference_picture_is_the_reference_frame_and_the_last_one_the_runs_end() -> None:
+    frames = np.stack([np.full((48, 48), 0.01 * (k + 1)) for k in range(len(TIMES))])
+    pictures = _pictured(_sub(frames, reference_frame=3))
+    np.testing.assert_allclose(_channel(pictures, "reference"), np.arcsinh(0.04 / 0.1), rtol=1e-4)
+    end = 0.01 * (len(TIMES) - 0.5)
+    np.testing.assert_allclose(_channel(pictures, "last"), np.arcsinh(end / 0.1), rtol=1e-4)
+
+
+def test_contrast_stands_as_far_out_of_the_noise_whatever_the_matrix() -> None:
+    # A detector of twice the matrix has twice the noise a pixel for the same dose.
+    frames = np.full((len(TIMES), 64, 64), 0.05)
+    coarse = _pictured(_sub(np.repeat(np.repeat(frames, 8, axis=1), 8, axis=2), noise_sd=0.01))
+    fine = _pictured(_sub(np.repeat(np.repeat(frames, 16, axis=1), 16, axis=2), noise_sd=0.02))
+    np.testing.assert_allclose(_channel(fine, "over_noise"), _channel(coarse, "over_noise"), atol=1e-3)
