@@ -58,6 +58,19 @@ def test_bright_vessels_of_a_subtracted_export_become_positive(still_scene) -> N
     assert sub.frames[sub.reference_frame][still_scene.artery].mean() > 0.1
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_edge_that_moves_does_not_turn_a_subtracted_export_over(still_scene, sign: int) -> None:
+    """What a breath leaves at the diaphragm is larger and stronger than the vessels, and of the other sign."""
+    rows = np.arange(256)[:, None] - 128 - 40 * np.cos(np.linspace(-1, 1, 256))[None, :]
+    band = np.where(np.abs(rows) < 14, 0.5, 0.0).astype(np.float32)
+    breath = np.linspace(0, 1, len(still_scene.contrast), dtype=np.float32)[:, None, None]
+    stored = 2048 - sign * 2000 * (still_scene.contrast - breath * band)
+    stored = stored + np.random.default_rng(1).normal(0, 20, stored.shape)
+    run = replace(still_scene.run, frames=stored.astype(np.float32), quantity=Quantity.STORED, white_level=4095.0)
+    sub = _subtract(run)
+    assert (Quality.PHOTOMETRIC_ASSUMED in sub.quality) == (sign < 0)
+
+
 def test_anatomy_is_not_taken_for_a_subtracted_export(still_scene) -> None:
     counts = 4000 * np.exp(-still_scene.run.frames / 2)
     run = replace(still_scene.run, frames=counts, quantity=Quantity.STORED, white_level=4095.0)

@@ -20,15 +20,19 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, MaskOperation, Quantity
 from angio_pipeline.dsa.alignment import differences
-from angio_pipeline.dsa.linear import linear_frame, linear_shrunk
+from angio_pipeline.dsa.linear import linear_shrunk
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion
-from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, robust_sd, shrink
+from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian, shrink
 
 __all__ = ["MaskChoice", "MaskParams", "choose_mask", "filling_curve", "looks_subtracted"]
 
 
 # On quarter-size frames; enough to keep moving edges from being taken for contrast.
 _COARSE_MOTION = MotionParams(cells=8, levels_px=(64, 128), iterations=3, high_pass=0.094, largest_shift=0.094)
+
+# The width of a vessel that tells a subtracted export's polarity, in a frame of so many pixels, and the
+# difference of strengths from which vessels are taken to be bright, against the usual display.
+_THIN_PX, _THIN_AT_PX, _BRIGHT_VOTE = 12, 512, 0.03
 
 
 class MaskParams(Params):
@@ -216,9 +220,28 @@ def _shifts_from_header(run: AngioRun, params: MaskParams) -> tuple[tuple[float,
 
 
 def _vessels_bright(run: AngioRun) -> bool:
-    """Return whether the strong deviations of a subtracted export are bright, so attenuation is negative."""
-    mean = np.mean([linear_frame(run, t) for t in range(run.shape[0])], axis=0, dtype=np.float32)
-    image = gaussian(np.asarray(mean), 1.5)
-    deviation = image[run.valid] - np.median(image[run.valid])
-    threshold = 4 * max(robust_sd(deviation), 1e-6)
-    return int((deviation < -threshold).sum()) > 2 * int((deviation > threshold).sum())
+    """Return whether the thin structures of a subtracted export are bright, so that its attenuation is negative.
+
+    What motion leaves (a diaphragm's edge) may be stronger than vessels, but it is broad, or bright beside
+    dark: of a white and a black top-hat, which keep what is thin, that of the vessels is the stronger one.
+    """
+    frames = linear_shrunk(run, max(1, round(max(run.shape[1:]) / _THIN_AT_PX)))
+    size = max(3, 2 * round(_THIN_PX / 2 * max(frames.shape[1:]) / _THIN_AT_PX) + 1)
+    inside = cv2.resize(run.valid.astype(np.uint8), frames.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
+    core = cv2.erode(inside, np.ones((size, size), np.uint8), iterations=2, borderValue=0) > 0
+    if not core.any():
+        return False
+    element = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+    votes = [_attenuating_share(gaussian(frame, 1.5), core, element) for frame in frames]
+    return float(np.mean(votes)) < -_BRIGHT_VOTE
+
+
+def _attenuating_share(
+    frame: npt.NDArray[np.float32], core: npt.NDArray[np.bool_], element: npt.NDArray[np.uint8]
+) -> float:
+    """Return how much stronger thin structures that attenuate are than those that do the opposite, -1 to 1."""
+    more, less = (
+        float(np.percentile(np.asarray(cv2.morphologyEx(frame, how, element), np.float32)[core], 99.5))
+        for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    )
+    return (more - less) / max(more + less, 1e-6)
