@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Literal
 
-__all__ = ["one_image_thread", "process_pool", "start_method", "warm_up"]
+__all__ = ["hold_threads", "one_image_thread", "process_pool", "start_method", "warm_up"]
 
 _PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
 
@@ -61,6 +61,15 @@ def process_pool(workers: int, *, initializer: Callable[[], None], preload: str)
         raise
     finally:
         pool.shutdown()
+
+
+def hold_threads(count: int) -> None:
+    """Hold image libraries and linear algebra to `count` threads: the processes of a batch share the cores."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    cv2.setNumThreads(count)
+    threadpool_limits(limits=count)
 
 
 @contextmanager

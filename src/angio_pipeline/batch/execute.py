@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from angio_pipeline import outputs
 from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask
-from angio_pipeline.batch.tasks import Outcome, Settings, hold_threads, refuse, run_task
+from angio_pipeline.batch.tasks import Outcome, Settings, refuse, run_task
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
-from angio_pipeline.workers import start_method
+from angio_pipeline.workers import hold_threads, start_method
 
 __all__ = ["BatchReport", "execute"]
 

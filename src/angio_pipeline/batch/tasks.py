@@ -23,7 +23,7 @@ Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
 _RECORD = {"schema": "angio-pipeline/record/1"}
 
-__all__ = ["Outcome", "Settings", "check_weights", "code_version", "hold_threads", "refuse", "run_task", "task_digest"]
+__all__ = ["Outcome", "Settings", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,6 @@ def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: s
     outputs.clear_results(folder)
     outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
     return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
-
-
-def hold_threads(count: int) -> None:
-    """Hold image libraries and linear algebra to `count` threads: the processes of a batch share the cores."""
-    import cv2
-    from threadpoolctl import threadpool_limits
-
-    cv2.setNumThreads(count)
-    threadpool_limits(limits=count)
 
 
 def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:

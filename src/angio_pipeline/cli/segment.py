@@ -30,7 +30,7 @@ def segment(
     """Find vessels in single, unsubtracted images.
 
     Writes NAME.png (mask, 0 or 255), NAME-probability.png (16-bit, 65535 is certain) and segment.csv into the folder;
-    refused.csv lists what could not be read.
+    refused.csv lists what could not be read. Of a TIFF of many pages the first is taken, of a DICOM run one frame.
 
     Example: angio segment frame.png run.dcm --out vessels
 

@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +32,7 @@ from angio_pipeline.simulate.radiograph.detector import Exposure
 from angio_pipeline.simulate.runs import RunScene, record
 from angio_pipeline.simulate.truth import RunTruth, tell_truth
 from angio_pipeline.training.randomise import draw_laboratory
+from angio_pipeline.workers import hold_threads
 
 __all__ = ["RUN_NAMES", "Label", "example_paths", "load_labels", "load_subtracted", "make_examples"]
 
@@ -208,8 +208,5 @@ def load_labels(path: Path) -> npt.NDArray[np.uint8]:
 
 def begin_worker() -> None:
     """Hold this process to one thread, as there is one a core, and leave an interrupt to the one that started it."""
-    from threadpoolctl import threadpool_limits
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1)
+    hold_threads(1)
