@@ -17,7 +17,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
-from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
+from angio_pipeline.tumour import BlushParams, CorrectionParams, FeederParams, ShuntParams
 from angio_pipeline.vessels import GraphParams, SegmentParams
 
 __all__ = ["PipelineConfig", "load_config", "with_pixel_shift"]
@@ -35,6 +35,7 @@ class PipelineConfig(Params):
     blush: BlushParams = BlushParams()
     feeders: FeederParams = FeederParams()
     shunts: ShuntParams = ShuntParams()
+    corrections: CorrectionParams = CorrectionParams()
     lipiodol: LipiodolParams = LipiodolParams()
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from angio_pipeline import dsa, lipiodol, perfusion, tumour, vessels
 from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.corrections import CorrectionOutcome, GivenEdit, Note, correction_quality, outcome
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
 from angio_pipeline.core.quality import Quality
@@ -26,6 +27,7 @@ def process_run(
     *,
     config: PipelineConfig,
     rois: Sequence[FilmRoi] = (),
+    corrections: Sequence[GivenEdit] = (),
     predict: vessels.Predict | None = None,
     predict_frame: vessels.PredictFrame | None = None,
 ) -> RunResult:
@@ -35,6 +37,8 @@ def process_run(
     ----------
     rois : sequence of FilmRoi
         Tumours drawn on this run; they take the place of detection.
+    corrections : sequence of GivenEdit
+        What a reader changed in an earlier result of this run.
     predict : callable, optional
         A network that tells vessels and blush from the pictures of a run; the ridge filter when None.
     predict_frame : callable, optional
@@ -49,12 +53,21 @@ def process_run(
     whole = dsa.set_aside_broken(run)
     choice = dsa.choose_mask(whole, params=config.mask)
     sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
-    maps = perfusion.measure(sub, params=config.perfusion)
+    edits, misplaced = tumour.place_edits(corrections, sub, params=config.corrections)
+    maps, phases_set = perfusion.relabel_phases(perfusion.measure(sub, params=config.perfusion), edits, run.shape[0])
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
+    found, blush_quality, drawn = tumour.correct_tumours(
+        found, blush_quality, edits, run.shape[1:], params=config.corrections
+    )
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
     fed, feeder_quality = _feeders(found, graph, sub, config)
+    fed, feeder_quality, reread = tumour.correct_feeders(
+        fed, feeder_quality, edits, graph, sub, feeders=config.feeders, params=config.corrections
+    )
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
+    told = _in_order(misplaced, phases_set, drawn, reread, _notes(edits))
+    quality = _all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality
     return RunResult(
         run=run,
         subtracted=sub,
@@ -66,7 +79,8 @@ def process_run(
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
         settings=config.model_dump(mode="json", exclude={"lipiodol"}),
-        quality=_all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality,
+        quality=quality | correction_quality(told),
+        corrections=told,
     )
 
 
@@ -106,6 +120,14 @@ def _tumours(
         return given, quality
     found, blush_quality = tumour.find_blush(sub, maps, arteries, params=config.blush)
     return found, quality | blush_quality
+
+
+def _notes(edits: Sequence[GivenEdit]) -> tuple[CorrectionOutcome, ...]:
+    return tuple(outcome(one, "Noted.") for one in edits if isinstance(one.edit, Note))
+
+
+def _in_order(*told: Sequence[CorrectionOutcome]) -> tuple[CorrectionOutcome, ...]:
+    return tuple(sorted((one for part in told for one in part), key=lambda one: (one.edit.time, one.edit.id)))
 
 
 def _union(tumours: Sequence[Tumour], sub: SubtractedRun) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.followups import LesionCourse
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
@@ -40,6 +41,7 @@ class RunResult:
     curves: tuple[TimeDensityCurve, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     quality: Quality = Quality.NONE
+    corrections: tuple[CorrectionOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.tumour.targets import TargetParams, choose_targets, place_target
 
-__all__ = ["FeederParams", "TreeFlow", "find_feeders"]
+__all__ = ["FeederParams", "TreeFlow", "feeder_reach_px", "find_feeders", "tree_flow"]
 
 Line = npt.NDArray[np.float64]
 
@@ -70,8 +70,8 @@ def find_feeders(
     if not graph.branches:
         return tumour, Quality.NO_FEEDER
     distance = ndimage.distance_transform_edt(~tumour.mask)
-    reach_px = _reach_px(sub, params)
-    flow = _flow(graph, distance, reach_px)
+    reach_px = feeder_reach_px(sub, params)
+    flow = tree_flow(graph, distance, reach_px)
     blush_arrival = _blush_arrival(tumour, sub)
     ways = _entries(graph, flow, distance, reach_px, params)
     strongest = max((_contrast(graph.branches[way[-1]]) for way in ways), default=0.0)
@@ -104,13 +104,15 @@ def _named(feeder: Feeder, name: str, rank: int, contribution: float) -> Feeder:
     return replace(feeder, id=name, rank=rank, contribution=contribution, target=target)
 
 
-def _reach_px(sub: SubtractedRun, params: FeederParams) -> float:
+def feeder_reach_px(sub: SubtractedRun, params: FeederParams) -> float:
+    """Return how near the blush a leaf of the tree ends in it, pixels."""
     if sub.spacing is not None and sub.spacing.in_patient:
         return params.reach_mm / sub.spacing.mean_mm
     return params.reach_px * float(max(sub.frames.shape[1:])) / 512
 
 
-def _flow(graph: VesselGraph, distance: npt.NDArray[np.float64], reach_px: float) -> TreeFlow:
+def tree_flow(graph: VesselGraph, distance: npt.NDArray[np.float64], reach_px: float) -> TreeFlow:
+    """Return the flow in each branch; a leaf within `reach_px` of the tumour ends in it."""
     children = graph.children()
     flow = np.zeros(len(graph.branches))
     into = np.zeros(len(graph.branches))
