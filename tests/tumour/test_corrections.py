@@ -451,16 +451,27 @@ def test_in_the_same_reference_frame_nothing_moves(sub) -> None:
     assert refused == ()
 
 
+def test_a_run_that_was_not_moved_is_taken_to_stand_still(sub) -> None:
+    still = replace(sub, motion_px=np.full_like(sub.motion_px, np.nan))
+    edit = replace(given(AddFeeder, tumour=T1, click=(10, 10)), reference_frame=(sub.reference_frame + 2) % 20)
+    (placed,), _ = place_edits([edit], still, params=PARAMS)
+    assert placed.edit.click == (10, 10)
+
+
 def test_an_edit_is_refused_rather_than_misplaced(breathing) -> None:
     reference = breathing.reference_frame
-    still = replace(breathing, motion_px=np.full_like(breathing.motion_px, np.nan))
+    unknown = replace(
+        breathing,
+        motion_px=np.full_like(breathing.motion_px, np.nan),
+        quality=breathing.quality | Quality.MOTION_LARGE,
+    )
     far = breathing.motion_px.copy()
     far[reference] = 40.0
     far[0] = 0.0
     far = replace(breathing, motion_px=far)
     click = {"tumour": T1, "click": (100.0, 100.0)}
     cases = [
-        (still, replace(given(AddFeeder, **click), reference_frame=0), "Expected to know how the anatomy moves"),
+        (unknown, replace(given(AddFeeder, **click), reference_frame=0), "Expected to know how the anatomy moves"),
         (far, replace(given(AddFeeder, **click), reference_frame=0), "px away"),
         (breathing, replace(given(AddFeeder, **click), reference_frame=99), "found 99"),
         (breathing, replace(given(AddFeeder, **click), reference_frame=reference, size=(512, 512)), "512 x 512"),

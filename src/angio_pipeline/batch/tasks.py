@@ -14,6 +14,7 @@ import angio_pipeline
 from angio_pipeline import ingest, outputs
 from angio_pipeline.batch.plan import FollowUpTask, RunTask, relative_folder
 from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
@@ -103,11 +104,22 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
 
     run = ingest.read_run(task.item)
     predict, predict_frame = _predictors(settings.config.segment)
-    given = ingest.read_rois(task.rois)
-    mine = [roi for roi in given.films if roi.sop_instance_uid == run.source.sop_instance_uid]
-    result = process_run(run, config=settings.config, rois=mine, predict=predict, predict_frame=predict_frame)
+    uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
+    result = process_run(
+        run,
+        config=settings.config,
+        rois=ingest.read_rois(task.rois).drawn_on(uid, size),
+        corrections=ingest.read_corrections(task.corrections, uid),
+        predict=predict,
+        predict_frame=predict_frame,
+    )
     outputs.write_run(result, folder)
-    return ()
+    return tuple(_unapplied(one) for one in result.corrections if not one.applied)
+
+
+def _unapplied(one: CorrectionOutcome) -> Refusal:
+    sentence = f"Edit {one.edit.id} ({one.edit.kind}) was not applied. {one.sentence}"
+    return Refusal(one.file, "correction_not_applied", sentence)
 
 
 @lru_cache(maxsize=1)
@@ -139,9 +151,9 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
         first = refusals[0]
         raise AngioError(first.sentence, reason=first.reason)
     given = ingest.read_rois(task.rois)
-    result = process_follow_ups(
-        volumes, given.volumes, films, given.films, treated=task.treated, config=settings.config
-    )
+    fitting = [roi for film in films for roi in given.drawn_on(film.source.sop_instance_uid, film.valid.shape)]
+    drawn = [*fitting, *(roi for roi in given.films if roi not in fitting)]
+    result = process_follow_ups(volumes, given.volumes, films, drawn, treated=task.treated, config=settings.config)
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
@@ -169,11 +181,15 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input and regions."""
+    """Return the resume key of a task: code, settings, input, regions, and what a reader corrected of this very run."""
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
     parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
+        if task.corrections:
+            parts.append(
+                ingest.edits_digest(ingest.read_corrections(task.corrections, task.item.source.sop_instance_uid))
+            )
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in task.rois]
     if isinstance(task, FollowUpTask):
         parts.append(str(task.treated))

@@ -339,6 +339,8 @@ class GivenEdit:
         What the edit's mask file holds.
     shift_px : tuple of float
         (row, col) by which its places have been moved from where the reader put them.
+    file : str
+        The document that it stands in, as it was given.
     """
 
     edit: AnyEdit
@@ -346,6 +348,7 @@ class GivenEdit:
     size: tuple[int | None, int | None] = (None, None)
     mask: npt.NDArray[np.bool_] | None = None
     shift_px: tuple[float, float] = (0.0, 0.0)
+    file: str = ""
 
     def __post_init__(self) -> None:
         if self.mask is not None:
@@ -354,11 +357,12 @@ class GivenEdit:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionOutcome:
-    """What became of one edit: whether it was applied, and one sentence."""
+    """What became of one edit: whether it was applied, and one sentence; `file` is where the edit stands."""
 
     edit: AnyEdit
     applied: bool
     sentence: str
+    file: str = ""
 
 
 def outcome(given: GivenEdit, sentence: str, *, applied: bool = True) -> CorrectionOutcome:
@@ -366,7 +370,7 @@ def outcome(given: GivenEdit, sentence: str, *, applied: bool = True) -> Correct
     if given.shift_px != (0.0, 0.0):
         row, col = given.shift_px
         sentence += f" Drawn on another reference frame, it was moved with the anatomy by ({row:.1f}, {col:.1f}) px."
-    return CorrectionOutcome(given.edit, applied, sentence)
+    return CorrectionOutcome(given.edit, applied, sentence, given.file)
 
 
 def correction_quality(outcomes: Iterable[CorrectionOutcome]) -> Quality:

@@ -24,6 +24,7 @@ from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.numerics.filters import resize
 from angio_pipeline.tumour.candidates import find_candidates
 from angio_pipeline.tumour.evidence import measure_evidence, tumour_probability
+from angio_pipeline.tumour.placing import place_region
 from angio_pipeline.tumour.tissue import TissuePicture, picture_tissue
 from angio_pipeline.tumour.waists import split_at_waists
 
@@ -90,9 +91,13 @@ def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) 
 
 
 def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tuple[Tumour, ...], Quality]:
-    """Return the regions given for this run as tumours; one of another size is flagged, not stretched."""
+    """Return the regions given for this run as tumours, laid where the anatomy stands in the reference frame.
+
+    One of another size, or drawn on a frame whose motion is not known, is flagged, not stretched.
+    """
     size = sub.frames.shape[1:]
-    fitting = [roi for roi in rois if roi.mask.shape == size and roi.mask.any()]
+    placed = [place_region(roi, sub) for roi in rois if roi.mask.shape == size]
+    fitting = [roi for roi in placed if roi is not None and roi.mask.any()]
     names: list[str] = []
     for roi in fitting:
         taken = sum(name == roi.id or name.startswith(f"{roi.id}-") for name in names)

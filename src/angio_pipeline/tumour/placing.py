@@ -14,11 +14,13 @@ import numpy as np
 from pydantic import Field
 
 from angio_pipeline.core.corrections import AddTumour, CorrectionOutcome, GivenEdit, Note, RedrawTumour, outcome
+from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.params import Params
+from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import SubtractedRun
 from angio_pipeline.numerics.polygons import shifted_mask
 
-__all__ = ["CorrectionParams", "anatomy_shift", "place_edits"]
+__all__ = ["CorrectionParams", "anatomy_shift", "place_edits", "place_region"]
 
 
 class CorrectionParams(Params):
@@ -40,12 +42,26 @@ class CorrectionParams(Params):
 def anatomy_shift(sub: SubtractedRun, frames: Sequence[int]) -> tuple[float, float] | None:
     """Return (row, col) pixels from where the anatomy stands in `frames` to where it stands in the reference frame.
 
-    The mean over several frames; None where the motion of one of them is not known.
+    The mean over several frames; None where the motion of one of them is not known. Frames of a run that was not moved
+    at all are taken to stand still, unless it is seen to move far.
     """
     if set(frames) == {sub.reference_frame}:
         return 0.0, 0.0
+    if not np.isfinite(sub.motion_px).any():
+        return None if Quality.MOTION_LARGE in sub.quality else (0.0, 0.0)
     row, col = sub.motion_px[sub.reference_frame] - np.mean(sub.motion_px[list(frames)], axis=0)
     return (float(row), float(col)) if np.isfinite([row, col]).all() else None
+
+
+def place_region(roi: FilmRoi, sub: SubtractedRun) -> FilmRoi | None:
+    """Return a region where the anatomy stands in the reference frame; None where that is not known.
+
+    One that was drawn on no frame in particular stays where it is.
+    """
+    if not roi.frames:
+        return roi
+    shift = anatomy_shift(sub, roi.frames) if max(roi.frames) < len(sub.frames) else None
+    return None if shift is None else replace(roi, mask=shifted_mask(roi.mask, shift))
 
 
 def place_edits(
