@@ -280,6 +280,43 @@ def test_an_empty_tree_refuses_a_click_with_a_sentence(left, sub) -> None:
     assert "found none in the tree" in answer.sentence
 
 
+@pytest.fixture
+def wrong_way(fork) -> VesselGraph:
+    """The same branches, but the left one is told to flow out of the tumour, from a piece of its own."""
+    left = fork.branches[1]
+    nodes = np.vstack([fork.nodes, [FORK]])
+    turned = Branch(1, 2, 5, left.centreline[::-1], left.radius_px, left.arrival_s)
+    return VesselGraph(nodes, (fork.branches[0], turned, *fork.branches[2:]), 0)
+
+
+def test_a_click_is_followed_against_the_flow_where_the_tree_runs_the_wrong_way(left, wrong_way, sub) -> None:
+    bare = replace(left, feeders=(), targets=())
+    add = given(AddFeeder, tumour=T1, click=middle(FORK, LEFT_END))
+    (tumour,), _, (told,) = feeders_after([bare], [add], wrong_way, sub)
+    (feeder,), (target,) = tumour.feeders, tumour.targets
+    assert tuple(feeder.centreline[0]) == ROOT
+    assert max(min(off_line(p, ROOT, FORK), off_line(p, FORK, LEFT_END)) for p in feeder.centreline) < 1
+    assert feeder.branch_start == FORK
+    assert left.mask[tuple(np.round(feeder.centreline[-1]).astype(int))]
+    assert feeder.evidence["as_the_tree_flows"] == 0
+    assert "otherwise than the tree" in told.sentence
+    assert off_line((target.row, target.col), FORK, LEFT_END) < 1
+    assert target.covers == (feeder.id,)
+    # The tree cannot say what else lies beyond.
+    assert np.isnan(target.non_target_fraction)
+    again = given(AddFeeder, "e2", 1, tumour=T1, click=middle(FORK, LEFT_END, 0.3))
+    (twice,), _, _ = feeders_after([bare], [add, again], wrong_way, sub)
+    assert len(twice.feeders) == 1
+
+
+def test_the_tree_is_followed_where_it_leads(left, fork, sub) -> None:
+    bare = replace(left, feeders=(), targets=())
+    add = given(AddFeeder, tumour=T1, click=middle(FORK, LEFT_END))
+    (tumour,), _, _ = feeders_after([bare], [add], fork, sub)
+    assert tumour.feeders[0].evidence["as_the_tree_flows"] == 1
+    assert tumour.targets[0].non_target_fraction == 0
+
+
 # --- targets ---------------------------------------------------------------------------------------
 
 

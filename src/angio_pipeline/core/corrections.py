@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,12 @@ def _changed(point: Point | None, change: Change) -> Point | None:
     return None if point is None else change(point)
 
 
+def _with_kind(schema: dict[str, Any]) -> None:
+    """Say that the kind of an edit is never left out: what tells one from another has no default in a file."""
+    if "kind" in schema["properties"]:
+        schema["required"] = ["kind", *schema["required"]]
+
+
 class Edit(_Model):
     """One thing that a reader changed.
 
@@ -114,6 +120,8 @@ class Edit(_Model):
     reference_frame : int, optional
         Where it differs from that of the run's other edits.
     """
+
+    model_config = ConfigDict(json_schema_extra=_with_kind)
 
     id: Identifier
     time: AwareDatetime

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from angio_pipeline import __version__
+from angio_pipeline.core.corrections import CorrectionOutcome, Note, SetPhase
 from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Provenance, Source
@@ -27,6 +28,7 @@ from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch
 from angio_pipeline.outputs.schemas import (
     CatheterTipDocument,
+    CorrectionDocument,
     CurveDocument,
     CurvesDocument,
     FeederDocument,
@@ -176,6 +178,21 @@ def run_document(result: RunResult) -> RunDocument:
         settings=plain(result.settings),
         provenance=_operations(result.subtracted.provenance, result.run.provenance),
         software=_SOFTWARE,
+        corrections=[_correction(one) for one in result.corrections],
+    )
+
+
+def _correction(one: CorrectionOutcome) -> CorrectionDocument:
+    edit = one.edit
+    return CorrectionDocument(
+        id=edit.id,
+        kind=edit.kind,
+        time=edit.time,
+        reviewer=edit.reviewer,
+        comment=edit.comment,
+        text=edit.text if isinstance(edit, Note) else None,
+        applied=one.applied,
+        sentence=one.sentence,
     )
 
 
@@ -259,6 +276,7 @@ def _phases(result: RunResult) -> PhasesDocument:
         arterial=(phases.arterial.first, phases.arterial.last),
         parenchymal=_frame_range(phases.parenchymal),
         venous=_frame_range(phases.venous),
+        corrected=any(one.applied and isinstance(one.edit, SetPhase) for one in result.corrections),
     )
 
 
@@ -293,6 +311,7 @@ def _tumour(tumour: Tumour, units: _Units) -> TumourDocument:
         origin=tumour.origin,
         feeders=[_feeder(feeder, units) for feeder in sorted(tumour.feeders, key=lambda f: f.rank)],
         targets=[TumourTargetDocument(covers=list(t.covers), **_target(t, units).model_dump()) for t in tumour.targets],
+        corrected=tumour.corrected,
     )
 
 
@@ -310,6 +329,7 @@ def _feeder(feeder: Feeder, units: _Units) -> FeederDocument:
         overlap_ambiguous=feeder.overlap_ambiguous,
         target=_target(feeder.target, units),
         evidence={name: units.named(name, value) for name, value in feeder.evidence.items()},
+        corrected=feeder.corrected,
     )
 
 
@@ -324,6 +344,7 @@ def _target(target: CannulationTarget, units: _Units) -> TargetDocument:
         bifurcations=target.bifurcations,
         tortuosity=_number(target.tortuosity),
         non_target_fraction=_number(target.non_target_fraction),
+        corrected=target.corrected,
     )
 
 

@@ -106,7 +106,8 @@ def _angulation(document: RunDocument) -> str | None:
 def likely_feeders(document: RunDocument) -> list[str]:
     """Return the feeders with probability of at least 0.5 that overlap leaves decided, best first."""
     feeders = [f for t in document.tumours for f in t.feeders if f.probability >= 0.5 and not f.overlap_ambiguous]
-    return [f"{f.id} {f.probability:.2f}" for f in sorted(feeders, key=lambda f: -f.probability)]
+    ranked = sorted(feeders, key=lambda f: -f.probability)
+    return [f"{f.id} {'by hand' if f.corrected else f'{f.probability:.2f}'}" for f in ranked]
 
 
 def _overlay_words(document: RunDocument) -> str:

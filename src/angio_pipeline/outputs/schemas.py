@@ -1,5 +1,7 @@
 """The public documents: what `analysis.json`, `lipiodol.json`, `graph.json` and `curves.json` hold.
 
+What a file of corrections holds stands in `core.corrections`, as it is read as well as written.
+
 The field names and their meaning are a contract with every reader of the results. A field may be
 added at any time; a change of meaning changes the version in `schema`. Unknown is `null`, never 0,
 and never NaN. Points are `[row, col]` in pixels of the stored frame, 0-based.
@@ -9,14 +11,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from angio_pipeline.core.corrections import CorrectionsDocument
 from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
-from angio_pipeline.core.tumours import LesionOrigin, ShuntKind
+from angio_pipeline.core.tumours import ByHand, LesionOrigin, ShuntKind
 
 __all__ = [
     "CatheterTipDocument",
+    "CorrectionDocument",
     "CurveDocument",
     "CurvesDocument",
     "FeederDocument",
@@ -144,6 +148,7 @@ class PhasesDocument(_Document):
     arterial: FrameRange
     parenchymal: FrameRange | None
     venous: FrameRange | None
+    corrected: bool = Field(default=False, description="Whether a reader set any of them.")
 
 
 class CatheterTipDocument(_Document):
@@ -180,6 +185,7 @@ class TargetDocument(_Document):
     non_target_fraction: float | None
     diameter_px: float | None = None
     path_length_px: float | None = None
+    corrected: ByHand | None = Field(default=None, description="Whether a reader put it there.")
 
 
 class TumourTargetDocument(TargetDocument):
@@ -203,6 +209,7 @@ class FeederDocument(_Document):
     overlap_ambiguous: bool
     target: TargetDocument
     evidence: dict[str, float | None] = {}
+    corrected: ByHand | None = Field(default=None, description="What a reader did; the probability is then 1.")
 
 
 class TumourDocument(_Document):
@@ -217,6 +224,7 @@ class TumourDocument(_Document):
     origin: LesionOrigin
     feeders: list[FeederDocument]
     targets: list[TumourTargetDocument]
+    corrected: ByHand | None = Field(default=None, description="What a reader did; the origin is then `roi`.")
 
 
 class ShuntDocument(_Document):
@@ -227,6 +235,19 @@ class ShuntDocument(_Document):
     row: float
     col: float
     arrival_s: float | None
+
+
+class CorrectionDocument(_Document):
+    """What became of one edit of a reader."""
+
+    id: str
+    kind: str
+    time: AwareDatetime
+    reviewer: str | None
+    comment: str | None
+    text: str | None = Field(default=None, description="Of a note.")
+    applied: bool
+    sentence: str
 
 
 class RunDocument(_Document):
@@ -246,6 +267,7 @@ class RunDocument(_Document):
     settings: dict[str, Any] = {}
     provenance: list[OperationDocument] = []
     software: SoftwareDocument | None = None
+    corrections: list[CorrectionDocument] = []
 
 
 class GraphNode(_Document):
@@ -366,15 +388,17 @@ class LipiodolDocument(_Document):
     software: SoftwareDocument | None = None
 
 
-_DOCUMENTS: dict[str, type[_Document]] = {
+_DOCUMENTS: dict[str, type[BaseModel]] = {
     "run": RunDocument,
     "lipiodol": LipiodolDocument,
     "graph": GraphDocument,
     "curves": CurvesDocument,
+    "corrections": CorrectionsDocument,
 }
 
 _AnyDocument = Annotated[
-    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument, Field(discriminator="schema_")
+    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument | CorrectionsDocument,
+    Field(discriminator="schema_"),
 ]
 
 
@@ -383,7 +407,7 @@ def json_schema(document: str | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    document : {"run", "lipiodol", "graph", "curves"}, optional
+    document : {"run", "lipiodol", "graph", "curves", "corrections"}, optional
         Without it the schema accepts each of them, told apart by their `schema` key.
 
     Raises

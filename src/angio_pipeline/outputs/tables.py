@@ -44,6 +44,8 @@ _RUN_COLUMNS: Columns = {
     "tumours": "BIGINT",
     "feeders": "BIGINT",
     "shunts": "BIGINT",
+    "corrections": "BIGINT",
+    "corrections_not_applied": "BIGINT",
     "quality": "VARCHAR",
     "problem": "VARCHAR",
 }
@@ -56,6 +58,7 @@ _FEEDER_COLUMNS: Columns = {
     "tumour_probability": "DOUBLE",
     "tumour_area_mm2": "DOUBLE",
     "tumour_area_px": "BIGINT",
+    "tumour_corrected": "VARCHAR",
     "feeder": "VARCHAR",
     "rank": "BIGINT",
     "probability": "DOUBLE",
@@ -64,8 +67,10 @@ _FEEDER_COLUMNS: Columns = {
     "diameter_px": "DOUBLE",
     "arrival_s": "DOUBLE",
     "overlap_ambiguous": "BOOLEAN",
+    "corrected": "VARCHAR",
     "target_row": "DOUBLE",
     "target_col": "DOUBLE",
+    "target_corrected": "VARCHAR",
     "path_length_mm": "DOUBLE",
     "path_length_px": "DOUBLE",
     "bifurcations": "BIGINT",
@@ -150,6 +155,8 @@ def _run_rows(subject: SubjectFolder, run: RunFolder) -> Iterable[Row]:
         "tumours": len(document.tumours),
         "feeders": sum(len(tumour.feeders) for tumour in document.tumours),
         "shunts": len(document.shunts),
+        "corrections": sum(one.applied for one in document.corrections),
+        "corrections_not_applied": sum(not one.applied for one in document.corrections),
         "quality": " ".join(document.quality),
     }
     return [row]
@@ -171,10 +178,13 @@ def _feeder_row(tumour: TumourDocument, feeder: FeederDocument) -> Row:
         "tumour_probability": tumour.probability,
         "tumour_area_mm2": tumour.area_mm2,
         "tumour_area_px": tumour.area_px,
+        "tumour_corrected": tumour.corrected and tumour.corrected.value,
         "feeder": feeder.id,
         **feeder.model_dump(include=measured),
+        "corrected": feeder.corrected and feeder.corrected.value,
         "target_row": target.row,
         "target_col": target.col,
+        "target_corrected": target.corrected and target.corrected.value,
         **target.model_dump(include=path),
     }
 

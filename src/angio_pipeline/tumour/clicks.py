@@ -1,30 +1,28 @@
 """From one click on a vessel to the feeder that runs through it.
 
-Strategy: the click is put on the nearest branch of the tree; at a crossing, on the one that comes nearer to the tumour.
-The way up is the tree's own way to its root; the way down is the one, of all that lead on from the click, that comes
-nearest to the tumour. Flow cannot be asked whether the branch feeds the tumour: the reader has said so.
+Strategy: the click is put on the nearest branch, and the way through it is sought (`routes`). Where the tree itself
+leads that way, the feeder is a part of it like any other; else it is reached in itself alone, and what lies beyond a
+position in it is not known. Flow is not asked whether the branch feeds the tumour: the reader has said so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from angio_pipeline.core.tumours import ByHand, Feeder, Tumour
+from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.feeders import TreeFlow
-from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, joined_line, target_at
+from angio_pipeline.tumour.routes import Route, find_route
+from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, target_on
 
 __all__ = ["ClickedTree", "LaidFeeder", "lay_feeder", "told_flow"]
 
 Line = npt.NDArray[np.float64]
-
-_AS_NEAR_PX = 1.5
-"""Two branches whose distances to a click differ by less, in a 512-pixel frame, are equally near."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +39,8 @@ class ClickedTree:
         Share of a branch's flow into the tumour that makes it the tumour's own.
     along : float
         How far into its own branch a feeder's target is put, as a share of the branch's length.
+    detour_px : float
+        Leaving the tree's own way costs as much as this length.
     """
 
     places: TreePlaces
@@ -50,6 +50,7 @@ class ClickedTree:
     reach_px: float
     own_share: float
     along: float
+    detour_px: float
 
     @property
     def graph(self) -> VesselGraph:
@@ -63,21 +64,11 @@ class ClickedTree:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaidFeeder:
-    """A feeder through a click, and its own branches from where it begins to the tumour."""
+    """A feeder through a click, and its own branches; none where the tree does not lead that way."""
 
     feeder: Feeder
     branches: tuple[int, ...]
     gap_px: float
-
-
-@dataclass(frozen=True, slots=True)
-class _WayDown:
-    """The point beyond a click that comes nearest to the tumour, on the last of `branches`."""
-
-    branches: tuple[int, ...]
-    index: int
-    gap_px: float
-    length_px: float
 
 
 def told_flow(
@@ -111,93 +102,88 @@ def lay_feeder(
     at = f"({click[0]:.0f}, {click[1]:.0f})"
     if not places:
         return f"Expected a vessel within {reach_px:.0f} px of {at}, found none in the tree; click on a vessel."
-    as_near = places[0].distance_px + _AS_NEAR_PX * max(around.distance.shape) / 512
-    options = [(place, _way_down(place, around)) for place in places if place.distance_px <= as_near]
-    place, way = min(options, key=lambda option: (option[1].gap_px, option[0].distance_px))
-    if way.gap_px > most_gap_px:
-        return (
-            f"Expected the vessel at {at} to lead to {around.tumour.id}, found that it ends {way.gap_px:.0f} px away, "
-            "as the tree has it; click nearer to the tumour."
-        )
-    return _laid(place, way, around, mark)
+    depths = [around.depth(branch.centreline) for branch in around.graph.branches]
+    route = find_route(around.graph, places[0], depths, detour_px=around.detour_px)
+    if route.gap_px > most_gap_px:
+        ends = f"it ends {route.gap_px:.0f} px away"
+        return f"Expected the vessel at {at} to lead to {around.tumour.id}, found that {ends}; click nearer to it."
+    return _laid(route, places[0], around, mark)
 
 
-def _way_down(place: TreePlace, around: ClickedTree) -> _WayDown:
-    """Return the way on from a place that comes nearest to the tumour; of equals, the shortest."""
+def _laid(route: Route, place: TreePlace, around: ClickedTree, mark: ByHand) -> LaidFeeder:
     graph = around.graph
-    found = []
-    for k in graph.beyond(place.branch):
-        path = graph.path_to(k)
-        path = path[path.index(place.branch) :]
-        first = place.index if k == place.branch else 0
-        along = around.depth(graph.branches[k].centreline[first:])
-        inside = along < 0.5
-        index = int(np.argmax(inside)) if inside.any() else int(np.argmin(along))
-        gap = 0.0 if inside.any() else float(along[index])
-        length = index + sum(graph.branches[b].length_px for b in path[:-1])
-        found.append(_WayDown(tuple(path), first + index, gap, length))
-    return min(found, key=lambda way: (way.gap_px, way.length_px))
-
-
-def _laid(place: TreePlace, way: _WayDown, around: ClickedTree, mark: ByHand) -> LaidFeeder:
-    graph = around.graph
-    last = way.branches[-1]
-    flow = told_flow(graph, around.flow, into={last})
-    own = _own_branches(list(way.branches), around, flow)
-    line = joined_line(graph, own)
-    end = _first_inside(around.depth(line), len(line) - len(graph.branches[last].centreline) + way.index)
-    line = line[: end + 1]
-    upstream = graph.path_to(own[0])[:-1]
-    start = graph.branches[own[0]]
+    follows = route.follows(graph)
+    branches = [k for k, _ in route.steps]
+    flow = told_flow(graph, around.flow, into=branches[-1:]) if follows else around.flow
+    first = _own_from(route, around, flow if follows else None)
+    upstream, own = _line(graph, route.steps[:first]), _line(graph, route.steps[first:])
+    last = len(graph.branches[branches[-1]].centreline)
+    end = max(len(own) - last + route.stop, 1)
+    own = own[: end + 1]
+    start = graph.branches[branches[first]]
     arrival = start.arrival_s[np.isfinite(start.arrival_s)]
-    aim = _place_along(graph, own, round(around.along * end))
     feeder = Feeder(
         id="laid",
         rank=0,
         probability=1.0,
         contribution=0.0,
-        centreline=np.vstack([joined_line(graph, upstream), line[1:]]) if upstream else line,
-        branch_start=(float(line[0, 0]), float(line[0, 1])),
+        centreline=np.vstack([upstream, own[1:]]) if len(upstream) else own,
+        branch_start=(float(own[0, 0]), float(own[0, 1])),
         diameter_px=start.diameter_px,
         arrival_s=float(arrival.mean()) if arrival.size else float("nan"),
         overlap_ambiguous=False,
-        target=target_at(graph, aim, flow.share),
+        target=_target(route, first, round(around.along * end), graph, flow if follows else None),
         evidence={
             "set_by_hand": 1.0,
             "click_off_vessel_px": place.distance_px,
-            "gap_to_tumour_px": way.gap_px,
-            "own_share": float(around.flow.share[last]),
-            "rooted": float(graph.root is not None and graph.branches[graph.path_to(own[0])[0]].start == graph.root),
+            "gap_to_tumour_px": route.gap_px,
+            "as_the_tree_flows": float(follows),
+            "rooted": float(graph.root is not None and np.array_equal(_begin(graph, route), graph.nodes[graph.root])),
         },
         corrected=mark,
     )
-    return LaidFeeder(feeder, tuple(own), way.gap_px)
+    return LaidFeeder(feeder, tuple(branches[first:]) if follows else (), route.gap_px)
 
 
-def _own_branches(way: list[int], around: ClickedTree, flow: TreeFlow) -> list[int]:
-    """Return the way with the branches before it that are the tumour's own, or lie in it, as well."""
-    parents = around.graph.parents()
-    own = (flow.share >= around.own_share) & (flow.into_tumour > 0)
-    while (parent := parents[way[0]]) is not None and parent not in way:
-        begins_inside = float(around.depth(around.graph.branches[way[0]].centreline[:1])[0]) < 0.5
-        if not (own[parent] or begins_inside):
+def _line(graph: VesselGraph, steps: Sequence[tuple[int, bool]]) -> Line:
+    """Return the centrelines along a way as one, (K, 2); where branches meet the point counts once."""
+    lines = [graph.branches[k].centreline[:: 1 if flows else -1] for k, flows in steps]
+    return np.vstack([lines[0], *(line[1:] for line in lines[1:])]) if lines else np.empty((0, 2))
+
+
+def _begin(graph: VesselGraph, route: Route) -> Line:
+    return np.asarray(_line(graph, route.steps[:1])[0])
+
+
+def _own_from(route: Route, around: ClickedTree, flow: TreeFlow | None) -> int:
+    """Return the step with which the tumour's own vessel begins: the clicked one, or one before it that is its own too.
+
+    Without a flow, which the tree has only where it leads this way, a step before the clicked one is the tumour's own
+    only as far as the way runs inside the tumour.
+    """
+    first = route.clicked
+    while first > 0:
+        begins = _line(around.graph, route.steps[first : first + 1])[:1]
+        before = route.steps[first - 1][0]
+        own = flow is not None and flow.into_tumour[before] > 0 and flow.share[before] >= around.own_share
+        if not own and float(around.depth(begins)[0]) >= 0.5:
             break
-        way.insert(0, parent)
-    return way
+        first -= 1
+    return first
 
 
-def _first_inside(depth: npt.NDArray[np.float64], index: int) -> int:
-    """Return where the stretch inside the tumour that holds `index` begins; `index` itself when it lies outside."""
-    while index > 1 and depth[index] < 0.5 and depth[index - 1] < 0.5:
-        index -= 1
-    return max(index, min(1, len(depth) - 1))
-
-
-def _place_along(graph: VesselGraph, branches: list[int], index: int) -> TreePlace:
-    """Return the point of the tree at an index of the joined centreline of branches."""
-    for k in branches[:-1]:
-        steps = len(graph.branches[k].centreline) - 1
-        if index <= steps:
-            return TreePlace(k, index, 0.0)
+def _target(route: Route, first: int, index: int, graph: VesselGraph, flow: TreeFlow | None) -> CannulationTarget:
+    """Return the position at an index of the own line; what else it would reach is unknown without a flow."""
+    number = first
+    while number < len(route.steps) - 1 and index >= (
+        steps := len(graph.branches[route.steps[number][0]].centreline) - 1
+    ):
         index -= steps
-    return TreePlace(branches[-1], min(index, len(graph.branches[branches[-1]].centreline) - 1), 0.0)
+        number += 1
+    k, flows = route.steps[number]
+    count = len(graph.branches[k].centreline)
+    place = TreePlace(k, index if flows else count - 1 - index, 0.0)
+    walked = _line(graph, route.steps[: number + 1])
+    walked = walked[: len(walked) - count + index + 1]
+    other = float("nan") if flow is None else 1 - float(flow.share[k])
+    return target_on(walked, place.radius_px(graph), number, other)

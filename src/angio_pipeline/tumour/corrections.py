@@ -34,7 +34,7 @@ from angio_pipeline.tumour.hand_drawn import find_tumour, next_number, place_wor
 from angio_pipeline.tumour.hand_targets import MovedTarget, Reached, move_target, without_replaced
 from angio_pipeline.tumour.placing import CorrectionParams
 from angio_pipeline.tumour.targets import choose_targets
-from angio_pipeline.tumour.tree_places import TreePlaces, own_line
+from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, own_line
 
 __all__ = ["correct_feeders"]
 
@@ -97,7 +97,7 @@ def correct_feeders(
             told.append(outcome(one, sentence, applied=False))
             continue
         if tumour.id not in cases:
-            cases[tumour.id] = _opened(tumour, places, sub, feeders)
+            cases[tumour.id] = _opened(tumour, places, sub, feeders, params)
         if isinstance(edit, MoveTarget):
             cases[tumour.id].moves.append((one, edit))
         else:
@@ -110,11 +110,14 @@ def correct_feeders(
     return corrected, _flags(corrected, quality), tuple(told)
 
 
-def _opened(tumour: Tumour, places: TreePlaces, sub: SubtractedRun, feeders: FeederParams) -> _Case:
+def _opened(
+    tumour: Tumour, places: TreePlaces, sub: SubtractedRun, feeders: FeederParams, params: CorrectionParams
+) -> _Case:
     distance = ndimage.distance_transform_edt(~tumour.mask)
     reach_px = feeder_reach_px(sub, feeders)
     flow = tree_flow(places.graph, distance, reach_px)
-    around = ClickedTree(places, tumour, flow, distance, reach_px, feeders.own_share, feeders.targets.along)
+    detour_px = params.detour_px * float(max(tumour.mask.shape)) / 512
+    around = ClickedTree(places, tumour, flow, distance, reach_px, feeders.own_share, feeders.targets.along, detour_px)
     return _Case(around, [_Listed(f, tuple(places.along(own_line(f)))) for f in tumour.feeders])
 
 
@@ -178,15 +181,23 @@ def _accept(listed: _Listed, one: GivenEdit) -> CorrectionOutcome:
     return outcome(one, f"{feeder.id} was accepted.")
 
 
+def _runs_by(known: _Listed, point: tuple[float, float], nearest: Sequence[TreePlace], ways: set[int]) -> bool:
+    """Return whether a listed feeder is the vessel at a click: by its branches, or, off the tree, by its line."""
+    if known.branches:
+        return bool(ways & set(known.branches))
+    return bool(nearest) and _away(own_line(known.feeder), point) <= nearest[0].distance_px + 1
+
+
 def _lay(
     case: _Case, one: GivenEdit, point: tuple[float, float], mark: ByHand, params: CorrectionParams
 ) -> CorrectionOutcome:
     """Return what became of a feeder through a point: one that is listed is meant, else its way is laid."""
     reach_px, gap_px = _scaled(params.click_reach_px, case), _scaled(params.gap_px, case)
-    clicked = [place.branch for place in case.around.places.nearest(point, reach_px)[:1]]
+    nearest = case.around.places.nearest(point, reach_px)[:1]
     laid = lay_feeder(point, case.around, reach_px=reach_px, most_gap_px=gap_px, mark=mark)
-    ways = clicked if isinstance(laid, str) else [*clicked, laid.branches[-1]]
-    listed = next((known for known in case.feeders if set(ways) & set(known.branches)), None)
+    ends = () if isinstance(laid, str) else laid.branches[-1:]
+    ways = {*(place.branch for place in nearest), *ends}
+    listed = next((known for known in case.feeders if _runs_by(known, point, nearest, ways)), None)
     if listed is not None:
         return _accept(listed, one)
     if isinstance(laid, str):
@@ -195,8 +206,9 @@ def _lay(
     case.feeders.append(_Listed(replace(laid.feeder, id=name), laid.branches))
     again = f"The feeder is not listed any more; it was laid anew as {name}"
     words = f"{name} was added" if mark is ByHand.ADDED else again
-    short = f"; its vessel ends {laid.gap_px:.0f} px before the tumour" if laid.gap_px > case.around.reach_px else ""
-    return outcome(one, f"{words}{short}.")
+    words += f"; its vessel ends {laid.gap_px:.0f} px before the tumour" if laid.gap_px > case.around.reach_px else ""
+    words += "" if laid.branches else "; it runs otherwise than the tree has it"
+    return outcome(one, f"{words}.")
 
 
 # --- what follows from all edits -----------------------------------------------------------------

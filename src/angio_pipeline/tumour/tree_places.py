@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from angio_pipeline.core.tumours import CannulationTarget, Feeder
 from angio_pipeline.core.vessels import VesselGraph
 
-__all__ = ["TreePlace", "TreePlaces", "joined_line", "own_line", "target_at"]
+__all__ = ["TreePlace", "TreePlaces", "own_line", "target_at", "target_on"]
 
 Line = npt.NDArray[np.float64]
 Point = tuple[float, float]
@@ -27,6 +27,10 @@ class TreePlace:
     branch: int
     index: int
     distance_px: float
+
+    def radius_px(self, graph: VesselGraph) -> float:
+        """Return the median radius of the branch about the place."""
+        return float(np.median(graph.branches[self.branch].radius_px[max(0, self.index - 4) : self.index + 5]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +83,6 @@ def own_line(feeder: Feeder) -> Line:
     return feeder.centreline[int(start) :]
 
 
-def joined_line(graph: VesselGraph, branches: list[int]) -> Line:
-    """Return the centrelines of branches that follow each other as one, (K, 2) float64."""
-    parts = [graph.branches[k].centreline for k in branches[:1]]
-    parts += [graph.branches[k].centreline[1:] for k in branches[1:]]
-    return np.vstack(parts) if parts else np.empty((0, 2))
-
-
 def target_at(graph: VesselGraph, place: TreePlace, share: npt.NDArray[np.float64]) -> CannulationTarget:
     """Return the catheter position at a point of the tree.
 
@@ -97,16 +94,19 @@ def target_at(graph: VesselGraph, place: TreePlace, share: npt.NDArray[np.float6
     branch = graph.branches[place.branch]
     upstream = graph.path_to(place.branch)[:-1]
     walked = np.vstack([*(graph.branches[k].centreline for k in upstream), branch.centreline[: place.index + 1]])
+    return target_on(walked, place.radius_px(graph), len(upstream), 1 - float(share[place.branch]))
+
+
+def target_on(walked: Line, radius_px: float, bifurcations: int, non_target_fraction: float) -> CannulationTarget:
+    """Return the catheter position at the end of a line, (K, 2), that leads there from the root."""
     length = float(np.linalg.norm(np.diff(walked, axis=0), axis=1).sum())
     straight = float(np.linalg.norm(walked[-1] - walked[0]))
-    radius = branch.radius_px[max(0, place.index - 4) : place.index + 5]
-    row, col = branch.centreline[place.index]
     return CannulationTarget(
-        row=float(row),
-        col=float(col),
-        diameter_px=float(2 * np.median(radius)),
+        row=float(walked[-1, 0]),
+        col=float(walked[-1, 1]),
+        diameter_px=2 * radius_px,
         path_length_px=length,
-        bifurcations=len(upstream),
+        bifurcations=bifurcations,
         tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
-        non_target_fraction=float(np.clip(1 - share[place.branch], 0, 1)),
+        non_target_fraction=float(np.clip(non_target_fraction, 0, 1)),
     )
