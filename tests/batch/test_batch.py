@@ -186,6 +186,61 @@ def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) 
             assert b"canary" not in written.read_bytes().lower(), written.name
 
 
+def _corrections(path: Path, runs: dict[str, list[dict]]) -> Path:
+    edited = {uid: {"reference_frame": 9, "edits": edits} for uid, edits in runs.items()}
+    path.write_text(json.dumps({"schema": "angio-pipeline/corrections/1", "runs": edited}))
+    return path
+
+
+def _edit(name: str, **told: object) -> dict:
+    return {"id": name, "time": "2026-11-27T08:00:00Z", **(told or {"kind": "note", "text": name})}
+
+
+def test_corrections_make_only_the_run_that_they_concern_be_done_again(still_scene, tmp_path: Path) -> None:
+    for k in range(2):
+        _write_xa(tmp_path / "in" / f"{k}.dcm", still_scene.run.frames, still_scene.run.times_s, uid=f"1.2.{k}")
+    found = ingest.discover([tmp_path / "in"], workspace=tmp_path)
+
+    def digests(*files: Path) -> dict[str, str]:
+        tasks = make_plan(found, corrections=files).runs
+        return {task.item.source.sop_instance_uid: task_digest(task, PipelineConfig()) for task in tasks}
+
+    plain = digests()
+    first = digests(_corrections(tmp_path / "a.json", {"1.2.0": [_edit("a")], "1.2.1": []}))
+    assert first["1.2.0"] != plain["1.2.0"]
+    assert first["1.2.1"] == plain["1.2.1"]
+    second = digests(_corrections(tmp_path / "b.json", {"1.2.0": [_edit("a")], "1.2.1": [_edit("b")]}))
+    assert second["1.2.0"] == first["1.2.0"]
+    assert second["1.2.1"] != plain["1.2.1"]
+
+
+def test_corrections_of_a_run_that_is_not_there_are_named(run_file: Path, tmp_path: Path) -> None:
+    path = _corrections(tmp_path / "c.json", {"9.8.7": [_edit("a"), _edit("b")]})
+    plan = make_plan(ingest.discover([run_file], workspace=tmp_path), corrections=[path])
+    (refusal,) = plan.refusals
+    assert refusal.reason == "correction_not_matched"
+    assert refusal.path == str(path)
+    assert "2 of run 9.8.7" in refusal.sentence
+
+
+def test_an_edit_that_fits_nothing_is_refused_by_name_and_again_when_resumed(run_file: Path, tmp_path: Path) -> None:
+    lost = _edit("lost", kind="remove_tumour", tumour={"point": [10.0, 240.0]})
+    path = _corrections(tmp_path / "c.json", {"1.2.3.4": [lost, _edit("seen")]})
+    (task,) = make_plan(ingest.discover([run_file], workspace=tmp_path), corrections=[path]).runs
+    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    first, again = run_task(task, settings), run_task(task, settings)
+    assert again.resumed
+    for outcome in (first, again):
+        (refusal,) = outcome.refusals
+        assert refusal.reason == "correction_not_applied"
+        assert "lost (remove_tumour)" in refusal.sentence
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    document = json.loads((folder / "analysis.json").read_text())
+    assert [(one["id"], one["applied"]) for one in document["corrections"]] == [("lost", False), ("seen", True)]
+    assert "CORRECTION_NOT_APPLIED" in document["quality"]
+    assert "HAND_CORRECTED" not in document["quality"]
+
+
 KILLER = """
 import os
 from angio_pipeline.batch import Outcome

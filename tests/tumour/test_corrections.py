@@ -22,6 +22,7 @@ from angio_pipeline.core.corrections import (
     TumourPlace,
     correction_quality,
 )
+from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.tumours import ByHand, LesionOrigin, Tumour
 from angio_pipeline.core.vessels import Branch, VesselGraph
@@ -34,7 +35,9 @@ from angio_pipeline.tumour import (
     correct_tumours,
     find_feeders,
     place_edits,
+    tumours_from_rois,
 )
+from angio_pipeline.tumour.placing import anatomy_shift
 from angio_pipeline.vessels import GraphParams, SegmentParams, build_graph, segment
 
 PARAMS, FEEDERS = CorrectionParams(), FeederParams()
@@ -479,6 +482,25 @@ def test_a_mask_is_moved_with_the_anatomy_as_well(breathing) -> None:
     (placed,), _ = place_edits([edit], breathing, params=PARAMS)
     centre = np.argwhere(placed.mask).mean(axis=0)
     assert centre == pytest.approx(np.add((109.5, 109.5), placed.shift_px), abs=0.6)
+
+
+def test_a_region_drawn_on_another_frame_is_laid_where_the_anatomy_stands_in_the_reference_frame(breathing) -> None:
+    other = int(
+        np.argmax(np.nan_to_num(abs(breathing.motion_px - breathing.motion_px[breathing.reference_frame])[:, 0]))
+    )
+    mask = np.zeros((256, 256), bool)
+    mask[100:120, 100:120] = True
+    shift = anatomy_shift(breathing, (other,))
+    assert np.hypot(*shift) > 2
+    rois = [
+        FilmRoi("A", mask, "1.2.3", frames=(other,)),
+        FilmRoi("B", mask, "1.2.3"),
+        FilmRoi("C", mask, "1.2.3", (99,)),
+    ]
+    (moved, kept), quality = tumours_from_rois(rois, breathing)
+    assert moved.centroid == pytest.approx(np.add((109.5, 109.5), shift), abs=0.6)
+    assert kept.centroid == (109.5, 109.5)
+    assert quality is Quality.ROI_NOT_MATCHED
 
 
 def test_in_the_same_reference_frame_nothing_moves(sub) -> None:
