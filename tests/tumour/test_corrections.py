@@ -320,6 +320,19 @@ def test_the_tree_is_followed_where_it_leads(left, fork, sub) -> None:
     assert tumour.targets[0].non_target_fraction == 0
 
 
+def test_what_a_reader_calls_a_feeder_ends_in_the_tumour_with_all_it_carries(fork, sub) -> None:
+    # The left branch runs past the tumour and ends far beyond it: by itself the tree sees no flow end there.
+    rows, cols = np.mgrid[:256, :256]
+    passed = middle(FORK, LEFT_END)
+    tumour = Tumour("T1", np.hypot(rows - passed[0], cols - passed[1]) < 6, 0.7, LesionOrigin.DETECTED)
+    assert find_feeders(tumour, fork, sub, params=ALL)[0].feeders == ()
+    add = given(AddFeeder, tumour=TumourPlace(id="T1"), click=middle(FORK, LEFT_END, 0.2))
+    (fed,), _, _ = feeders_after([tumour], [add], fork, sub)
+    (target,) = fed.targets
+    assert target.non_target_fraction == 0
+    assert np.hypot(*(fed.feeders[0].centreline[-1] - passed)) < 7
+
+
 # --- targets ---------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,9 @@ from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, own_line
 
 __all__ = ["correct_feeders"]
 
+_ON_LINE_PX = 1.0
+"""A target this near to a branch stands on it."""
+
 
 @dataclass(slots=True)
 class _Listed:
@@ -226,7 +229,7 @@ def _settled(
         into={one.branches[-1] for one in ranked if one.branches and one.feeder.corrected},
         elsewhere={one.branches[0] for one in case.feeders if one.rejected and one.branches},
     )
-    feeders = [_ranked(one.feeder, rank) for rank, one in enumerate(ranked, start=1)]
+    feeders = [_ranked(case, one, rank, flow) for rank, one in enumerate(ranked, start=1)]
     moved = _moved(case, feeders, ends, flow, tolerances)
     kept = without_replaced(moved, _scaled(tolerances.same_place_px, case))
     own = {one.own: one.target for one in kept if one.own is not None}
@@ -235,8 +238,14 @@ def _settled(
     return replace(case.tumour, feeders=tuple(feeders), targets=targets), tuple(one.outcome for one in moved)
 
 
-def _ranked(feeder: Feeder, rank: int) -> Feeder:
-    return replace(feeder, rank=rank, target=replace(feeder.target, covers=(feeder.id,)))
+def _ranked(case: _Case, one: _Listed, rank: int, flow: TreeFlow) -> Feeder:
+    """Return a feeder with its rank; what else its own target reaches follows from where flow ends by now."""
+    feeder, target = one.feeder, replace(one.feeder.target, covers=(one.feeder.id,))
+    near = case.around.places.nearest((target.row, target.col), _ON_LINE_PX)
+    on = [place.branch for place in near if place.branch in one.branches]
+    if on:
+        target = replace(target, non_target_fraction=float(np.clip(1 - flow.share[on[0]], 0, 1)))
+    return replace(feeder, rank=rank, target=target)
 
 
 def _shared_out(case: _Case) -> list[_Listed]:

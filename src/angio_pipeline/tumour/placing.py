@@ -37,7 +37,7 @@ class CorrectionParams(Params):
     click_reach_px: float = Field(12.0, gt=0, description="how far from a vessel a click may be")
     target_reach_px: float = Field(8.0, gt=0, description="how far from a vessel a target may be put")
     detour_px: float = Field(
-        15.0, ge=0, description="what leaving the tree's own way costs the way of a click, as length"
+        30.0, ge=0, description="what leaving the tree's own way costs the way of a click, as length"
     )
     gap_px: float = Field(48.0, ge=0, description="how far before the tumour the vessel of a click may end")
 
