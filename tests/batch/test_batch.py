@@ -186,6 +186,50 @@ def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) 
             assert b"canary" not in written.read_bytes().lower(), written.name
 
 
+def _write_outline(path: Path, uid: str, centre: tuple[float, float], radius: float) -> Path:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    def item(**tags: object) -> Dataset:
+        made = Dataset()
+        for keyword, value in tags.items():
+            setattr(made, keyword, value)
+        return made
+
+    # Columns before rows, from the corner of the first pixel.
+    col, row = centre[1] + 0.5, centre[0] + 0.5
+    circle = item(
+        GraphicAnnotationUnits="PIXEL", GraphicDimensions=2, NumberOfGraphicPoints=2, GraphicType="CIRCLE",
+        GraphicData=[col, row, col + radius, row], GraphicFilled="N",
+    )  # fmt: skip
+    drawn_on = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.12.1", ReferencedSOPInstanceUID=uid)
+    ds = item(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1", SOPInstanceUID="1.2.9.9", Modality="PR", PatientID="OTHER")
+    ds.GraphicAnnotationSequence = [
+        item(GraphicLayer="L1", GraphicObjectSequence=[circle], ReferencedImageSequence=[drawn_on])
+    ]
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_an_outline_of_a_presentation_state_takes_the_place_of_detection(run_file: Path, tmp_path: Path) -> None:
+    found = ingest.discover([run_file], workspace=tmp_path)
+    fitting = _write_outline(tmp_path / "a.dcm", "1.2.3.4", (62.0, 64.0), 18.0)
+    other = _write_outline(tmp_path / "b.dcm", "9.9.9", (62.0, 64.0), 18.0)
+    plan = make_plan(found, [fitting, other])
+    assert [(Path(r.path).name, r.reason) for r in plan.refusals] == [("b.dcm", "roi_not_matched")]
+    (task,) = plan.runs
+    assert task.rois == (fitting,)
+    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    assert run_task(task, settings).analysed
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    (tumour,) = json.loads((folder / "analysis.json").read_text())["tumours"]
+    assert (tumour["id"], tumour["origin"], tumour["corrected"]) == ("L1", "roi", None)
+    assert tumour["centroid"] == pytest.approx([62, 64], abs=0.1)
+    assert tumour["area_px"] == pytest.approx(np.pi * 18**2, rel=0.02)
+
+
 def _corrections(path: Path, runs: dict[str, list[dict]]) -> Path:
     edited = {uid: {"reference_frame": 9, "edits": edits} for uid, edits in runs.items()}
     path.write_text(json.dumps({"schema": "angio-pipeline/corrections/1", "runs": edited}))

@@ -363,6 +363,15 @@ def test_a_target_off_every_vessel_stays_there_unmeasured_and_is_flagged(left, g
     assert "no vessel was found" in told.sentence
 
 
+def test_a_target_that_is_led_astray_still_serves_the_feeder_it_was_for(left, graph, sub) -> None:
+    edit = given(MoveTarget, tumour=T1, to=middle(FORK, RIGHT_END))
+    (tumour,), _, _ = feeders_after([left], [edit], graph, sub)
+    (target,) = tumour.targets
+    assert off_line((target.row, target.col), FORK, RIGHT_END) < 2
+    assert target.covers == ("T1-F1",)
+    assert target.non_target_fraction == 1
+
+
 def test_a_target_moved_twice_is_one_target(left, graph, sub) -> None:
     first, second = middle(FORK, LEFT_END, 0.3), middle(FORK, LEFT_END, 0.6)
     edits = [

@@ -72,10 +72,10 @@ def move_target(
         target = target_at(places.graph, found[0], flow.share)
         covers = _beyond(found[0].branch, (target.row, target.col), reached, places, same_px)
     else:
-        target = _off_vessel(edit.to, places)
-        covers = _covered_before(edit, reached, same_px)
+        target, covers = _off_vessel(edit.to, places), set()
+    # The reader's word counts where the tree leads elsewhere.
+    covers = covers or _covered_before(edit, reached, same_px)
     if meant is not None:
-        # The reader's word counts where the tree leads elsewhere.
         covers = covers | {meant.id}
     own = meant.id if meant is not None else next(iter(covers)) if len(covers) == 1 else None
     target = replace(target, covers=tuple(sorted(covers)), corrected=ByHand.MOVED)
@@ -120,14 +120,15 @@ def _off_vessel(point: Point, places: TreePlaces) -> CannulationTarget:
 
 
 def _covered_before(edit: MoveTarget, reached: Reached, same_px: float) -> set[str]:
-    """Return what the target reached that stood where this one was taken from."""
-    present = {feeder.id for feeder in reached.feeders}
-    if edit.origin is None:
+    """Return what the target reached that stood where this one was taken from; a tumour's only one needs no origin."""
+    stood = [t for t in reached.before if edit.origin is None or _apart(t, edit.origin) <= same_px]
+    if not stood or (edit.origin is None and len(stood) > 1):
         return set()
-    for target in reached.before:
-        if float(np.hypot(target.row - edit.origin[0], target.col - edit.origin[1])) <= same_px:
-            return present & set(target.covers)
-    return set()
+    return {feeder.id for feeder in reached.feeders} & set(stood[0].covers)
+
+
+def _apart(target: CannulationTarget, point: Point) -> float:
+    return float(np.hypot(target.row - point[0], target.col - point[1]))
 
 
 def _words(target: CannulationTarget, *, on_vessel: bool) -> str:
