@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "add_tumour": DRAWN,
     "redraw_tumour": {"tumour": TUMOUR, **DRAWN},
     "remove_tumour": {"tumour": TUMOUR},
-    "set_phase": {"arterial": [3, 9], "venous": None},
+    "set_phase": {"arterial": [3, 9], "not_seen": ["venous"]},
     "note": {"text": "The portal vein is open."},
 }
 
@@ -61,7 +61,7 @@ def test_every_kind_of_edit_is_read_and_follows_the_public_schema(tmp_path: Path
     assert (given.reference_frame, given.size) == (9, (256, 256))
     for schema in (json_schema("corrections"), json_schema()):
         jsonschema.validate(content, schema, cls=jsonschema.Draft202012Validator)
-    again = CorrectionsDocument.model_validate(content).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    again = CorrectionsDocument.model_validate(content).model_dump(mode="json")
     assert CorrectionsDocument.model_validate(again) == CorrectionsDocument.model_validate(content)
 
 
@@ -100,10 +100,11 @@ def test_the_public_schema_refuses_an_edit_without_its_identity(key: str) -> Non
         (document(edit("add_tumour", polygons=[[[1, 1], [2, 2]]])), "polygons.0"),
         (document(edit("add_tumour", polygons=None, mask="../a.png")), "mask"),
         (document(edit("add_tumour", polygons=None, mask="gone.png")), "the mask gone.png"),
-        (document(edit("set_phase", arterial="left out", venous="left out")), "at least one phase"),
-        (document(edit("set_phase", arterial=None)), "an arterial phase"),
+        (document(edit("set_phase", arterial="left out", not_seen="left out")), "at least one phase"),
+        (document(edit("set_phase", not_seen=["arterial"])), "not_seen.0"),
+        (document(edit("set_phase", venous=[12, 14])), "either with its frames or not seen"),
         (document(edit("set_phase", arterial=[9, 3])), "follow each other"),
-        (document(edit("set_phase", arterial=[3, 9], venous=[9, 12])), "follow each other"),
+        (document(edit("set_phase", arterial=[3, 9], parenchymal=[9, 12])), "follow each other"),
         (document(edit("note", text="")), "text"),
         (document(edit(), edit()), "e1 twice"),
         (document(edit(reference_frame=-1)), "reference_frame"),

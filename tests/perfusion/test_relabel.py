@@ -40,8 +40,8 @@ def ranges(maps: PerfusionMaps) -> list[tuple[int, int] | None]:
         ({"arterial": (4, 12)}, [(0, 2), (4, 12), (13, 15), None]),
         ({"arterial": (1, 17)}, [(0, 0), (1, 17), None, None]),
         ({"parenchymal": (8, 12), "venous": (13, 19)}, [(0, 2), (3, 7), (8, 12), (13, 19)]),
-        ({"parenchymal": None}, [(0, 2), (3, 9), None, None]),
-        ({"pre_contrast": None, "arterial": (0, 9)}, [None, (0, 9), (10, 15), None]),
+        ({"not_seen": ("parenchymal",)}, [(0, 2), (3, 9), None, None]),
+        ({"not_seen": ("pre_contrast",), "arterial": (0, 9)}, [None, (0, 9), (10, 15), None]),
     ],
 )
 def test_a_phase_that_was_set_holds_and_its_neighbours_yield(maps, told, want) -> None:
@@ -74,7 +74,7 @@ def test_phases_that_do_not_fit_the_run_are_told_and_change_nothing(maps, told, 
 
 
 def test_frames_are_told_counted_from_one(maps) -> None:
-    _, (answer,) = relabel_phases(maps, [given(arterial=(3, 9), venous=None)], 20)
+    _, (answer,) = relabel_phases(maps, [given(arterial=(3, 9), not_seen=("venous",))], 20)
     assert answer.sentence == "Set: arterial 4–10, venous not seen (frames counted from 1)."
 
 

@@ -250,7 +250,7 @@ class RemoveTumour(Edit):
 
 
 class SetPhase(Edit):
-    """First and last frame of phases, both included, 0-based; null says that a phase was not seen.
+    """First and last frame of phases, both included, 0-based; and which were not seen.
 
     Phases that are not named keep their place as far as the named ones leave it to them.
     """
@@ -260,19 +260,21 @@ class SetPhase(Edit):
     arterial: FrameRange | None = None
     parenchymal: FrameRange | None = None
     venous: FrameRange | None = None
+    not_seen: tuple[Literal["pre_contrast", "parenchymal", "venous"], ...] = ()
 
     @property
     def given(self) -> dict[str, FrameRange | None]:
-        """The phases that are named, in their order in time."""
+        """The phases that are named, in their order in time; None for one that was not seen."""
         names = ("pre_contrast", "arterial", "parenchymal", "venous")
-        return {name: getattr(self, name) for name in names if name in self.model_fields_set}
+        told = {name: getattr(self, name) for name in names}
+        return {name: told[name] for name in names if told[name] is not None or name in self.not_seen}
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.given:
             raise ValueError("expected at least one phase")
-        if self.given.get("arterial", ()) is None:
-            raise ValueError("expected an arterial phase, which every run has")
+        if any(self.given[name] is not None for name in self.not_seen):
+            raise ValueError("expected a phase either with its frames or not seen")
         ranges = [found for found in self.given.values() if found is not None]
         frames = [frame for first, last in ranges for frame in (first, last)]
         overlap = any(before[1] >= after[0] for before, after in pairwise(ranges))

@@ -89,11 +89,13 @@ def correct_feeders(
     feeders : FeederParams
         As the feeders were sought.
     """
+    mine = [
+        (one, one.edit) for one in edits if isinstance(one.edit, (AcceptFeeder, RejectFeeder, AddFeeder, MoveTarget))
+    ]
+    if not mine:
+        return tuple(tumours), quality, ()
     places, cases, told = TreePlaces.of(graph), dict[str, _Case](), list[CorrectionOutcome]()
-    for one in edits:
-        edit = one.edit
-        if not isinstance(edit, (AcceptFeeder, RejectFeeder, AddFeeder, MoveTarget)):
-            continue
+    for one, edit in mine:
         tumour = find_tumour(tumours, edit.tumour, params)
         if tumour is None:
             sentence = f"Expected a tumour that the correction is about, found none for {place_words(edit.tumour)}."
