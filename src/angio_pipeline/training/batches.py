@@ -17,12 +17,15 @@ from angio_pipeline.training.packing import CENTRELINE, Packed
 from angio_pipeline.vessels import CHANNELS
 
 __all__ = [
+    "FEEDER_CLASSES",
     "FRAME_CLASSES",
     "RUN_CLASSES",
     "Batch",
     "CropParams",
     "ahead",
     "crop_matrix",
+    "crop_pictures",
+    "disturbed",
     "run_batches",
     "targets_of",
     "warped",
@@ -31,6 +34,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 RUN_CLASSES = ("artery", "vein", "blush", "catheter", "centreline")
 FRAME_CLASSES = ("vessel", "centreline")
+FEEDER_CLASSES = ("feeder",)
 _PLAIN = ("arterial", "reference", "last", "mean")
 _TIMED = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arrival", "time_to_peak", "timed")]
 _CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in _PLAIN]
@@ -152,30 +156,37 @@ def warped(image: npt.NDArray[np.generic], matrix: npt.NDArray[np.float64], size
     )
 
 
+def crop_pictures(pictures: npt.NDArray[np.float16], matrix: npt.NDArray[np.float64], size: int) -> FloatArray:
+    """Return a crop (C, size, size) of a run's pictures through a matrix of `crop_matrix`; only what it needs is read.
+
+    Times are not averaged.
+    """
+    corners = matrix @ np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]).T
+    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - 2, 0)
+    high = np.ceil(corners.max(axis=1)).astype(int) + 3
+    window = tuple(slice(first, max(last, first + 1)) for first, last in zip(low[::-1], high[::-1], strict=True))
+    moved = matrix - np.array([[0, 0, low[0]], [0, 0, low[1]]])
+    part = np.asarray(pictures[(slice(None), *window)], dtype=np.float32)
+    return np.stack([warped(channel, moved, size, nearest=k in _NEAREST) for k, channel in enumerate(part)])
+
+
 def _crop_run(packed: Packed, params: CropParams, rng: np.random.Generator) -> tuple[FloatArray, ...]:
     labels = np.load(packed.labels)
     pictures = np.load(packed.pictures, mmap_mode="r")
     matrix = crop_matrix(_place(labels, params, rng), labels.shape, params, rng)
-    corners = (
-        matrix @ np.array([[0, 0, 1], [params.size_px, 0, 1], [0, params.size_px, 1], [params.size_px] * 2 + [1]]).T
-    )
-    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - 2, 0)
-    high = np.ceil(corners.max(axis=1)).astype(int) + 3
-    window = (slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1)))
-    matrix[:, 2] -= low
-    part = np.asarray(pictures[(slice(None), *window)], dtype=np.float32)
-    inputs = np.stack(
-        [warped(channel, matrix, params.size_px, nearest=k in _NEAREST) for k, channel in enumerate(part)]
-    )
-    cut = np.asarray(warped(labels[window], matrix, params.size_px, nearest=True), dtype=np.uint8)
+    inputs = crop_pictures(pictures, matrix, params.size_px)
+    cut = np.asarray(warped(labels, matrix, params.size_px, nearest=True), dtype=np.uint8)
     targets, known = targets_of(cut)
     known = _small_counts(known, cut)
     # Behind a shutter there is nothing to be seen, whatever the truth holds there.
-    return _disturb(inputs, params, rng), targets, known * (inputs[-1:] > 0.5)
+    return disturbed(inputs, params, rng), targets, known * (inputs[-1:] > 0.5)
 
 
-def _disturb(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:
-    """Return the crop with another gain (what a display curve does), more noise, and kinds of pictures left out."""
+def disturbed(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:
+    """Return a crop of a run's pictures with another gain (what a display curve does), more noise, and kinds left out.
+
+    It is changed in place.
+    """
     if rng.random() < params.disturbed:
         gain = np.float32(np.exp(rng.normal(0, params.gain_log_sd)))
         for k in (*_CONTRAST, *_ANATOMY, *_RESTLESS):
