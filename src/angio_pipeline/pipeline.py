@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -18,7 +18,10 @@ from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
-__all__ = ["process_follow_ups", "process_run"]
+__all__ = ["PredictFeeding", "process_follow_ups", "process_run"]
+
+PredictFeeding = Callable[[vessels.RunPictures, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
+"""From a run's pictures and a tumour (H, W) to how likely each pixel belongs to a branch that feeds it alone."""
 
 
 def process_run(
@@ -28,6 +31,7 @@ def process_run(
     rois: Sequence[FilmRoi] = (),
     predict: vessels.Predict | None = None,
     predict_frame: vessels.PredictFrame | None = None,
+    predict_feeding: PredictFeeding | None = None,
 ) -> RunResult:
     """Return everything measured on one run.
 
@@ -39,6 +43,8 @@ def process_run(
         A network that tells vessels and blush from the pictures of a run; the ridge filter when None.
     predict_frame : callable, optional
         A network that tells vessels from one frame, for runs that cannot be subtracted in time.
+    predict_feeding : callable, optional
+        A network that tells from the pictures of a run, and a tumour, what feeds that tumour.
 
     Raises
     ------
@@ -53,7 +59,8 @@ def process_run(
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
-    fed, feeder_quality = _feeders(found, graph, sub, config)
+    feeding = _feeding(sub, maps, found, predict_feeding)
+    fed, feeder_quality = _feeders(found, graph, sub, feeding, config)
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
     return RunResult(
         run=run,
@@ -115,13 +122,27 @@ def _union(tumours: Sequence[Tumour], sub: SubtractedRun) -> npt.NDArray[np.bool
     return region
 
 
+def _feeding(
+    sub: SubtractedRun, maps: PerfusionMaps, found: Sequence[Tumour], predict: PredictFeeding | None
+) -> list[npt.NDArray[np.float32] | None]:
+    """Return for each tumour the map of what feeds it; nothing where the run does not show contrast coming."""
+    if predict is None or not found or not sub.timing_measurable:
+        return [None] * len(found)
+    pictures = vessels.picture_run(sub, maps)
+    return [predict(pictures, one.mask) for one in found]
+
+
 def _feeders(
-    found: Sequence[Tumour], graph: VesselGraph, sub: SubtractedRun, config: PipelineConfig
+    found: Sequence[Tumour],
+    graph: VesselGraph,
+    sub: SubtractedRun,
+    feeding: Sequence[npt.NDArray[np.float32] | None],
+    config: PipelineConfig,
 ) -> tuple[tuple[Tumour, ...], Quality]:
     quality = Quality.NONE
     fed = []
-    for one in found:
-        with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders)
+    for one, told in zip(found, feeding, strict=True):
+        with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders, feeding=told)
         fed.append(with_feeders)
         quality |= flags
     return tuple(fed), quality

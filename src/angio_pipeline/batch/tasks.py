@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import angio_pipeline
 from angio_pipeline import ingest, outputs
@@ -18,6 +18,9 @@ from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
 from angio_pipeline.vessels import Predict, PredictFrame, SegmentParams
+
+if TYPE_CHECKING:
+    from angio_pipeline.pipeline import PredictFeeding
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
@@ -103,9 +106,17 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
 
     run = ingest.read_run(task.item)
     predict, predict_frame = _predictors(settings.config.segment)
+    predict_feeding = _feeder_predictor(settings.config.feeders.network, settings.config.segment.engine)
     given = ingest.read_rois(task.rois)
     mine = [roi for roi in given.films if roi.sop_instance_uid == run.source.sop_instance_uid]
-    result = process_run(run, config=settings.config, rois=mine, predict=predict, predict_frame=predict_frame)
+    result = process_run(
+        run,
+        config=settings.config,
+        rois=mine,
+        predict=predict,
+        predict_frame=predict_frame,
+        predict_feeding=predict_feeding,
+    )
     outputs.write_run(result, folder)
     return ()
 
@@ -127,6 +138,17 @@ def _predictors(params: SegmentParams) -> tuple[Predict | None, PredictFrame | N
         if params.frame_network
         else None,
     )
+
+
+@lru_cache(maxsize=1)
+def _feeder_predictor(name: str, engine: str) -> PredictFeeding | None:
+    if not name:
+        return None
+    import cv2
+
+    from angio_pipeline.networks.prediction import load_feeder_predictor
+
+    return load_feeder_predictor(name, threads=max(1, cv2.getNumThreads()), engine=engine)
 
 
 def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
@@ -183,7 +205,7 @@ def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
 def _networks(config: PipelineConfig) -> tuple[str, ...]:
     params = config.segment
     names = () if params.method == "filter" else (params.network, params.frame_network)
-    return tuple(name for name in names if name)
+    return tuple(name for name in (*names, config.feeders.network) if name)
 
 
 def check_weights(config: PipelineConfig) -> None:

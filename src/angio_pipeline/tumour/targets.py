@@ -17,6 +17,7 @@ from pydantic import Field
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import CannulationTarget
 from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.tumour.ways import Way
 
 __all__ = ["TargetParams", "choose_targets", "place_target"]
 
@@ -35,53 +36,48 @@ class TargetParams(Params):
 
 
 def place_target(
-    graph: VesselGraph,
-    upstream: list[int],
-    way: list[int],
-    own_line: Line,
-    share: npt.NDArray[np.float64],
-    *,
-    params: TargetParams,
+    graph: VesselGraph, way: Way, share: npt.NDArray[np.float64], *, params: TargetParams
 ) -> CannulationTarget:
     """Return a position on the way into the tumour.
 
     Parameters
     ----------
-    upstream : list of int
-        Branches from the root to where the tumour's own vessel begins.
-    way : list of int
-        Branches from there to the tumour.
-    own_line : ndarray, (K, 2) float64
-        The way's centreline, up to the tumour.
     share : ndarray, (B,) float64
         Share of the flow beyond each branch that ends in the tumour.
     """
-    index = round(params.along * (len(own_line) - 1))
-    row, col = own_line[index]
-    walked = np.vstack([*(graph.branches[k].centreline for k in upstream), own_line[: index + 1]])
+    index = round(params.along * (len(way.own) - 1))
+    row, col = way.own[index]
+    walked = np.vstack([way.upstream, way.own[: index + 1]])
     length = float(np.linalg.norm(np.diff(walked, axis=0), axis=1).sum())
     straight = float(np.linalg.norm(walked[-1] - walked[0]))
-    passed, at = _branch_at(graph, way, index)
-    radius = graph.branches[way[passed]].radius_px[max(0, at - 4) : at + 5]
+    under = _branch_under(graph, way, way.own[index])
+    if under is None:
+        # No branch lies there: as wide as the tree's usual branch, and by the way's meaning the tumour's own.
+        diameter = 2 * float(np.median([np.median(branch.radius_px) for branch in graph.branches]))
+        passed, other = len(way.branches), 0.0
+    else:
+        passed, at = under
+        number = way.branches[passed]
+        diameter = 2 * float(np.median(graph.branches[number].radius_px[max(0, at - 4) : at + 5]))
+        other = float(np.clip(1 - share[number], 0, 1))
     return CannulationTarget(
         row=float(row),
         col=float(col),
-        diameter_px=float(2 * np.median(radius)),
+        diameter_px=diameter,
         path_length_px=length,
-        bifurcations=len(upstream) + passed,
+        bifurcations=len(way.before) + passed,
         tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
-        non_target_fraction=float(np.clip(1 - share[way[passed]], 0, 1)),
+        non_target_fraction=other,
     )
 
 
-def _branch_at(graph: VesselGraph, way: list[int], index: int) -> tuple[int, int]:
-    """Return which branch of the way holds a point of its joined centreline, and the point's index there."""
-    for number, k in enumerate(way):
-        steps = len(graph.branches[k].centreline) - 1
-        if index <= steps:
-            return number, index
-        index -= steps
-    return len(way) - 1, len(graph.branches[way[-1]].centreline) - 1
+def _branch_under(graph: VesselGraph, way: Way, point: Line) -> tuple[int, int] | None:
+    """Return which branch of the way lies nearest to a point, and the nearest of its points; None without branches."""
+    if not way.branches:
+        return None
+    away = [np.linalg.norm(graph.branches[k].centreline - point, axis=1) for k in way.branches]
+    nearest = int(np.argmin([float(one.min()) for one in away]))
+    return nearest, int(np.argmin(away[nearest]))
 
 
 def choose_targets(
@@ -151,5 +147,8 @@ def _at_branch(
 ) -> CannulationTarget:
     share = into_tumour / np.maximum(flow, 1e-9)
     upstream = graph.path_to(index)[:-1]
-    target = place_target(graph, upstream, [index], graph.branches[index].centreline, share, params=params)
+    lines = [graph.branches[k].centreline for k in upstream]
+    before = np.vstack(lines) if lines else np.empty((0, 2))
+    way = Way(before, graph.branches[index].centreline, tuple(upstream), (index,))
+    target = place_target(graph, way, share, params=params)
     return replace(target, covers=tuple(sorted(name for name, k in ends.items() if index in graph.path_to(k))))
