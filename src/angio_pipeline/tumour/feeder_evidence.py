@@ -19,7 +19,7 @@ from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.tumour.ways import TreeFlow, Way
 
-__all__ = ["Surroundings", "feeder_probability", "mean_arrival_s", "measure_way"]
+__all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "measure_way"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +142,28 @@ def _rooted(way: Way, graph: VesselGraph) -> bool:
         and len(way.upstream) > 0
         and (graph.branches[first[0]].start == graph.root)
     )
+
+
+def features(evidence: Mapping[str, float]) -> dict[str, float]:
+    """Return what the probability is a logistic of; NaN where it is not known."""
+    return {
+        "mapped": _logit(evidence["mapped"]),
+        "mapped_least": _logit(evidence["mapped_least"]),
+        "gap_over_reach": min(evidence["gap_over_reach"], 3.0),
+        "heading": evidence["heading"],
+        "length_inside": min(evidence["length_inside_over_radius"], 3.0),
+        "inside_share": evidence["inside_share"],
+        "own_share": evidence["own_share"],
+        "calibre": evidence["calibre_over_widest"],
+        "contrast": evidence["contrast_over_strongest"],
+        "blush_delay": float(np.clip(evidence["blush_delay_s"], -3.0, 6.0)),
+        "rooted": evidence["rooted"],
+    }
+
+
+def _logit(probability: float) -> float:
+    inside = float(np.clip(probability, 0.005, 0.995))
+    return float(np.log(inside / (1 - inside)))
 
 
 def feeder_probability(evidence: Mapping[str, float]) -> float:
