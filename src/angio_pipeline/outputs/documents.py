@@ -47,6 +47,7 @@ from angio_pipeline.outputs.schemas import (
     SourceDocument,
     SubtractionDocument,
     TargetDocument,
+    TargetOptionDocument,
     TimepointDocument,
     TumourDocument,
     TumourTargetDocument,
@@ -65,6 +66,8 @@ __all__ = [
 ]
 
 _SOFTWARE = SoftwareDocument(name="angio-pipeline", version=__version__)
+# The usual outer diameters of microcatheters, French.
+_MICROCATHETERS_F = (2.0, 2.4, 2.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +295,20 @@ def _tumour(tumour: Tumour, units: _Units) -> TumourDocument:
         probability=tumour.probability,
         origin=tumour.origin,
         feeders=[_feeder(feeder, units) for feeder in sorted(tumour.feeders, key=lambda f: f.rank)],
-        targets=[TumourTargetDocument(covers=list(t.covers), **_target(t, units).model_dump()) for t in tumour.targets],
+        targets=[_tumour_target(target, units) for target in tumour.targets],
+        target_options=[
+            TargetOptionDocument(
+                positions=len(option.targets),
+                non_target_fraction=option.non_target_fraction,
+                targets=[_tumour_target(target, units) for target in option.targets],
+            )
+            for option in tumour.options
+        ],
     )
+
+
+def _tumour_target(target: CannulationTarget, units: _Units) -> TumourTargetDocument:
+    return TumourTargetDocument(covers=list(target.covers), **_target(target, units).model_dump())
 
 
 def _feeder(feeder: Feeder, units: _Units) -> FeederDocument:
@@ -324,7 +339,16 @@ def _target(target: CannulationTarget, units: _Units) -> TargetDocument:
         bifurcations=target.bifurcations,
         tortuosity=_number(target.tortuosity),
         non_target_fraction=_number(target.non_target_fraction),
+        turns_deg=[round(angle, 1) for angle in target.turns_deg],
+        beyond_last_branch_mm=units.mm(target.beyond_last_branch_px),
+        beyond_last_branch_px=_number(target.beyond_last_branch_px),
+        microcatheter_fits=_fits(units.mm(target.diameter_px)),
     )
+
+
+def _fits(diameter_mm: float | None) -> dict[str, bool] | None:
+    """Return by outer diameter in French (3 F are 1 mm) whether a microcatheter is no wider than the vessel."""
+    return None if diameter_mm is None else {f"{size:.1f} F": size / 3 <= diameter_mm for size in _MICROCATHETERS_F}
 
 
 def graph_document(result: RunResult) -> GraphDocument:

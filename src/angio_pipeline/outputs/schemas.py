@@ -180,12 +180,24 @@ class TargetDocument(_Document):
     non_target_fraction: float | None
     diameter_px: float | None = None
     path_length_px: float | None = None
+    turns_deg: list[float] = []
+    beyond_last_branch_mm: float | None = None
+    beyond_last_branch_px: float | None = None
+    microcatheter_fits: dict[str, bool] | None = None
 
 
 class TumourTargetDocument(TargetDocument):
     """One position of the smallest set that covers all of a tumour's feeders."""
 
     covers: list[str]
+
+
+class TargetOptionDocument(_Document):
+    """The best set of so many positions, and the share of the tree downstream of them that is not the tumour's."""
+
+    positions: int
+    non_target_fraction: Fraction
+    targets: list[TumourTargetDocument]
 
 
 class FeederDocument(_Document):
@@ -217,6 +229,7 @@ class TumourDocument(_Document):
     origin: LesionOrigin
     feeders: list[FeederDocument]
     targets: list[TumourTargetDocument]
+    target_options: list[TargetOptionDocument] = []
 
 
 class ShuntDocument(_Document):

@@ -92,14 +92,16 @@ def _redrawn(tumour: Mask, rng: np.random.Generator) -> Mask:
     radius = float(np.sqrt(tumour.sum() / np.pi))
     width = max(2, int(0.25 * radius * rng.random()))
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    how = rng.random()
+    how, drawn = rng.random(), tumour
     if how < 0.3:
-        tumour = np.asarray(cv2.dilate(tumour, element), np.uint8)
+        drawn = np.asarray(cv2.dilate(tumour, element), np.uint8)
     elif how < 0.6:
         smaller = np.asarray(cv2.erode(tumour, element), np.uint8)
-        tumour = smaller if smaller.any() else tumour
+        drawn = smaller if smaller.any() else tumour
     if rng.random() < 0.4:
         down, across = rng.normal(0, 0.15 * radius, 2)
         shift = np.array([[1, 0, across], [0, 1, down]], np.float32)
-        tumour = np.asarray(cv2.warpAffine(tumour, shift, tumour.shape[::-1]), np.uint8)
-    return tumour
+        aside = np.asarray(cv2.warpAffine(drawn, shift, tumour.shape[::-1]), np.uint8)
+        # A thin one would leave its place, or the picture.
+        drawn = aside if (aside & tumour).any() else drawn
+    return drawn

@@ -22,7 +22,7 @@ from angio_pipeline.core.tumours import Feeder, Tumour
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.feeder_evidence import Surroundings, feeder_probability, mean_arrival_s, measure_way
 from angio_pipeline.tumour.feeding import FeedingParams, feeding_paths
-from angio_pipeline.tumour.targets import TargetParams, choose_targets, place_target
+from angio_pipeline.tumour.targets import TargetParams, choose_targets, place_target, weigh_options
 from angio_pipeline.tumour.ways import TreeFlow, Way, mapped_ways, tree_flow, tree_ways
 
 __all__ = ["FeederParams", "find_feeders"]
@@ -138,9 +138,11 @@ def _with_targets(
     sure = [pair for pair in named if pair[1].probability >= params.target_probability] or named[:1]
     ends = {feeder.id: way.branches[-1] for way, feeder in sure if way.branches}
     alone = {feeder.id: feeder.target for _, feeder in sure}
-    targets = choose_targets(graph, flow.flow, flow.into_tumour, ends, params=params.targets, own_targets=alone)
+    given = (graph, flow.flow, flow.into_tumour, ends)
+    targets = choose_targets(*given, params=params.targets, own_targets=alone)
+    options = weigh_options(*given, params=params.targets, own_targets=alone)
     # A feeder that no branch of the tree lies under is reached in itself alone.
     targets += tuple(feeder.target for way, feeder in sure if not way.branches)
     feeders = tuple(feeder for _, feeder in named)
     quality = Quality.OVERLAP_AMBIGUOUS if any(f.overlap_ambiguous for f in feeders) else Quality.NONE
-    return replace(tumour, feeders=feeders, targets=targets), quality
+    return replace(tumour, feeders=feeders, targets=targets, options=options), quality
