@@ -31,7 +31,7 @@ class Packed:
 
     Pictures (C, h, w) float16; labels (h, w) uint8; frame (3, H, W) float16: the reference frame's attenuation, its
     contrast, and how far that stands out of the noise; tumours (N, 3, h, w) bool in bits along the last axis
-    (`load_packed_tumours`): each visible tumour, what feeds it alone, and what may, if it is seen.
+    (`load_packed_tumours`): each tumour that is visible at this size, what feeds it alone, and what may, if it is seen.
     """
 
     pictures: Path
@@ -90,7 +90,8 @@ def _tumours_at(tumours: Sequence[TumourLabels], shape: Sequence[int]) -> npt.ND
         mask = cv2.resize(tumour.mask.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
         scale = (columns / tumour.mask.shape[1], rows / tumour.mask.shape[0])
         out[k] = np.stack([mask, *(_drawn(lines, scale, (rows, columns)) for lines in (tumour.feeders, tumour.faint))])
-    return out
+    # At the edge of a frame there may be one of few pixels, and none of them at this size.
+    return out[out[:, 0].any(axis=(1, 2))]
 
 
 def _drawn(

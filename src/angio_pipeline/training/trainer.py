@@ -23,7 +23,7 @@ import angio_pipeline
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.networks.definition import SmallUNet
 from angio_pipeline.networks.frames import picture_frame
-from angio_pipeline.networks.weights import Architecture, Calibration, save_model
+from angio_pipeline.networks.weights import Architecture, Calibration, read_weights, save_model
 from angio_pipeline.training.batches import Batch
 from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
 from angio_pipeline.training.examples import begin_worker, make_examples
@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 # Pictures for the description of what is familiar, and pictures that are looked at while training.
 _FAMILIAR, _WATCHED = 240, 12
 # The weights that see the inputs.
-_FROM_INPUTS = ("down.0.first.weight", "down.0.skip.weight")
+_FROM_INPUTS = {"down.0.first.weight", "down.0.skip.weight"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,8 @@ def train(
     torch.manual_seed(recipe.loop.seed)
     network = _architecture(recipe).build()
     if recipe.start_from is not None:
-        _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
+        before = folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors"
+        _start_from(network, _architecture(recipe), before)
     # Crops are cut beside the learning, which has the cores.
     with one_image_thread():
         trained = train_loop(
@@ -242,26 +243,31 @@ def _architecture(recipe: Recipe) -> Architecture:
     )
 
 
-def _start_from(network: SmallUNet, path: Path) -> None:
+def _start_from(network: SmallUNet, architecture: Architecture, path: Path) -> None:
     """Take the weights of a trained network of the same widths.
 
     Inputs that it was not given count for nothing at first, and other classes begin anew.
     """
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise ConfigError(f"Expected {path.name} beside this training, found none; train {path.stem!r} first.")
-    theirs = {k.removeprefix("network."): v for k, v in load_file(path).items() if k.startswith("network.")}
+    told, tensors = read_weights(path)
     own = network.state_dict()
-    for name, tensor in own.items():
-        given = theirs.get(name)
-        if given is not None and given.shape == tensor.shape:
-            own[name] = given
-        elif given is not None and name in _FROM_INPUTS and given.shape[1] < tensor.shape[1]:
-            own[name] = torch.cat([given, torch.zeros_like(tensor[:, given.shape[1] :])], dim=1)
-        elif not name.startswith("head."):
-            raise ConfigError(f"Expected {path.name} to be of the same widths, found another network.")
-    network.load_state_dict(own)
+    theirs = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    fits = told.widths == architecture.widths and set(told.channels) <= set(architecture.channels)
+    # A first block as wide as its inputs has no weights for those that pass it by.
+    if not fits or theirs.keys() != own.keys():
+        raise ConfigError(f"Expected {path.name} to be of the same widths and inputs, found another network.")
+    for name in theirs.keys() & _FROM_INPUTS:
+        theirs[name] = _placed(theirs[name], told.channels, architecture.channels)
+    same = {name: value for name, value in theirs.items() if value.shape == own[name].shape}
+    network.load_state_dict(own | same)
+
+
+def _placed(weights: torch.Tensor, before: Sequence[str], now: Sequence[str]) -> torch.Tensor:
+    """Return weights (outputs, inputs, 3, 3) with the inputs `before` where they are `now`, and 0 for the others."""
+    placed = weights.new_zeros(len(weights), len(now), *weights.shape[2:])
+    placed[:, [now.index(name) for name in before]] = weights
+    return placed
 
 
 def _batches(recipe: Recipe, learn: Sequence[Packed], frames: RealFrames | None) -> Callable[[int], Iterator[Batch]]:
