@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from angio_pipeline.core.errors import AngioError
 from angio_pipeline.networks.feeders import around, picture_tumour
 from angio_pipeline.training.batches import Batch, CropParams, ahead, crop_matrix, crop_pictures, disturbed, warped
 from angio_pipeline.training.packing import Packed, load_packed_tumours
@@ -48,6 +49,9 @@ def feeder_batches(
     """Yield the batches of steps from `first_step` on; what a step sees depends on seed and step only."""
     counts = [len(np.load(one.tumours, mmap_mode="r")) for one in packed]
     tumours = [(one, k) for one, count in zip(packed, counts, strict=True) for k in range(count)]
+    if not tumours:
+        sentence = "Expected examples that show a tumour, found none; simulate more patients."
+        raise AngioError(sentence, reason="no_examples")
     return ahead(lambda step: _feeder_batch(tumours, params, seed, step), first_step, steps)
 
 

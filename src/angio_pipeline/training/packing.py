@@ -22,6 +22,7 @@ from angio_pipeline.training.examples import Label, TumourLabels, load_labels, l
 __all__ = ["Packed", "load_packed_tumours", "pack_run", "packed_paths"]
 
 CENTRELINE = 64
+# As OpenCV counts, which draws two pixels more.
 _LINE_PX = 3
 
 
