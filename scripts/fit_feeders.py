@@ -83,7 +83,7 @@ def measure(file: Path) -> list[dict[str, Any]]:
 
 
 def _analysed(file: Path) -> RunResult:
-    from angio_pipeline.networks.prediction import load_feeder_predictor, load_frame_predictor, load_run_predictor
+    from angio_pipeline.networks.prediction import load_feeder_predictor, load_run_predictor
     from angio_pipeline.pipeline import process_run
 
     config = PipelineConfig()
@@ -98,7 +98,6 @@ def _analysed(file: Path) -> RunResult:
         run,
         config=config.model_copy(update={"feeders": feeders}),
         predict=load_run_predictor(threads=1),
-        predict_frame=load_frame_predictor(threads=1),
         predict_feeding=load_feeder_predictor(threads=1),
     )
 
