@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from angio_pipeline.core.embolisation import BlushChange, ReferenceArtery, RunAlignment, RunComparison, TumourChange
+from angio_pipeline.core.embolisation import (
+    BlushChange,
+    ReferenceArtery,
+    RunAlignment,
+    RunComparison,
+    SaceLevel,
+    TumourChange,
+)
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
@@ -17,7 +26,13 @@ from angio_pipeline.embolisation.blush import BlushParams, blush_change, dilated
 from angio_pipeline.embolisation.endpoint import SaceParams, flow_to, sace_level
 from angio_pipeline.embolisation.geometry import GeometryParams, check_geometry
 from angio_pipeline.embolisation.pairing import PairingParams
-from angio_pipeline.embolisation.patency import FrameSet, PatencyParams, feeder_change
+from angio_pipeline.embolisation.patency import (
+    ArterialWindow,
+    FrameSet,
+    PatencyParams,
+    arterial_window,
+    feeder_change,
+)
 from angio_pipeline.embolisation.reference import (
     Clock,
     ReferenceParams,
@@ -50,6 +65,18 @@ class EmbolisationParams(Params):
     tip_px: float = Field(36.0, gt=0, description="the same without calibration, for a 512-pixel frame")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Laid:
+    """Two runs laid upon each other; `elsewhere` says that the catheter was more selective after, if it was."""
+
+    frames: FrameSet
+    clock: Clock
+    reference: ReferenceArtery
+    window: ArterialWindow
+    placed: bool
+    elsewhere: str
+
+
 def compare_runs(before: RunResult, after: RunResult, *, params: EmbolisationParams) -> RunComparison:
     """Return what became of each tumour of the run before, of its feeders and of its blush.
 
@@ -69,10 +96,10 @@ def compare_runs(before: RunResult, after: RunResult, *, params: EmbolisationPar
     frames = _frames(before, after, alignment)
     reference, clock = _reference(before, after, frames, alignment, params)
     elsewhere = _more_selective(before, after, alignment, params)
+    window = arterial_window(frames, clock, reference, params=params.patency)
+    laid = _Laid(frames, clock, reference, window, alignment.by_vessels, elsewhere)
     every = np.logical_or.reduce([tumour.mask for tumour in before.tumours])
-    tumours = tuple(
-        _tumour(tumour, every, frames, clock, reference, alignment, elsewhere, params) for tumour in before.tumours
-    )
+    tumours = tuple(_tumour(tumour, every, laid, params) for tumour in before.tumours)
     at_s = _picture_time(tumours, clock)
     pictures = _pictures(frames, clock, reference, at_s, params)
     return RunComparison(
@@ -96,7 +123,7 @@ def _trunk(before: RunResult, params: EmbolisationParams) -> BoolArray:
     reach_px = params.reference.reach * max(out.shape)
     for index in trunk_branches(before.graph, before.tumours, reach_px, params=params.reference):
         places = np.rint(before.graph.branches[index].centreline).astype(int)
-        rows, cols = (np.clip(places[:, k], 0, side - 1) for k, side in enumerate(out.shape))
+        rows, cols = (np.clip(places[:, k], 0, out.shape[k] - 1) for k in (0, 1))
         out[rows, cols] = True
     return out if out.any() else before.vessels.artery
 
@@ -155,7 +182,7 @@ def _blocked(before: RunResult, after: RunResult, frames: FrameSet, alignment: R
 
 
 def _more_selective(before: RunResult, after: RunResult, alignment: RunAlignment, params: EmbolisationParams) -> str:
-    """Return in words that the catheter stood farther down the tree after embolisation; empty when it did not.
+    """Return a sentence that the catheter stood farther down the tree after embolisation; empty when it did not.
 
     Without a tip that was surely found in both runs nothing is said: whether the arteries near the root are
     filled tells as much.
@@ -176,39 +203,33 @@ def _more_selective(before: RunResult, after: RunResult, alignment: RunAlignment
     if apart <= farthest or on_tree > 6 * scale:
         return ""
     told = f"{apart * per_px:.0f} mm" if per_px else f"{apart:.0f} pixels"
-    return f"the catheter's tip stood {told} farther down the tree after embolisation"
+    return (
+        f"The catheter's tip stood {told} farther down the tree after embolisation: what it did not fill looks closed."
+    )
 
 
-def _tumour(
-    tumour: Tumour,
-    every: BoolArray,
-    frames: FrameSet,
-    clock: Clock,
-    reference: ReferenceArtery,
-    alignment: RunAlignment,
-    elsewhere: str,
-    params: EmbolisationParams,
-) -> TumourChange:
+def _tumour(tumour: Tumour, every: BoolArray, laid: _Laid, params: EmbolisationParams) -> TumourChange:
+    """Return what became of one tumour; `every` are all of them together."""
     feeders = tuple(
         feeder_change(
             feeder,
-            frames,
-            clock,
-            reference,
-            placed=alignment.by_vessels,
-            avoid=frames.vessels | every,
+            laid.frames,
+            laid.window,
+            placed=laid.placed,
+            avoid=laid.frames.vessels | every,
             strips=params.strips,
             params=params.patency,
         )
         for feeder in tumour.feeders
     )
-    read = blush_change(tumour, every, frames, clock, reference, params=params.blush)
+    read = blush_change(tumour, every, laid.frames, laid.clock, laid.reference, params=params.blush)
     blush, problem = (None, read) if isinstance(read, str) else (read, read.reason)
     flow, flow_words = flow_to(feeders, params=params.sace)
-    if elsewhere:
-        level, reason = None, f"Cannot decide: {elsewhere}."
-    elif blush is not None and _peaks_late(blush, clock):
-        level, reason = None, "Cannot decide: a run ends before the blush reaches its peak."
+    level: SaceLevel | None = None
+    if laid.elsewhere:
+        reason = laid.elsewhere
+    elif blush is not None and _peaks_late(blush, laid.clock):
+        reason = "A run ends before the blush reaches its peak."
     else:
         level, reason = sace_level(flow, flow_words, blush, problem, params=params.sace)
     return TumourChange(tumour.id, tumour.mask, blush, feeders, flow, level, reason)
@@ -246,7 +267,7 @@ def _cautions(before: RunResult, after: RunResult, alignment: RunAlignment, else
     if alignment.anatomy_shift_px is None:
         told.append("No anatomy without contrast could be compared: that both runs show one view rests on their files.")
     if elsewhere:
-        told.append(f"{elsewhere[0].upper()}{elsewhere[1:]}: what it did not fill looks closed.")
+        told.append(elsewhere)
     if Quality.DISPLAY_VALUES in before.subtracted.quality | after.subtracted.quality:
         told.append("Values went through a display transform: ratios are rough, most of all where contrast is strong.")
     if before.run.table_mm is None or after.run.table_mm is None:

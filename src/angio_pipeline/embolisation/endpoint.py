@@ -73,24 +73,25 @@ def sace_level(
         None where the blush could not be read, as `blush_words` says.
     """
     if blush is None or not np.isfinite(blush.residual):
-        return None, f"Cannot decide: {blush_words}."
+        return None, f"The blush cannot be read: {blush_words}."
     low, high = blush.residual_interval
     told = f"residual blush {100 * blush.residual:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)"
+    said_first = f"R{told[1:]}"
     if low <= params.no_blush and high >= params.normal_blush:
-        return None, f"Cannot decide: {told} covers none and normal alike."
+        return None, f"{said_first} covers none and normal alike."
     limits = f"normal from {100 * params.normal_blush:.0f} %, none up to {100 * params.no_blush:.0f} %"
     if blush.residual >= params.normal_blush:
         if flow in (Flow.REDUCED, Flow.NONE):
-            return None, f"Cannot decide: {told} is normal, but {flow_words}; no level has a normal blush without flow."
+            return None, f"{said_first} is normal, but {flow_words}; no level has a normal blush without flow."
         said = flow_words if flow is not None else f"{flow_words}, but only level I has a normal blush"
         return SaceLevel.I, f"Blush normal: {told}, {limits}; {said}."
     if flow is None:
-        return None, f"Cannot decide: {told}, but {flow_words}."
+        return None, f"{said_first}, but {flow_words}."
     gone = blush.residual <= params.no_blush
     name = "No blush" if gone else "Blush reduced"
     if flow is Flow.NORMAL and gone:
         return None, (
-            f"Cannot decide: {told} is none, but {flow_words}; no level has flow without blush, and the feeders "
+            f"{said_first} counts as none, but {flow_words}; no level has flow without blush, and the feeders "
             "named may not be this tumour's."
         )
     if flow is Flow.NORMAL:
@@ -99,4 +100,4 @@ def sace_level(
         return SaceLevel.III, f"{name}: {told}, {limits}; {flow_words}."
     if gone:
         return SaceLevel.IV, f"{name}: {told}, {limits}; {flow_words}."
-    return None, f"Cannot decide: {told} is left, but {flow_words}; another vessel may supply it."
+    return None, f"{said_first} is left, but {flow_words}; another vessel may supply it."

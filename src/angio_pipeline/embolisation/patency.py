@@ -24,7 +24,7 @@ from angio_pipeline.embolisation.reference import Clock, own_part
 from angio_pipeline.embolisation.strips import Strip, StripParams, lay_strip, read_strip
 from angio_pipeline.numerics.filters import robust_sd
 
-__all__ = ["FrameSet", "PatencyParams", "feeder_change"]
+__all__ = ["ArterialWindow", "FrameSet", "PatencyParams", "arterial_window", "feeder_change"]
 
 Line = npt.NDArray[np.float64]
 Curve = npt.NDArray[np.float64]
@@ -77,6 +77,66 @@ class FrameSet:
         return float(max(self.seen.shape)) / 512
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RunWindow:
+    """One run over the time in which feeders are read.
+
+    Attributes
+    ----------
+    frames : ndarray, (T, H, W) float32
+    taking : ndarray, (G, T) float64
+        From frames to the shared times of the window.
+    areas : ndarray, (H, W) float32
+        Integral of the frames over the window, attenuation times seconds.
+    artery : ndarray, (G,) float64
+        The reference artery's contrast.
+    noise_sd, area_noise_sd : float
+        Of a pixel of one frame, and of `areas`.
+    """
+
+    frames: FloatArray
+    taking: npt.NDArray[np.float64]
+    areas: FloatArray
+    artery: Curve
+    noise_sd: float
+    area_noise_sd: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArterialWindow:
+    """Both runs from before the reference artery fills until a while after it has emptied."""
+
+    times_s: Curve
+    frame_s: float
+    before: RunWindow
+    after: RunWindow
+
+
+def arterial_window(
+    frames: FrameSet, clock: Clock, reference: ReferenceArtery, *, params: PatencyParams
+) -> ArterialWindow:
+    """Return both runs over the time in which feeders are read."""
+    last = 0
+    for curve in (reference.before, reference.after):
+        last = max(last, int(np.flatnonzero(curve >= params.emptied * curve.max())[-1]))
+    until = clock.times_s[last] + params.window_s
+    end = int(np.searchsorted(clock.times_s, until + 1e-9, side="right"))
+    times = clock.times_s[:end]
+
+    def one(stack: FloatArray, taking: npt.NDArray[np.float64], artery: Curve, noise_sd: float) -> RunWindow:
+        weights = np.trapezoid(taking[:end], times, axis=0)
+        areas = np.tensordot(weights.astype(np.float32), stack, axes=1)
+        spread = noise_sd * float(np.sqrt(np.sum(weights**2)))
+        return RunWindow(stack, taking[:end], areas, artery[:end], noise_sd, spread)
+
+    return ArterialWindow(
+        times,
+        clock.frame_s,
+        one(frames.before, clock.before, reference.before, frames.noise_sd[0]),
+        one(frames.after, clock.after, reference.after, frames.noise_sd[1]),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """Area over the reference artery's, its noise, and the transit time from it."""
@@ -89,8 +149,7 @@ class _Reading:
 def feeder_change(
     feeder: Feeder,
     frames: FrameSet,
-    clock: Clock,
-    reference: ReferenceArtery,
+    window: ArterialWindow,
     *,
     placed: bool,
     avoid: BoolArray,
@@ -110,15 +169,14 @@ def feeder_change(
     problem = _problem(line, frames, placed, params)
     if problem:
         return _unknown(feeder, line, problem)
-    radius = 0.5 * feeder.diameter_px
+    # Nothing thinner than a pixel and a half can be told from its blur.
+    radius = max(0.75, 0.5 * feeder.diameter_px) if np.isfinite(feeder.diameter_px) else 1.5 * frames.scale
     strip = lay_strip(line, radius, frames.vessels, scale=frames.scale, params=strips)
     if not len(strip):
         return _unknown(feeder, line, "other vessels lie all along it")
     empty = _beside(line, radius, frames, avoid, strips, params)
-    end = _window_end(reference, clock, params)
-    before = _read(frames.before, frames.noise_sd[0], strip, empty, clock.before, clock, reference.before, end)
-    after = _read(frames.after, frames.noise_sd[1], strip, empty, clock.after, clock, reference.after, end)
-    return _judged(feeder, line, before, after, clock, params)
+    before, after = (_read(run, window.times_s, strip, empty) for run in (window.before, window.after))
+    return _judged(feeder, line, before, after, window.frame_s, params)
 
 
 def _problem(line: Line, frames: FrameSet, placed: bool, params: PatencyParams) -> str:
@@ -156,38 +214,15 @@ def _beside(
     return found
 
 
-def _window_end(reference: ReferenceArtery, clock: Clock, params: PatencyParams) -> int:
-    """Return how many of the shared times are read: until a while after both reference curves have emptied."""
-    last = 0
-    for curve in (reference.before, reference.after):
-        full = np.flatnonzero(curve >= params.emptied * curve.max())
-        last = max(last, int(full[-1]))
-    until = clock.times_s[last] + params.window_s
-    return int(np.searchsorted(clock.times_s, until + 1e-9, side="right"))
-
-
-def _read(
-    frames: FloatArray,
-    noise_sd: float,
-    strip: Strip,
-    empty: list[Strip],
-    taking: npt.NDArray[np.float64],
-    clock: Clock,
-    reference: Curve,
-    end: int,
-) -> _Reading:
-    times = clock.times_s[:end]
-    reference_area = float(np.trapezoid(reference[:end], times))
-    curve = (taking @ np.array([read_strip(frame, strip) for frame in frames]))[:end]
-    # The weight of each frame in the area: what an image of areas would be made with.
-    weights = np.trapezoid(taking[:end], times, axis=0)
-    areas = np.tensordot(weights, frames, axes=1).astype(np.float32)
-    beside = np.array([read_strip(areas, one) for one in empty])
+def _read(run: RunWindow, times: Curve, strip: Strip, empty: list[Strip]) -> _Reading:
+    reference_area = float(np.trapezoid(run.artery, times))
+    curve = run.taking @ np.array([read_strip(frame, strip) for frame in run.frames])
+    beside = np.array([read_strip(run.areas, one) for one in empty])
     # A median is a quarter less sure than a mean.
-    counted = 1.25 * noise_sd / np.sqrt(max(strip.core_px, 1.0))
-    floor = counted * float(np.sqrt(np.sum(weights**2)))
+    counted = 1.25 / np.sqrt(max(strip.core_px, 1.0))
+    floor = counted * run.area_noise_sd
     spread = max(robust_sd(beside), floor) if len(beside) >= 4 else 3 * floor
-    delay = _moment(curve, times, 2 * counted) - _moment(reference[:end], times, 0.0)
+    delay = _moment(curve, times, 2 * counted * run.noise_sd) - _moment(run.artery, times, 0.0)
     return _Reading(float(np.trapezoid(curve, times)) / reference_area, spread / reference_area, delay)
 
 
@@ -199,7 +234,7 @@ def _moment(curve: Curve, times: Curve, least: float) -> float:
 
 
 def _judged(
-    feeder: Feeder, line: Line, before: _Reading, after: _Reading, clock: Clock, params: PatencyParams
+    feeder: Feeder, line: Line, before: _Reading, after: _Reading, frame_s: float, params: PatencyParams
 ) -> FeederChange:
     ratio = after.area / before.area if before.area > 0 else float("nan")
     noise = float(np.hypot(after.noise, ratio * before.noise)) / before.area if before.area > 0 else float("nan")
@@ -207,7 +242,7 @@ def _judged(
     interval = (max(0.0, ratio - error), max(0.0, ratio + error))
     seen_after = after.area >= 3 * after.noise
     delays = (before.delay_s, after.delay_s if seen_after else float("nan"))
-    patency, reason = _verdict(ratio, interval, before, delays[1] - delays[0], clock, params)
+    patency, reason = _verdict(ratio, interval, before, delays[1] - delays[0], frame_s, params)
     return FeederChange(
         id=feeder.id,
         probability=feeder.probability,
@@ -225,7 +260,7 @@ def _judged(
 
 
 def _verdict(
-    ratio: float, interval: tuple[float, float], before: _Reading, later_s: float, clock: Clock, params: PatencyParams
+    ratio: float, interval: tuple[float, float], before: _Reading, later_s: float, frame_s: float, params: PatencyParams
 ) -> tuple[Patency, str]:
     if not before.area >= params.least_in_noise * before.noise:
         times = f"{before.area / before.noise:.1f}" if before.noise > 0 else "not"
@@ -235,13 +270,21 @@ def _verdict(
         return Patency.UNKNOWN, f"{told}: noise covers closed and open alike."
     if ratio <= params.closed_ratio:
         return Patency.CLOSED, f"{told}, at most {100 * params.closed_ratio:.0f} %."
-    slow = max(params.slow_s, clock.frame_s)
+    slow = max(params.slow_s, frame_s)
     if np.isfinite(later_s) and later_s >= slow:
         return Patency.SLOWED, f"{told}, {later_s:.1f} s later than before (at least {slow:.1f} s)."
     if ratio < params.open_ratio:
         return Patency.SLOWED, f"{told}, less than {100 * params.open_ratio:.0f} %."
-    when = f", {later_s:+.1f} s against before" if np.isfinite(later_s) else ""
-    return Patency.OPEN, f"{told}{when}."
+    return Patency.OPEN, f"{told}{_when(later_s)}."
+
+
+def _when(later_s: float) -> str:
+    """Return in words how much later a feeder fills than before."""
+    if not np.isfinite(later_s):
+        return ""
+    if abs(later_s) < 0.05:
+        return ", as fast as before"
+    return f", {abs(later_s):.1f} s {'later' if later_s > 0 else 'sooner'} than before"
 
 
 def _unknown(feeder: Feeder, line: Line, problem: str) -> FeederChange:

@@ -88,15 +88,14 @@ def trunk_branches(
     if graph.root is None:
         return []
     likely = [f for t in tumours for f in t.feeders if f.probability >= params.feeder_probability]
-    starts = np.array([f.branch_start for f in likely]).reshape(-1, 2)
-    found = []
-    for index, branch in enumerate(graph.branches):
-        away = float(np.linalg.norm(branch.centreline[0] - graph.nodes[graph.root]))
-        begins = np.array([graph.branches[k].centreline[0] for k in graph.path_to(index)])
-        own = len(starts) > 0 and bool((np.linalg.norm(begins[:, None] - starts[None], axis=2) < 1.5).any())
-        if away <= reach_px and not own:
-            found.append((away, index))
-    return [index for _, index in sorted(found)]
+    owned: set[int] = set()
+    for start in (np.array(feeder.branch_start) for feeder in likely):
+        for index, branch in enumerate(graph.branches):
+            if index not in owned and np.linalg.norm(branch.centreline[0] - start) < 1.5:
+                owned.update(graph.beyond(index))
+    away = [float(np.linalg.norm(branch.centreline[0] - graph.nodes[graph.root])) for branch in graph.branches]
+    near = [index for index, distance in enumerate(away) if distance <= reach_px and index not in owned]
+    return sorted(near, key=lambda index: away[index])
 
 
 def choose_reference(
