@@ -49,6 +49,8 @@ class Scene:
     breath : rows by which liver and vessels stand elsewhere beside bone.
     dose : strength of the injection.
     feeder : contrast in the middle of the full feeder.
+    lasts_s : how long the injection lasts.
+    stasis : only the trunk fills.
     """
 
     flow: float = 1.0
@@ -58,25 +60,26 @@ class Scene:
     breath: float = 0.0
     dose: float = 1.0
     feeder: float = 0.2
+    lasts_s: float = 3.0
+    stasis: bool = False
     noise: float = 0.004
     seed: int = 1
     late_s: float = 0.0
     frames: int = 30
 
 
-def bolus(times: FloatArray, arrival_s: float) -> FloatArray:
-    """Contrast in an artery: three seconds of injection."""
+def bolus(times: FloatArray, arrival_s: float, lasts_s: float = 3.0) -> FloatArray:
+    """Contrast in an artery while the injection lasts."""
     rise = 1 / (1 + np.exp(-(times - arrival_s) / 0.12))
-    return rise / (1 + np.exp((times - arrival_s - 3.0) / 0.12))
+    return np.asarray(rise / (1 + np.exp((times - arrival_s - lasts_s) / 0.12)))
 
 
-def stain(times: FloatArray, arrival_s: float, rise_s: float = 2.0) -> FloatArray:
-    """Contrast in tissue: it gathers while the artery is full and washes out slowly."""
-    fine = np.linspace(times[0] - 1, times[-1], 800)
-    step = fine[1] - fine[0]
-    filling = np.cumsum(bolus(fine, arrival_s)) * step
-    gone = np.exp(-np.clip(fine - arrival_s - 3.0, 0, None) / 6.0)
-    return np.interp(times, fine, filling * gone / (3.0 + rise_s / 2))
+def stain(times: FloatArray, arrival_s: float, lasts_s: float = 3.0) -> FloatArray:
+    """Contrast in tissue: the artery's through a response that rises at once and washes out slowly."""
+    fine = np.arange(times[0] - 1, times[-1] + 0.01, 0.01)
+    response = np.exp(-np.arange(0, 20, 0.01) / 6.0)
+    held = np.convolve(bolus(fine, arrival_s, lasts_s), response)[: len(fine)] * 0.01
+    return np.interp(times, fine, held / 2.4)
 
 
 def segment(start: tuple[float, float], end: tuple[float, float], shift: tuple[float, float] = (0, 0)) -> FloatArray:
@@ -129,19 +132,15 @@ def make_run(scene: Scene | None = None, *, tumour: bool = True, minutes: int = 
         (np.hypot((rows - 110 - place[0]) / 100, (cols - 130 - place[1]) / 118) <= 1).astype(np.float64), (0, 0), 3
     )
     frames = np.zeros((len(times), SIZE, SIZE))
-    open_feeder = 1.0 if scene.flow > 0 else 0.0
-    for t, (whole, tissue) in enumerate(zip(bolus(times, start), stain(times, start + 1.2, 4.0), strict=True)):
-        late = bolus(times, start + 0.25 + scene.slow_s)[t] * open_feeder
-        drawn = np.max(
-            [
-                0.5 * whole * tubes["trunk"],
-                0.3 * bolus(times, start + 0.2)[t] * tubes["liver"],
-                scene.feeder * late * tubes["feeder"],
-            ],
-            axis=0,
-        )
-        blush = scene.blush * stain(times, start + 0.6)[t]
-        frames[t] = scene.dose * (drawn + 0.05 * tissue * lobe * (1 - 0.15 * body) + 0.15 * blush * body)
+    shown = {"trunk": 0.5, "liver": 0.3 * (not scene.stasis), "feeder": scene.feeder * (scene.flow > 0)}
+    later = {"trunk": 0.0, "liver": 0.2, "feeder": 0.25 + scene.slow_s}
+    curves = {name: bolus(times, start + later[name], scene.lasts_s) for name in tubes}
+    tissue = stain(times, start + 1.2, scene.lasts_s) * (not scene.stasis)
+    blush = stain(times, start + 0.6, scene.lasts_s) * scene.blush
+    for t in range(len(times)):
+        drawn = np.max([shown[name] * curves[name][t] * tube_ for name, tube_ in tubes.items()], axis=0)
+        tissue_t = 0.05 * tissue[t] * lobe * (1 - 0.15 * body)
+        frames[t] = scene.dose * (drawn + tissue_t + 0.15 * blush[t] * body)
     frames += scene.noise * rng.standard_normal(frames.shape)
     return _result(scene, frames.astype(np.float32), times, lines, disc <= RADIUS, tumour, minutes, changed)
 
@@ -181,8 +180,10 @@ def _result(
         spacing=run.spacing,
         pose=run.pose,
     )
-    seen = [name for name in lines if name != "feeder" or scene.flow > 0]
-    artery = np.max([tube(lines[name], r) for name, r in zip(seen, (5.0, 3.0, 2.2), strict=False)], axis=0) > 0.3
+    gone = {"feeder"} if scene.flow == 0 else set()
+    gone |= {"liver", "feeder"} if scene.stasis else set()
+    radii = dict(zip(lines, (5.0, 3.0, 2.2), strict=True))
+    artery = np.max([tube(lines[name], r) for name, r in radii.items() if name not in gone], axis=0) > 0.3
     first = int(np.argmin(np.abs(times - 1.2 - scene.late_s)))
     last = min(first + 8, len(times) - 1)
     flat = np.zeros((SIZE, SIZE), np.float32)

@@ -31,13 +31,46 @@ def test_a_run_against_itself_changes_nothing_and_is_level_one(before):
     np.testing.assert_array_equal(found.picture_before, found.picture_after)
 
 
-@pytest.mark.parametrize("scene", [Scene(seed=2, dose=1.7), Scene(seed=2, dose=0.6), Scene(seed=2, late_s=1.3)])
-def test_strength_and_time_of_the_injection_drop_out(before, scene):
+@pytest.mark.parametrize(
+    "scene",
+    [
+        Scene(seed=2, dose=1.7),
+        Scene(seed=2, dose=0.6),
+        Scene(seed=2, late_s=1.3),
+        Scene(seed=2, lasts_s=1.5),
+        Scene(seed=2, lasts_s=4.5),
+    ],
+)
+def test_strength_time_and_length_of_the_injection_drop_out(before, scene):
     (tumour,) = compared(before, scene).tumours
     assert tumour.blush.residual == pytest.approx(1, abs=0.05)
+    assert tumour.blush.residual_area == pytest.approx(1, abs=0.05)
     assert tumour.feeders[0].ratio == pytest.approx(1, abs=0.05)
     assert tumour.feeders[0].delay_after_s == pytest.approx(tumour.feeders[0].delay_before_s, abs=0.1)
+    assert tumour.sace is SaceLevel.I
+
+
+def test_injections_of_different_length_are_told(before):
+    lasted = compared(before, Scene(seed=2, lasts_s=1.5)).reference.durations_s
+    assert lasted == pytest.approx((3, 1.5), abs=0.3)
+    assert any("injections lasted" in caution for caution in compared(before, Scene(seed=2, lasts_s=1.5)).cautions)
+    (tumour,) = compared(before, Scene(seed=2, late_s=1.3)).tumours
     assert tumour.blush.after.time_to_peak_s == pytest.approx(tumour.blush.before.time_to_peak_s, abs=0.35)
+
+
+@pytest.mark.parametrize("scene", [Scene(seed=2), Scene(seed=2, breath=9), Scene(seed=2, breath=-7, moved=(10, 12))])
+def test_a_trunk_that_alone_is_left_is_level_four(before, scene):
+    (tumour,) = compared(before, replace(scene, flow=0, blush=0, stasis=True)).tumours
+    assert tumour.feeders[0].patency is Patency.CLOSED
+    assert tumour.sace is SaceLevel.IV
+
+
+def test_a_feeder_with_little_contrast_that_is_not_late_is_neither_closed_nor_slowed(before):
+    (tumour,) = compared(before, Scene(seed=2, feeder=0.07, blush=0.4)).tumours
+    assert tumour.feeders[0].ratio == pytest.approx(0.35, abs=0.04)
+    assert tumour.feeders[0].patency is Patency.UNKNOWN
+    assert "another vessel that lies over it" in tumour.feeders[0].reason
+    assert tumour.flow is None
 
 
 @pytest.mark.parametrize("left", [0.7, 0.4, 0.2])

@@ -95,7 +95,9 @@ def comparison(*, size: int = 128, read: bool = True) -> RunComparison:
         SaceLevel.III if read else None,
         "Blush reduced: half of it." if read else "The blush cannot be read: arteries lie over most of it.",
     )
-    artery = ReferenceArtery(np.array([[120.0, 20.0], [104.0, 24.0]]), 5.0, curve, curve * 1.1, "The widest.")
+    artery = ReferenceArtery(
+        np.array([[120.0, 20.0], [104.0, 24.0]]), 5.0, curve, curve * 1.1, (2.0, 2.2), "The widest."
+    )
     return RunComparison(
         BEFORE,
         AFTER,

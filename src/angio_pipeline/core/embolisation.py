@@ -89,6 +89,8 @@ class ReferenceArtery:
         The part of its centreline that is read.
     before, after : ndarray, (T,) float64
         Its contrast in each run, attenuation, at `RunComparison.times_s`.
+    areas_s : (float, float)
+        Area under each curve, attenuation times seconds: the dose that passed, over flow.
     how : str
         How it was chosen, one sentence.
     """
@@ -97,6 +99,7 @@ class ReferenceArtery:
     diameter_px: float
     before: npt.NDArray[np.float64]
     after: npt.NDArray[np.float64]
+    areas_s: tuple[float, float]
     how: str
 
     def __post_init__(self) -> None:
@@ -105,6 +108,24 @@ class ReferenceArtery:
         for name in ("before", "after"):
             value = frozen_array(getattr(self, name), name, ndim=1, dtype=np.float64, finite=True)
             object.__setattr__(self, name, value)
+
+    @property
+    def unit_before(self) -> float:
+        """What stain in the run before is given over: the artery's peak."""
+        return float(self.before.max())
+
+    @property
+    def unit_after(self) -> float:
+        """What stain in the run after is given over: what the peak would be if both injections had one shape.
+
+        Tissue gathers contrast while the artery is full, so that it is the area that has to be one.
+        """
+        return self.unit_before * self.areas_s[1] / self.areas_s[0]
+
+    @property
+    def durations_s(self) -> tuple[float, float]:
+        """Area over peak of each run: how long the injection lasted."""
+        return self.areas_s[0] / self.unit_before, self.areas_s[1] / float(self.after.max())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,8 +206,8 @@ class BlushChange:
     Attributes
     ----------
     residual, residual_interval : float, (float, float)
-        Peak after over peak before; the interval covers what is not known of the liver in front and
-        behind, and the noise. NaN where the blush before does not stand out.
+        Peak after over peak before, as one injection would show both; the interval covers what is not
+        known of the liver in front and behind, noise and repeats. NaN where the blush before does not stand out.
     residual_area : float
         Area that stains after over area that stained before.
     area_before_px, area_after_px : int
@@ -195,7 +216,7 @@ class BlushChange:
         Share of the surroundings' curve that was taken off, 0 to 1.
     before, after : Passage
     curve_before, curve_after : ndarray, (T,) float64
-        Stain above surroundings over the reference artery's peak, at `RunComparison.times_s`.
+        Stain above surroundings over `ReferenceArtery.unit_before` and `unit_after`, at `RunComparison.times_s`.
     reason : str
         Why there is no residual; empty where there is one.
     """
@@ -243,8 +264,8 @@ class RunComparison:
     times_s : ndarray, (T,) float64
         Common times of all curves, 0 at the reference artery's arrival.
     picture_before, picture_after : ndarray, (H, W) float32
-        Contrast when the blush is greatest, over the reference artery's peak; both in the geometry of
-        the run before, NaN where a run shows nothing.
+        Contrast when the blush is greatest, over `ReferenceArtery.unit_before` and `unit_after`; both in the
+        geometry of the run before, NaN where a run shows nothing.
     cautions : tuple of str
         What a reader has to know, one sentence each.
     """

@@ -3,14 +3,21 @@
 In projection a tumour is seen through liver that stains as well. Its own curve is what the region's mean
 holds above a share b of the mean of a ring around it,
 
-    B(t) = (T(t) - b R(t)) / A,      b = the largest share up to 1 with B >= 0 in both runs while R stains
+    B(t) = T(t) - b R(t),      b = min(1 - 4/3 r / L, the largest b with B >= 0 in both runs while R stains)
 
-with A the reference artery's peak in the same run. A share below 1 is liver that the tumour has displaced:
-with b = 1 an embolised tumour would take contrast away from the picture. The share is one for both
-runs, as the geometry is. What remains unknown of it makes most of the interval.
+with r the radius of a disc of the tumour's area and L the thickness of liver that the rays pass: a ball of radius r
+has a mean chord of 4/3 r, and liver that the tumour has displaced does not stain. With b = 1 an
+embolised tumour would take contrast away from the picture. The share is one for both runs, as the
+geometry is. What remains unknown of it makes most of the interval.
 
-Residual blush is max B after / max B before. The area that stains counts pixels whose stain, averaged
-about the time of the peak, reaches half the median of the tumour before embolisation.
+A longer injection stains more. Tissue is a linear system, B = a * h with a the reference artery and h the
+tissue's own response; so each run's stain is convolved with the other run's artery, which shows both as
+one and the same injection would:
+
+    residual = max (B_after * a_before) / max (B_before * a_after)
+
+The area that stains counts pixels whose stain, averaged about the time of the peak, reaches half the median of
+the tumour before embolisation.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ __all__ = ["BlushParams", "blush_change", "dilated", "mean_about"]
 Curve = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+_RISE_S = 0.7
 
 
 class BlushParams(Params):
@@ -50,6 +58,10 @@ class BlushParams(Params):
     vessel_margin_px: float = Field(1.0, ge=0, description="about arteries, left out of tumour and ring")
     least_tissue: float = Field(0.25, gt=0, le=1, description="share of a tumour that no artery covers, to be read")
     in_view: float = Field(0.7, gt=0, le=1, description="share of a tumour that both runs have to show")
+    liver_mm: float = Field(
+        100.0, gt=0, description="thickness of liver that the rays pass, for what a tumour displaces"
+    )
+    usual_share: float = Field(0.85, ge=0, le=1, description="of the ring, where no calibration tells a tumour's size")
     share_spread: float = Field(0.2, ge=0, le=1, description="by which the share of the ring may be too large")
     stains: float = Field(0.3, gt=0, lt=1, description="of its peak: the ring stains enough to tell the share")
     least_share: float = Field(0.2, ge=0, le=1, description="of the region's peak; a fainter blush does not stand out")
@@ -62,17 +74,18 @@ class BlushParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Curves:
-    """Mean attenuation in the tumour and in its ring, each before and after, over the reference artery's peak."""
+    """Mean attenuation in the tumour and in its ring, each before and after, over the reference artery's units."""
 
     tumour: tuple[Curve, Curve]
     ring: tuple[Curve, Curve]
 
-    def share(self, stains: float) -> float:
-        """Return the largest share of the ring, up to 1, that leaves no tumour below nothing while the ring stains."""
-        found = [1.0]
+    def share(self, stains: float, most: float = 1.0) -> float:
+        """Return the largest share of the ring, up to `most`, that leaves no stain below 0 while the ring stains."""
+        found = [most]
         for tumour, ring in zip(self.tumour, self.ring, strict=True):
             enough = ring >= stains * ring.max()
-            if ring.max() > 0:
+            # Where the liver of one run hardly stains, as in stasis, noise would decide.
+            if ring.max() > 0 and ring.max() >= stains * self.ring[0].max():
                 found.append(float((tumour[enough] / ring[enough]).min()))
         return max(0.0, min(found))
 
@@ -116,24 +129,33 @@ def blush_change(
     middle = every[len(every) // 2] or (known[0] if known else None)
     if middle is None:
         return "there is no tissue around it to compare with"
-    share = middle.share(params.stains)
+    most = _expected_share(tumour, frames, params)
+    share = middle.share(params.stains, most)
     own = middle.above(share)
     stains = _stains(tissue, middle, own, share, frames, clock, reference, params)
     faint = _too_faint(middle, own, clock, params)
     unknown = float("nan")
     return BlushChange(
-        residual=unknown if faint else _residual(own),
-        residual_interval=(unknown, unknown) if faint else _interval(known, own, clock, params),
+        residual=unknown if faint else _residual(own, clock, reference),
+        residual_interval=(unknown, unknown) if faint else _interval(known, own, most, clock, reference, params),
         residual_area=unknown if faint or not stains[0] else stains[1] / stains[0],
         area_before_px=stains[0],
         area_after_px=stains[1],
         surroundings_share=share,
-        before=_passage(own[0], reference.before, clock),
-        after=_passage(own[1], reference.after, clock),
+        before=_passage(own[0] * reference.unit_before, reference.before, clock),
+        after=_passage(own[1] * reference.unit_after, reference.after, clock),
         curve_before=own[0],
         curve_after=own[1],
         reason=faint,
     )
+
+
+def _expected_share(tumour: Tumour, frames: FrameSet, params: BlushParams) -> float:
+    """Return the share of the liver's thickness that lies in front of the tumour and behind it, at least a half."""
+    if frames.pixel_mm is None:
+        return params.usual_share
+    radius_mm = float(np.sqrt(tumour.area_px / np.pi)) * frames.pixel_mm
+    return max(0.5, 1 - 4 / 3 * radius_mm / params.liver_mm)
 
 
 def _rings(
@@ -153,26 +175,47 @@ def _curves(
 ) -> _Curves | None:
     if ring.sum() < params.least_ring_px * frames.scale**2:
         return None
-    runs = ((frames.before, clock.before, reference.before), (frames.after, clock.after, reference.after))
+    runs = _runs(frames, clock, reference)
     pairs = [
-        [taking @ stack[:, region].mean(axis=1, dtype=np.float64) / artery.max() for stack, taking, artery in runs]
+        [taking @ stack[:, region].mean(axis=1, dtype=np.float64) / unit for stack, taking, unit in runs]
         for region in (tissue, ring)
     ]
     return _Curves((pairs[0][0], pairs[0][1]), (pairs[1][0], pairs[1][1]))
 
 
-def _residual(own: tuple[Curve, Curve]) -> float:
-    top = float(own[0].max())
-    return max(0.0, float(own[1].max())) / top if top > 0 else float("nan")
+def _runs(
+    frames: FrameSet, clock: Clock, reference: ReferenceArtery
+) -> tuple[tuple[FloatArray, npt.NDArray[np.float64], float], ...]:
+    """Return of each run its frames, how the clock takes them, and what its stain is given over."""
+    return (
+        (frames.before, clock.before, reference.unit_before),
+        (frames.after, clock.after, reference.unit_after),
+    )
 
 
-def _interval(known: list[_Curves], own: tuple[Curve, Curve], clock: Clock, params: BlushParams) -> tuple[float, float]:
-    """Return what other rings, a smaller share of them, noise, and repeating a run leave possible."""
-    found = [_residual(own)]
+def _residual(own: tuple[Curve, Curve], clock: Clock, reference: ReferenceArtery) -> float:
+    """Return the peak after over the peak before, each as the other run's injection would show it too."""
+    # Long before the artery fills there is noise alone, which would only delay both alike.
+    filled = clock.times_s >= -_RISE_S
+    others = (reference.after[filled] / reference.areas_s[1], reference.before[filled] / reference.areas_s[0])
+    before, after = (float(np.convolve(one, other)[: len(one)].max()) for one, other in zip(own, others, strict=True))
+    return max(0.0, after) / before if before > 0 else float("nan")
+
+
+def _interval(
+    known: list[_Curves],
+    own: tuple[Curve, Curve],
+    most: float,
+    clock: Clock,
+    reference: ReferenceArtery,
+    params: BlushParams,
+) -> tuple[float, float]:
+    """Return what other rings, a larger or smaller share of them, noise, and repeating a run leave possible."""
+    found = [_residual(own, clock, reference)]
     for curves in known:
-        share = curves.share(params.stains)
-        for less in (share, max(0.0, share - params.share_spread)):
-            value = _residual(curves.above(less))
+        largest, expected = curves.share(params.stains), curves.share(params.stains, most)
+        for less in (largest, expected, max(0.0, expected - params.share_spread)):
+            value = _residual(curves.above(less), clock, reference)
             found += [value] if np.isfinite(value) else []
     noise = _noise(own, clock) / max(float(own[0].max()), 1e-9)
     low, high = (1.96 * float(np.hypot(noise, params.repeat_error * value)) for value in (min(found), max(found)))
@@ -197,11 +240,10 @@ def _too_faint(curves: _Curves, own: tuple[Curve, Curve], clock: Clock, params: 
 
 def _passage(own: Curve, artery: Curve, clock: Clock) -> Passage:
     times = clock.times_s
-    top = float(artery.max())
-    rises = [float(steepest_rise(curve[:, None].astype(np.float32), times)[0]) for curve in (own * top, artery)]
+    rises = [float(steepest_rise(curve[:, None].astype(np.float32), times)[0]) for curve in (own, artery)]
     return Passage(
-        peak=max(0.0, float(own.max())),
-        auc=float(np.trapezoid(own, times)) * top / float(np.trapezoid(artery, times)),
+        peak=max(0.0, float(own.max())) / float(artery.max()),
+        auc=float(np.trapezoid(own, times)) / float(np.trapezoid(artery, times)),
         wash_in=max(0.0, rises[0]) / rises[1],
         time_to_peak_s=float(times[int(np.argmax(own))]),
     )
@@ -231,11 +273,11 @@ def _stains(
 ) -> tuple[int, int]:
     """Return how many pixels of the tumour stain before and after."""
     images = []
-    runs = ((frames.before, clock.before, reference.before), (frames.after, clock.after, reference.after))
-    for (stack, taking, artery), curve, ring in zip(runs, own, curves.ring, strict=True):
+    runs = _runs(frames, clock, reference)
+    for (stack, taking, unit), curve, ring in zip(runs, own, curves.ring, strict=True):
         at_s = float(clock.times_s[int(np.argmax(curve))])
         near = np.abs(clock.times_s - at_s) <= params.about_s + 1e-9
-        image = mean_about(stack, taking, clock, at_s, params.about_s) / np.float32(artery.max())
+        image = mean_about(stack, taking, clock, at_s, params.about_s) / np.float32(unit)
         images.append(gaussian(image, params.smoothing_px * frames.scale) - np.float32(share * ring[near].mean()))
     level = params.area_level * float(np.median(images[0][tissue]))
     if level <= 0:

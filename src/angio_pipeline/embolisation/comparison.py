@@ -112,7 +112,7 @@ def compare_runs(before: RunResult, after: RunResult, *, params: EmbolisationPar
         picture_before=pictures[0],
         picture_after=pictures[1],
         picture_time_s=at_s,
-        cautions=_cautions(before, after, alignment, elsewhere),
+        cautions=_cautions(before, after, alignment, reference, elsewhere),
         quality=before.subtracted.quality | after.subtracted.quality,
     )
 
@@ -138,6 +138,7 @@ def _frames(before: RunResult, after: RunResult, alignment: RunAlignment) -> Fra
         noise_sd=(one.noise_sd, other.noise_sd),
         seen=one.valid & seen,
         vessels=before.vessels.artery | (artery[0] > 0.5),
+        pixel_mm=one.spacing.mean_mm if one.spacing is not None and one.spacing.in_patient else None,
     )
 
 
@@ -249,19 +250,27 @@ def _picture_time(tumours: tuple[TumourChange, ...], clock: Clock) -> float:
 def _pictures(
     frames: FrameSet, clock: Clock, reference: ReferenceArtery, at_s: float, params: EmbolisationParams
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the contrast of both runs about one time over the reference artery's peak, (H, W); NaN out of view."""
+    """Return the contrast of both runs about one time over the reference artery's units, (H, W); NaN out of view."""
     images = []
-    for stack, taking, artery in (
-        (frames.before, clock.before, reference.before),
-        (frames.after, clock.after, reference.after),
+    for stack, taking, unit in (
+        (frames.before, clock.before, reference.unit_before),
+        (frames.after, clock.after, reference.unit_after),
     ):
-        mean = mean_about(stack, taking, clock, at_s, params.blush.about_s) / np.float32(artery.max())
+        mean = mean_about(stack, taking, clock, at_s, params.blush.about_s) / np.float32(unit)
         images.append(np.where(frames.seen, mean, np.float32(np.nan)).astype(np.float32))
     return images[0], images[1]
 
 
-def _cautions(before: RunResult, after: RunResult, alignment: RunAlignment, elsewhere: str) -> tuple[str, ...]:
+def _cautions(
+    before: RunResult, after: RunResult, alignment: RunAlignment, reference: ReferenceArtery, elsewhere: str
+) -> tuple[str, ...]:
     told = []
+    lasted = reference.durations_s
+    if not 0.8 <= lasted[1] / lasted[0] <= 1.25:
+        told.append(
+            f"The injections lasted {lasted[0]:.1f} s and {lasted[1]:.1f} s: residual blush and areas allow for it, "
+            "peak and wash-in over the artery's do not."
+        )
     if not alignment.by_vessels:
         told.append("The runs were aligned by bone alone: vessels may stand elsewhere, and no feeder is judged.")
     if alignment.anatomy_shift_px is None:

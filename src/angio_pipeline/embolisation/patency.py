@@ -63,6 +63,8 @@ class FrameSet:
         What both runs show.
     vessels : ndarray, (H, W) bool
         Arteries of either run.
+    pixel_mm : float or None
+        In the patient; None where it is not known.
     """
 
     before: FloatArray
@@ -70,6 +72,7 @@ class FrameSet:
     noise_sd: tuple[float, float]
     seen: BoolArray
     vessels: BoolArray
+    pixel_mm: float | None = None
 
     @property
     def scale(self) -> float:
@@ -274,7 +277,8 @@ def _verdict(
     if np.isfinite(later_s) and later_s >= slow:
         return Patency.SLOWED, f"{told}, {later_s:.1f} s later than before (at least {slow:.1f} s)."
     if ratio < params.open_ratio:
-        return Patency.SLOWED, f"{told}, less than {100 * params.open_ratio:.0f} %."
+        # Slow blood brings as much contrast as fast blood, only later.
+        return Patency.UNKNOWN, f"{told}{_when(later_s)}: narrower, or another vessel that lies over it."
     return Patency.OPEN, f"{told}{_when(later_s)}."
 
 

@@ -233,4 +233,6 @@ def reference_artery(
 ) -> ReferenceArtery:
     """Return the chosen artery with its contrast at the shared times."""
     middle = strip.at[:, strip.at.shape[1] // 2].astype(np.float64)
-    return ReferenceArtery(middle, diameter_px, clock.before @ curves[0], clock.after @ curves[1], how)
+    before, after = clock.before @ curves[0], clock.after @ curves[1]
+    areas = tuple(float(np.trapezoid(curve, clock.times_s)) for curve in (before, after))
+    return ReferenceArtery(middle, diameter_px, before, after, (areas[0], areas[1]), how)

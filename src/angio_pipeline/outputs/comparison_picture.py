@@ -1,8 +1,9 @@
 """Before, after, and what was lost: two runs of one view side by side, with the curves below.
 
-Both runs are shown at one time after the reference artery fills, over its peak, in one grey window, so
-that what looks fainter is fainter. The third panel is the difference in the same unit: blue where stain
-was lost, orange where it was gained. A feeder's patency has a colour and a dash of its own.
+Both runs are shown at one time after the reference artery fills, over its peak (after: over what it
+would be with the injection of before), in one grey window, so that what looks fainter is fainter. The
+third panel is the difference in the same unit: blue where stain was lost, orange where it was gained. A
+feeder's patency has a colour and a dash of its own.
 """
 
 from __future__ import annotations

@@ -72,8 +72,9 @@ def _comparison(one: ComparisonDocument, folder: Path) -> dict[str, Any]:
             f"{tumour.id} {_level(tumour)}, residual blush {_residual(tumour.blush)}" for tumour in one.tumours
         ),
         "caption": (
-            f"Contrast {one.picture_time_s:.1f} s after the reference artery fills, over its peak, both runs in one "
-            "window; the run after is laid upon the run before."
+            f"Contrast {one.picture_time_s:.1f} s after the reference artery fills, over its peak (after: over what "
+            "it would be with the injection of before), both runs in one window; the run after is laid upon the run "
+            "before."
         ),
         "cautions": [*one.cautions, *one.quality_sentences],
         "tumours": [_tumour(tumour) for tumour in one.tumours],
@@ -137,6 +138,7 @@ def _methods(one: ComparisonDocument) -> list[str]:
         f"({alignment.shift_px[0]:.1f}, {alignment.shift_px[1]:.1f}) px{bone}; correlation of the vessels "
         f"{fixed(alignment.vessel_match)}, of the anatomy {fixed(alignment.anatomy_match)}.",
         f"Reference artery: {one.reference_artery.how}",
-        "A tumour's stain is the mean over its region less a share of that of a ring around it, the largest share that "
-        "leaves it nowhere negative. A feeder's contrast is what its core holds above the tissue on both sides.",
+        "A tumour's stain is the mean over its region less a share of that of a ring around it, which leaves out the "
+        "liver that it displaces; each run's stain is convolved with the other run's artery, which makes the "
+        "injections one. A feeder's contrast is what its core holds above the tissue on both sides.",
     ]

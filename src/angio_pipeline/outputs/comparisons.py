@@ -111,6 +111,8 @@ def _comparison(one: ComparedRuns, picture: str) -> ComparisonDocument:
             diameter_px=_number(artery.diameter_px, 2),
             peak_before=_number(float(artery.before.max())),
             peak_after=_number(float(artery.after.max())),
+            area_before=_number(artery.areas_s[0]),
+            area_after=_number(artery.areas_s[1]),
             curve_before=_numbers(artery.before),
             curve_after=_numbers(artery.after),
         ),

@@ -394,6 +394,8 @@ class ReferenceArteryDocument(_Document):
     diameter_px: float | None
     peak_before: float | None
     peak_after: float | None
+    area_before: float | None = Field(description="under its curve, attenuation times seconds")
+    area_after: float | None
     curve_before: list[float | None]
     curve_after: list[float | None]
 
@@ -421,7 +423,9 @@ class BlushChangeDocument(_Document):
     before: PassageDocument
     after: PassageDocument
     curve_before: list[float | None] = Field(description="over the reference artery's peak, for each of `times_s`")
-    curve_after: list[float | None]
+    curve_after: list[float | None] = Field(
+        description="over what the reference artery's peak would be with the area after and the shape before"
+    )
 
 
 class FeederChangeDocument(_Document):
