@@ -42,6 +42,7 @@ __all__ = ["BlushParams", "blush_change", "dilated", "mean_about"]
 Curve = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+# An artery that reaches half its contrast at 0 begins to fill less than this before.
 _RISE_S = 0.7
 
 
@@ -121,15 +122,26 @@ def blush_change(
     tissue = seen & ~vessels
     if tissue.sum() < params.least_tissue * tumour.area_px:
         return "arteries lie over most of it"
-    every = [
-        _curves(tissue, ring, frames, clock, reference, params)
-        for ring in _rings(tumour, all_tumours, vessels, frames, params)
-    ]
+    rings = _rings(tumour, all_tumours, vessels, frames, params)
+    every = [_curves(tissue, ring, frames, clock, reference, params) for ring in rings]
     known = [curves for curves in every if curves is not None]
     middle = every[len(every) // 2] or (known[0] if known else None)
     if middle is None:
         return "there is no tissue around it to compare with"
-    most = _expected_share(tumour, frames, params)
+    return _changed(tissue, middle, known, _expected_share(tumour, frames, params), frames, clock, reference, params)
+
+
+def _changed(
+    tissue: BoolArray,
+    middle: _Curves,
+    known: list[_Curves],
+    most: float,
+    frames: FrameSet,
+    clock: Clock,
+    reference: ReferenceArtery,
+    params: BlushParams,
+) -> BlushChange:
+    """Return the change of a blush from its curves with the middle ring, and with all of them."""
     share = middle.share(params.stains, most)
     own = middle.above(share)
     stains = _stains(tissue, middle, own, share, frames, clock, reference, params)

@@ -98,6 +98,17 @@ def trunk_branches(
     return sorted(near, key=lambda index: away[index])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    """A branch that may serve: its contrast before, and after over before."""
+
+    index: int
+    radius_px: float
+    strip: Strip
+    contrast: float
+    change: float
+
+
 def choose_reference(
     graph: VesselGraph,
     tumours: Sequence[Tumour],
@@ -127,44 +138,52 @@ def choose_reference(
     InputRefused
         `no_artery` without such a branch before, `artery_not_filled` when none of them is filled after.
     """
-    scale = max(vessels.shape) / 512
-    seen: list[tuple[float, int, Strip, float]] = []
-    for index in trunk_branches(graph, tumours, params.reach * max(vessels.shape), params=params):
-        branch = graph.branches[index]
-        radius = 0.5 * branch.diameter_px
-        line = _free_middle(branch.centreline, radius, blocked)
-        if len(line) < 2 or _length(line) < params.least_length_px * scale:
-            continue
-        strip = lay_strip(line, radius, vessels, scale=scale, params=strips)
-        contrast = read_strip(arterial[0], strip)
-        if len(strip) and contrast >= params.least_in_noise * noise_sd[0]:
-            seen.append((radius, index, strip, contrast))
+    near = trunk_branches(graph, tumours, params.reach * max(vessels.shape), params=params)
+    read = (_candidate(graph, index, arterial, vessels, blocked, strips, params) for index in near)
+    seen = [one for one in read if one is not None and one.contrast >= params.least_in_noise * noise_sd[0]]
     if not seen:
         raise InputRefused(
             "Expected a large artery near the root that stands out before embolisation, found none; there is nothing "
             "to measure blush and feeders by.",
             reason="no_artery",
         )
-    filled: list[tuple[float, float, int, Strip, float]] = []
-    for radius, index, strip, contrast in seen:
-        left = read_strip(arterial[1], strip)
-        if left >= max(params.least_in_noise * noise_sd[1], params.least_ratio * contrast):
-            filled.append((left / contrast, radius, index, strip, contrast))
+    least = params.least_in_noise * noise_sd[1]
+    filled = [one for one in seen if one.change >= max(params.least_ratio, least / one.contrast)]
     if not filled:
         raise InputRefused(
             f"Expected one of {len(seen)} large arteries near the root to be filled after embolisation as well, found "
             "none; the catheter may stand elsewhere or the injection may have failed: compare runs of one position.",
             reason="artery_not_filled",
         )
-    darkest = max(one[-1] for one in filled)
-    large = sorted((one for one in filled if one[-1] >= params.as_dark * darkest), key=lambda one: one[0])
-    _, radius, index, strip, _ = large[(len(large) - 1) // 2]
+    darkest = max(one.contrast for one in filled)
+    large = sorted((one for one in filled if one.contrast >= params.as_dark * darkest), key=lambda one: one.change)
+    chosen = large[(len(large) - 1) // 2]
     how = (
         f"Of {len(filled)} arteries near the root that are no likely feeder and filled in both runs, the {len(large)} "
-        f"with the most contrast; of these the one that changed between the runs as their median did "
-        f"({2 * radius:.1f} px wide)."
+        "with the most contrast; of these the one that changed between the runs as their median did "
+        f"({2 * chosen.radius_px:.1f} px wide)."
     )
-    return strip, index, how
+    return chosen.strip, chosen.index, how
+
+
+def _candidate(
+    graph: VesselGraph,
+    index: int,
+    arterial: tuple[FloatArray, FloatArray],
+    vessels: BoolArray,
+    blocked: BoolArray,
+    strips: StripParams,
+    params: ReferenceParams,
+) -> _Candidate | None:
+    """Return a branch with its contrast in both runs; None where too little of it can be read."""
+    branch, scale = graph.branches[index], max(vessels.shape) / 512
+    radius = 0.5 * branch.diameter_px
+    line = _free_middle(branch.centreline, radius, blocked)
+    if len(line) < 2 or _length(line) < params.least_length_px * scale:
+        return None
+    strip = lay_strip(line, radius, vessels, scale=scale, params=strips)
+    before, after = (read_strip(image, strip) for image in arterial)
+    return _Candidate(index, radius, strip, before, after / before) if len(strip) and before > 0 else None
 
 
 def _free_middle(line: Line, radius_px: float, blocked: BoolArray) -> Line:
