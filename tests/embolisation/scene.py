@@ -32,7 +32,9 @@ FloatArray = npt.NDArray[np.float64]
 SIZE = 256
 TIP, FORK = (236.0, 120.0), (156.0, 124.0)
 LIVER_END, FEEDER_END = (60.0, 60.0), (96.0, 184.0)
+BESIDE = ((149.0, 137.0), (110.0, 176.0))
 TUMOUR, RADIUS = (78.0, 196.0), 22.0
+RADII = {"trunk": 5.0, "liver": 3.0, "feeder": 2.2, "neighbour": 2.5}
 POSE = CArmPose(0.0, 0.0, 1100.0, 750.0)
 SPACING = PixelSpacing(0.6, 0.6, SpacingPlane.ISOCENTRE, "drawn")
 
@@ -51,6 +53,7 @@ class Scene:
     feeder : contrast in the middle of the full feeder.
     lasts_s : how long the injection lasts.
     stasis : only the trunk fills.
+    neighbour : another vessel lies beside most of the feeder and over its edge.
     """
 
     flow: float = 1.0
@@ -62,6 +65,7 @@ class Scene:
     feeder: float = 0.2
     lasts_s: float = 3.0
     stasis: bool = False
+    neighbour: bool = False
     noise: float = 0.004
     seed: int = 1
     late_s: float = 0.0
@@ -124,7 +128,9 @@ def make_run(scene: Scene | None = None, *, tumour: bool = True, minutes: int = 
         "liver": segment(FORK, LIVER_END, place),
         "feeder": segment(FORK, FEEDER_END, place),
     }
-    tubes = {name: tube(line, r) for (name, line), r in zip(lines.items(), (5.0, 3.0, 2.2), strict=True)}
+    if scene.neighbour:
+        lines["neighbour"] = segment(*BESIDE, place)
+    tubes = {name: tube(line, RADII[name]) for name, line in lines.items()}
     rows, cols = np.mgrid[:SIZE, :SIZE]
     disc = np.hypot(rows - TUMOUR[0] - place[0], cols - TUMOUR[1] - place[1])
     body = cv2.GaussianBlur((disc <= RADIUS).astype(np.float64), (0, 0), 1.5)
@@ -132,8 +138,13 @@ def make_run(scene: Scene | None = None, *, tumour: bool = True, minutes: int = 
         (np.hypot((rows - 110 - place[0]) / 100, (cols - 130 - place[1]) / 118) <= 1).astype(np.float64), (0, 0), 3
     )
     frames = np.zeros((len(times), SIZE, SIZE))
-    shown = {"trunk": 0.5, "liver": 0.3 * (not scene.stasis), "feeder": scene.feeder * (scene.flow > 0)}
-    later = {"trunk": 0.0, "liver": 0.2, "feeder": 0.25 + scene.slow_s}
+    shown = {
+        "trunk": 0.5,
+        "liver": 0.3 * (not scene.stasis),
+        "feeder": scene.feeder * (scene.flow > 0),
+        "neighbour": 0.25,
+    }
+    later = {"trunk": 0.0, "liver": 0.2, "feeder": 0.25 + scene.slow_s, "neighbour": 0.25}
     curves = {name: bolus(times, start + later[name], scene.lasts_s) for name in tubes}
     tissue = stain(times, start + 1.2, scene.lasts_s) * (not scene.stasis)
     blush = stain(times, start + 0.6, scene.lasts_s) * scene.blush
@@ -182,8 +193,7 @@ def _result(
     )
     gone = {"feeder"} if scene.flow == 0 else set()
     gone |= {"liver", "feeder"} if scene.stasis else set()
-    radii = dict(zip(lines, (5.0, 3.0, 2.2), strict=True))
-    artery = np.max([tube(lines[name], r) for name, r in radii.items() if name not in gone], axis=0) > 0.3
+    artery = np.max([tube(line, RADII[name]) for name, line in lines.items() if name not in gone], axis=0) > 0.3
     first = int(np.argmin(np.abs(times - 1.2 - scene.late_s)))
     last = min(first + 8, len(times) - 1)
     flat = np.zeros((SIZE, SIZE), np.float32)
@@ -204,10 +214,13 @@ def _result(
 
 def _graph(lines: dict[str, FloatArray]) -> VesselGraph:
     ends = [lines["trunk"][0], lines["trunk"][-1], lines["liver"][-1], lines["feeder"][-1]]
-    joins = {"trunk": (0, 1, 5.0), "liver": (1, 2, 3.0), "feeder": (1, 3, 2.2)}
+    joins = {"trunk": (0, 1), "liver": (1, 2), "feeder": (1, 3)}
+    if "neighbour" in lines:
+        ends += [lines["neighbour"][0], lines["neighbour"][-1]]
+        joins["neighbour"] = (4, 5)
     branches = [
-        Branch(k, a, b, lines[name], np.full(len(lines[name]), r), np.zeros(len(lines[name])))
-        for k, (name, (a, b, r)) in enumerate(joins.items())
+        Branch(k, *nodes, lines[name], np.full(len(lines[name]), RADII[name]), np.zeros(len(lines[name])))
+        for k, (name, nodes) in enumerate(joins.items())
     ]
     return VesselGraph(np.array(ends), tuple(branches), 0)
 

@@ -65,6 +65,18 @@ def test_a_trunk_that_alone_is_left_is_level_four(before, scene):
     assert tumour.sace is SaceLevel.IV
 
 
+def test_another_vessel_that_lies_over_a_closed_feeder_does_not_open_it():
+    before = make_run(Scene(neighbour=True))
+    (tumour,) = compare_runs(before, make_run(Scene(seed=2, neighbour=True, flow=0, blush=0)), params=PARAMS).tumours
+    assert tumour.feeders[0].patency is Patency.CLOSED
+    (tumour,) = compare_runs(before, make_run(Scene(seed=2, neighbour=True)), params=PARAMS).tumours
+    assert tumour.feeders[0].patency is Patency.OPEN
+    # Were the tree not known to have it, it would be read as the feeder's own contrast.
+    unknown = replace(before, graph=make_run(Scene()).graph)
+    (tumour,) = compare_runs(unknown, make_run(Scene(seed=2, neighbour=True, flow=0, blush=0)), params=PARAMS).tumours
+    assert tumour.feeders[0].patency is not Patency.CLOSED
+
+
 def test_a_feeder_with_little_contrast_that_is_not_late_is_neither_closed_nor_slowed(before):
     (tumour,) = compared(before, Scene(seed=2, feeder=0.07, blush=0.4)).tumours
     assert tumour.feeders[0].ratio == pytest.approx(0.35, abs=0.04)

@@ -21,6 +21,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Tumour
+from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.embolisation.alignment import AlignmentParams, align_runs, arterial_mean, laid_upon
 from angio_pipeline.embolisation.blush import BlushParams, blush_change, dilated, mean_about
 from angio_pipeline.embolisation.endpoint import SaceParams, flow_to, sace_level
@@ -73,6 +74,7 @@ class _Laid:
     clock: Clock
     reference: ReferenceArtery
     window: ArterialWindow
+    graph: VesselGraph
     placed: bool
     elsewhere: str
 
@@ -97,7 +99,7 @@ def compare_runs(before: RunResult, after: RunResult, *, params: EmbolisationPar
     reference, clock = _reference(before, after, frames, alignment, params)
     elsewhere = _more_selective(before, after, alignment, params)
     window = arterial_window(frames, clock, reference, params=params.patency)
-    laid = _Laid(frames, clock, reference, window, alignment.by_vessels, elsewhere)
+    laid = _Laid(frames, clock, reference, window, before.graph, alignment.by_vessels, elsewhere)
     every = np.logical_or.reduce([tumour.mask for tumour in before.tumours])
     tumours = tuple(_tumour(tumour, every, laid, params) for tumour in before.tumours)
     at_s = _picture_time(tumours, clock)
@@ -216,6 +218,7 @@ def _tumour(tumour: Tumour, every: BoolArray, laid: _Laid, params: EmbolisationP
             feeder,
             laid.frames,
             laid.window,
+            laid.graph,
             placed=laid.placed,
             avoid=laid.frames.vessels | every,
             strips=params.strips,

@@ -5,7 +5,8 @@ it: what flows in has to flow out (Stewart 1897, Hamilton 1932). So the ratio of
 whether a feeder is filled at all. How slowly is told by the mean transit time from the
 reference artery, the difference of both curves' first moments (Meier & Zierler 1954, doi:10.1152/jappl.1954.6.12.731).
 
-Noise: the same strip is laid beside the vessel, several times, where no vessel is; what is read there is
+Where another branch of the tree lies over the feeder nothing is read: its contrast would stay when the feeder's
+goes. Noise: the same strip is laid beside the vessel, several times, where no vessel is; what is read there is
 what an empty feeder would show.
 """
 
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from angio_pipeline.core.embolisation import FeederChange, Patency, ReferenceArtery
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import Feeder
+from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.embolisation.reference import Clock, own_part
 from angio_pipeline.embolisation.strips import Strip, StripParams, lay_strip, read_strip
 from angio_pipeline.numerics.filters import robust_sd
@@ -153,6 +157,7 @@ def feeder_change(
     feeder: Feeder,
     frames: FrameSet,
     window: ArterialWindow,
+    graph: VesselGraph,
     *,
     placed: bool,
     avoid: BoolArray,
@@ -163,6 +168,8 @@ def feeder_change(
 
     Parameters
     ----------
+    graph : VesselGraph
+        The tree before: where another of its branches lies over the feeder, nothing is read.
     placed : bool
         Whether vessels were aligned by vessels; by bone alone a thin feeder would be missed.
     avoid : ndarray, (H, W) bool
@@ -174,12 +181,25 @@ def feeder_change(
         return _unknown(feeder, line, problem)
     # Nothing thinner than a pixel and a half can be told from its blur.
     radius = max(0.75, 0.5 * feeder.diameter_px) if np.isfinite(feeder.diameter_px) else 1.5 * frames.scale
-    strip = lay_strip(line, radius, frames.vessels, scale=frames.scale, params=strips)
-    if not len(strip):
-        return _unknown(feeder, line, "other vessels lie all along it")
+    crossing = painted_branches(graph, frames.seen.shape, besides=line, scale=frames.scale)
+    strip = lay_strip(line, radius, frames.vessels, scale=frames.scale, params=strips, crossing=crossing)
+    if len(strip) < params.least_length_px / strips.step_px:
+        return _unknown(feeder, line, "other vessels lie over most of it")
     empty = _beside(line, radius, frames, avoid, strips, params)
     before, after = (_read(run, window.times_s, strip, empty) for run in (window.before, window.after))
     return _judged(feeder, line, before, after, window.frame_s, params)
+
+
+def painted_branches(graph: VesselGraph, size: tuple[int, ...], *, besides: Line, scale: float) -> BoolArray:
+    """Return where branches lie that do not run along a line, with the pixel that they are blurred by, (H, W) bool."""
+    out = np.zeros(size, np.uint8)
+    own = cKDTree(besides)
+    for branch in graph.branches:
+        away, _ = own.query(branch.centreline)
+        other = away > 2 * scale
+        for (row, col), radius in zip(branch.centreline[other], branch.radius_px[other], strict=True):
+            cv2.circle(out, (round(float(col)), round(float(row))), int(np.ceil(radius + scale)), 1, -1)
+    return np.asarray(out > 0)
 
 
 def _problem(line: Line, frames: FrameSet, placed: bool, params: PatencyParams) -> str:
@@ -210,7 +230,7 @@ def _beside(
                 scale=frames.scale,
                 params=strips,
                 offset_px=side * (k + 0.5) * width,
-                free_core=True,
+                crossing=avoid,
             )
             if len(strip) >= 8:
                 found.append(strip)
@@ -242,7 +262,7 @@ def _judged(
     ratio = after.area / before.area if before.area > 0 else float("nan")
     noise = float(np.hypot(after.noise, ratio * before.noise)) / before.area if before.area > 0 else float("nan")
     error = _TWO_SIDED * float(np.hypot(noise, params.repeat_error * ratio))
-    interval = (max(0.0, ratio - error), max(0.0, ratio + error))
+    interval = (max(0.0, ratio - error), max(0.0, ratio) + error)
     seen_after = after.area >= 3 * after.noise
     delays = (before.delay_s, after.delay_s if seen_after else float("nan"))
     patency, reason = _verdict(ratio, interval, before, delays[1] - delays[0], frame_s, params)

@@ -72,7 +72,7 @@ def lay_strip(
     scale: float,
     params: StripParams,
     offset_px: float = 0.0,
-    free_core: bool = False,
+    crossing: BoolArray | None = None,
 ) -> Strip:
     """Return the strip along a line.
 
@@ -88,8 +88,8 @@ def lay_strip(
         Frame size over 512.
     offset_px : float
         The whole strip is moved sideways by this.
-    free_core : bool
-        Leave out points whose core meets `other_vessels`: for a strip that is to hold no vessel.
+    crossing : ndarray, (H, W) bool, optional
+        Points whose core meets this are left out: other vessels that lie over this one.
     """
     points = _resampled(line, params.step_px * scale)
     points = points + offset_px * _normals(points)
@@ -103,8 +103,8 @@ def lay_strip(
     flank = beside[None, :] & ~vessel
     # A point needs at least a quarter of its flanks, or a single pixel beside it decides.
     usable = flank.sum(axis=1) >= 0.25 * beside.sum()
-    if free_core:
-        usable &= ~(vessel & inside[None, :]).any(axis=1)
+    if crossing is not None:
+        usable &= ~(_looked_up(crossing, at) & inside[None, :]).any(axis=1)
     core = np.broadcast_to(inside / inside.sum(), flank.shape)[usable]
     flank = flank[usable]
     return Strip(
