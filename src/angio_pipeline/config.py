@@ -15,6 +15,7 @@ from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
 from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
+from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
@@ -36,6 +37,7 @@ class PipelineConfig(Params):
     feeders: FeederParams = FeederParams()
     shunts: ShuntParams = ShuntParams()
     lipiodol: LipiodolParams = LipiodolParams()
+    embolisation: EmbolisationParams = EmbolisationParams()
 
 
 def load_config(choice: str | None) -> PipelineConfig:

@@ -8,8 +8,9 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import dsa, lipiodol, perfusion, tumour, vessels
+from angio_pipeline import dsa, embolisation, lipiodol, perfusion, tumour, vessels
 from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.embolisation import RunComparison
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
 from angio_pipeline.core.quality import Quality
@@ -18,7 +19,7 @@ from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
-__all__ = ["PredictFeeding", "process_follow_ups", "process_run"]
+__all__ = ["PredictFeeding", "compare_pair", "process_follow_ups", "process_run", "subtract_run"]
 
 PredictFeeding = Callable[[vessels.RunPictures, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 """From a run's pictures and a tumour (H, W) to how likely each pixel belongs to a branch that feeds it alone."""
@@ -52,10 +53,7 @@ def process_run(
         When the run has a single frame or no valid pixel.
     """
     _check(run)
-    whole = dsa.set_aside_broken(run)
-    choice = dsa.choose_mask(whole, params=config.mask)
-    sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
-    maps = perfusion.measure(sub, params=config.perfusion)
+    sub, maps = subtract_run(run, config=config)
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
@@ -72,9 +70,28 @@ def process_run(
         tumours=fed,
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
-        settings=config.model_dump(mode="json", exclude={"lipiodol"}),
+        settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation"}),
         quality=_all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality,
     )
+
+
+def subtract_run(run: AngioRun, *, config: PipelineConfig) -> tuple[SubtractedRun, PerfusionMaps]:
+    """Return the first part of the story alone: the run minus its background, and its maps of perfusion."""
+    whole = dsa.set_aside_broken(run)
+    choice = dsa.choose_mask(whole, params=config.mask)
+    sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
+    return sub, perfusion.measure(sub, params=config.perfusion)
+
+
+def compare_pair(before: RunResult, after: RunResult, *, config: PipelineConfig) -> RunComparison:
+    """Return what two runs of one view say of the embolisation between them.
+
+    Raises
+    ------
+    InputRefused
+        When they cannot be compared; `reason` names why.
+    """
+    return embolisation.compare_runs(before, after, params=config.embolisation)
 
 
 def process_follow_ups(

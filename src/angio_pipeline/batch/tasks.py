@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import angio_pipeline
 from angio_pipeline import ingest, outputs
-from angio_pipeline.batch.plan import FollowUpTask, RunTask, relative_folder
+from angio_pipeline.batch.comparisons import compare_task
+from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, RunTask, relative_folder
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
+Task = RunTask | FollowUpTask | ComparisonTask
 _RECORD = {"schema": "angio-pipeline/record/1"}
 
-__all__ = ["Outcome", "Settings", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
+__all__ = ["Outcome", "Settings", "Task", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Outcome:
     refusals: tuple[Refusal, ...] = ()
 
 
-def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
+def run_task(task: Task, settings: Settings) -> Outcome:
     """Return what became of a task; nothing that goes wrong with one task reaches another."""
     folder = _folder(task, settings)
     try:
@@ -59,6 +61,9 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         if isinstance(task, RunTask):
             refusals = _analyse_run(task, folder, settings)
+        elif isinstance(task, ComparisonTask):
+            compare_task(task, folder, settings.config)
+            refusals = ()
         else:
             refusals = _analyse_follow_ups(task, folder, settings)
         rows = [[r.path, r.reason, r.sentence] for r in refusals]
@@ -77,22 +82,25 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
         return _failed(task, folder, "internal_error", sentence)
 
 
-def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: str) -> Outcome:
+def _failed(task: Task, folder: Path, reason: str, sentence: str) -> Outcome:
     """Return the refusal of a task, after what an earlier analysis left there is gone."""
     outputs.clear_results(folder)
     outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
     return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
 
 
-def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:
+def _folder(task: Task, settings: Settings) -> Path:
     subject = settings.out / "subjects" / task.subject
-    return subject / task.folder if isinstance(task, RunTask) else subject
+    return subject if isinstance(task, FollowUpTask) else subject / task.folder
 
 
-def refuse(task: RunTask | FollowUpTask, reason: str, sentence: str) -> tuple[Refusal, ...]:
+def refuse(task: Task, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
         return (Refusal(task.item.shown[0], reason, sentence),)
+    if isinstance(task, ComparisonTask):
+        # Its runs were analysed; what failed is the last one's comparison with the others.
+        return (Refusal(task.runs[-1].item.shown[0], reason, sentence),)
     return tuple(Refusal(_shown(item), reason, sentence) for item in (*task.volumes, *task.films))
 
 
@@ -190,8 +198,10 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input and regions."""
+def task_digest(task: Task, config: PipelineConfig) -> str:
+    """Return the resume key of a task: code, settings, input and regions; of a comparison those of its runs."""
+    if isinstance(task, ComparisonTask):
+        return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
     parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
     if isinstance(task, RunTask):

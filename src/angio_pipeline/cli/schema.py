@@ -18,12 +18,13 @@ class DocumentKind(StrEnum):
     LIPIODOL = "lipiodol"
     GRAPH = "graph"
     CURVES = "curves"
+    EMBOLISATION = "embolisation"
 
 
 def schema(
     document: Annotated[
         DocumentKind | None,
-        typer.Argument(help="run (analysis.json), lipiodol, graph or curves; without it one schema that takes each."),
+        typer.Argument(help="run (analysis.json), lipiodol, graph, curves or embolisation; without it one for all."),
     ] = None,
 ) -> None:
     """Print the JSON Schema of the files that `angio run` writes.

@@ -62,6 +62,7 @@ __all__ = [
     "run_document",
     "run_quality",
     "shared_windows",
+    "source_document",
     "tumour_mask_name",
 ]
 
@@ -161,7 +162,7 @@ def run_document(result: RunResult) -> RunDocument:
     """Return `analysis.json` for one run."""
     units, quality, tip = _units(result), run_quality(result), result.tip
     return RunDocument(
-        source=_source(result.run.source),
+        source=source_document(result.run.source),
         image=_image(result, units),
         subtraction=_subtraction(result),
         phases=_phases(result),
@@ -182,7 +183,8 @@ def run_document(result: RunResult) -> RunDocument:
     )
 
 
-def _source(source: Source) -> SourceDocument:
+def source_document(source: Source) -> SourceDocument:
+    """Return what results say of an input: identifiers only."""
     return SourceDocument(
         sop_instance_uid=source.sop_instance_uid,
         series_instance_uid=source.series_instance_uid,

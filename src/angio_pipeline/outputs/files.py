@@ -28,6 +28,8 @@ _OF_A_RUN = (
     "thumbnail.png",
     "before.png",
     "after.png",
+    "embolisation.json",
+    "comparison-*.png",
     ".tmp-*",
 )
 _OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")

@@ -1,4 +1,4 @@
-"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json` and `curves.json` hold.
+"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json`, `curves.json`, `embolisation.json` hold.
 
 The field names and their meaning are a contract with every reader of the results. A field may be
 added at any time; a change of meaning changes the version in `schema`. Unknown is `null`, never 0,
@@ -11,14 +11,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
 from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.tumours import LesionOrigin, ShuntKind
 
 __all__ = [
+    "AlignmentDocument",
+    "BlushChangeDocument",
     "CatheterTipDocument",
+    "ComparisonDocument",
     "CurveDocument",
     "CurvesDocument",
+    "EmbolisationDocument",
+    "FeederChangeDocument",
     "FeederDocument",
     "GraphBranch",
     "GraphDocument",
@@ -28,8 +34,11 @@ __all__ = [
     "LesionDocument",
     "LipiodolDocument",
     "LiverDocument",
+    "NotComparedDocument",
     "OperationDocument",
+    "PassageDocument",
     "PhasesDocument",
+    "ReferenceArteryDocument",
     "ResidualLayersDocument",
     "RunDocument",
     "ShuntDocument",
@@ -38,6 +47,7 @@ __all__ = [
     "SubtractionDocument",
     "TargetDocument",
     "TimepointDocument",
+    "TumourChangeDocument",
     "TumourDocument",
     "TumourTargetDocument",
     "VesselsDocument",
@@ -379,15 +389,135 @@ class LipiodolDocument(_Document):
     software: SoftwareDocument | None = None
 
 
+class AlignmentDocument(_Document):
+    """How the run after lies against the run before, (row, col) pixels; matches are correlations, at most 1."""
+
+    shift_px: Point
+    anatomy_shift_px: Point | None = Field(description="null where no unsubtracted anatomy could be compared")
+    anatomy_match: float | None
+    vessel_match: float | None
+    by_vessels: bool = Field(description="false: bone alone aligns the runs, and no feeder is judged")
+
+
+class ReferenceArteryDocument(_Document):
+    """The artery that both runs are measured by; contrast is attenuation, a value for each of `times_s`."""
+
+    how: str
+    centreline: list[Point]
+    diameter_px: float | None
+    peak_before: float | None
+    peak_after: float | None
+    area_before: float | None = Field(description="under its curve, attenuation times seconds")
+    area_after: float | None
+    curve_before: list[float | None]
+    curve_after: list[float | None]
+
+
+class PassageDocument(_Document):
+    """One curve over the reference artery's: amplitudes are ratios, the time is after the artery's arrival."""
+
+    peak: float | None
+    auc: float | None
+    wash_in: float | None
+    time_to_peak_s: float | None
+
+
+class BlushChangeDocument(_Document):
+    """A tumour's stain above its surroundings in both runs."""
+
+    residual: float | None = Field(description="peak after over peak before, each over the reference artery's")
+    residual_interval: Interval | None
+    residual_area: float | None = Field(description="area that stains after over area that stained before")
+    area_before_px: int
+    area_after_px: int
+    area_before_mm2: float | None
+    area_after_mm2: float | None
+    surroundings_share: float | None = Field(description="share of the surroundings' curve that was taken off")
+    before: PassageDocument
+    after: PassageDocument
+    curve_before: list[float | None] = Field(description="over the reference artery's peak, for each of `times_s`")
+    curve_after: list[float | None] = Field(
+        description="over what the reference artery's peak would be with the area after and the shape before"
+    )
+
+
+class FeederChangeDocument(_Document):
+    """One feeder of the run before, read in both runs along the part that is the tumour's own."""
+
+    id: str
+    probability: Fraction
+    contribution: Fraction
+    patency: Patency
+    contrast_before: float | None = Field(description="area under its curve over the reference artery's")
+    contrast_after: float | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    delay_before_s: float | None = Field(description="mean transit time from the reference artery")
+    delay_after_s: float | None
+    centreline: list[Point]
+    reason: str
+
+
+class TumourChangeDocument(_Document):
+    """One tumour of the run before; `sace` is null where it cannot be decided, and `reason` says by what or why."""
+
+    id: str
+    blush: BlushChangeDocument | None
+    feeders: list[FeederChangeDocument]
+    flow: Flow | None
+    sace: SaceLevel | None
+    reason: str
+
+
+class ComparisonDocument(_Document):
+    """Two runs of one view, compared. Places are pixels of the run before."""
+
+    before: SourceDocument
+    after: SourceDocument
+    paired_by: Literal["label", "order"] = Field(
+        description="label: a file calls its run before or after; order: first and last run of the view"
+    )
+    alignment: AlignmentDocument
+    reference_artery: ReferenceArteryDocument
+    times_s: list[float] = Field(description="0 when the reference artery has half its contrast")
+    tumours: list[TumourChangeDocument]
+    picture: str
+    picture_time_s: float
+    cautions: list[str] = []
+    quality: list[str] = []
+    quality_sentences: list[str] = []
+
+
+class NotComparedDocument(_Document):
+    """Runs that were not compared, and why."""
+
+    before: SourceDocument | None
+    after: SourceDocument | None
+    reason: str
+    sentence: str
+
+
+class EmbolisationDocument(_Document):
+    """`embolisation.json`: before against after embolisation, for every pair of runs of one patient."""
+
+    schema_: Literal["angio-pipeline/embolisation/1"] = Field(default="angio-pipeline/embolisation/1", alias="schema")
+    comparisons: list[ComparisonDocument]
+    not_compared: list[NotComparedDocument]
+    settings: dict[str, Any] = {}
+    software: SoftwareDocument | None = None
+
+
 _DOCUMENTS: dict[str, type[_Document]] = {
     "run": RunDocument,
     "lipiodol": LipiodolDocument,
     "graph": GraphDocument,
     "curves": CurvesDocument,
+    "embolisation": EmbolisationDocument,
 }
 
 _AnyDocument = Annotated[
-    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument, Field(discriminator="schema_")
+    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument | EmbolisationDocument,
+    Field(discriminator="schema_"),
 ]
 
 
@@ -396,7 +526,7 @@ def json_schema(document: str | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    document : {"run", "lipiodol", "graph", "curves"}, optional
+    document : {"run", "lipiodol", "graph", "curves", "embolisation"}, optional
         Without it the schema accepts each of them, told apart by their `schema` key.
 
     Raises
