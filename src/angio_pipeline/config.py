@@ -18,7 +18,7 @@ from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
-from angio_pipeline.vessels import GraphParams, SegmentParams
+from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
 __all__ = ["PipelineConfig", "load_config", "with_pixel_shift"]
 
@@ -32,6 +32,7 @@ class PipelineConfig(Params):
     perfusion: PerfusionParams = PerfusionParams()
     segment: SegmentParams = SegmentParams()
     graph: GraphParams = GraphParams()
+    measures: MeasureParams = MeasureParams()
     blush: BlushParams = BlushParams()
     feeders: FeederParams = FeederParams()
     shunts: ShuntParams = ShuntParams()
