@@ -50,7 +50,7 @@ def measure_branches(
             generation=numbers[k],
             length_px=branch.length_px,
             tortuosity=_tortuosity(branch),
-            diameter_px=float(2 * np.mean(branch.radius_px)) if len(branch.radius_px) else float("nan"),
+            diameter_px=_diameter(branch),
             taper=_taper(branch),
             arrival_start_s=float(flow.start_s[k]),
             arrival_end_s=float(flow.end_s[k]),
@@ -115,6 +115,10 @@ def _tortuosity(branch: Branch) -> float:
     return max(1.0, branch.length_px / chord) if chord >= 2 else float("nan")
 
 
+def _diameter(branch: Branch) -> float:
+    return float(2 * np.mean(branch.radius_px)) if len(branch.radius_px) else float("nan")
+
+
 def _taper(branch: Branch) -> float:
     way = along_px(branch)
     if len(way) < 3 or way[-1] <= 0:
@@ -136,6 +140,7 @@ def _flow(
     return fit_flow(
         bolus_times(graph, artery, sub, maps, params=params.bolus),
         np.array([branch.length_px for branch in graph.branches]),
+        np.array([_diameter(branch) for branch in graph.branches]),
         graph.parents(),
         interval_s=float(np.median(np.diff(sub.times_s[frames]))),
         scale=max(artery.shape) / 512,

@@ -4,7 +4,8 @@ Strategy: a branch is a few frame intervals long at best, so that no branch is l
 Unknown are the time at the middle of each branch and the logarithm of its slowness (seconds per
 pixel). Known, each with its error: the branch's own times and their slope along it; that between
 the middles of two neighbours half of each is travelled; and that velocity seldom changes beyond
-some factor from a branch to the next. All is solved at once, a sparse least-squares problem, by
+some factor from a branch to the next, less where a vessel only gives off a twig and goes on as wide
+as it was. All is solved at once, a sparse least-squares problem, by
 Gauss-Newton steps; what contradicts the rest counts less (weights of Cauchy's distribution:
 Holland and Welsch 1977, doi:10.1080/03610927708827533). The inverse of the normal matrix gives
 the errors.
@@ -40,16 +41,24 @@ class VelocityParams(Params):
     """Settings of `fit_flow`; chosen by hand, and the shares so that intervals hold on simulated patients."""
 
     shared_error: float = Field(
-        0.18, gt=0, description="error of times that a branch shares from end to end, in frame intervals"
+        0.2, gt=0, description="error of times that a branch shares from end to end, in frame intervals"
     )
     piece_error: float = Field(0.06, gt=0, description="error of a piece's time beside noise, in frame intervals")
     fork_error: float = Field(0.15, gt=0, description="error of the time from a branch to the next, in frame intervals")
+    stem_error: float = Field(0.08, gt=0, description="the same where a vessel goes on, in frame intervals")
     likeness: float = Field(
         0.6, gt=0, description="SD of the change of velocity from a branch to the next, natural logarithm"
+    )
+    stem_likeness: float = Field(0.4, gt=0, description="the same where a vessel goes on")
+    stem_width: float = Field(
+        0.74, gt=0, le=1, description="share of its width that a vessel keeps where it goes on beyond a fork"
     )
     outlier: float = Field(2.0, gt=0, description="what is off by more than this many SDs counts less than half")
     least_px: float = Field(
         24.0, ge=0, description="shorter branches have no velocity of their own; for a 512-pixel frame"
+    )
+    least_transit: float = Field(
+        0.3, ge=0, description="what passes a branch in less than this share of a frame interval is not resolved"
     )
     largest_log_sd: float = Field(0.3, gt=0, description="SD of the velocity's logarithm up to which it is told")
     largest_scatter: float = Field(
@@ -101,6 +110,7 @@ class Flow:
 def fit_flow(
     times: Sequence[BolusTimes],
     length_px: Array,
+    diameter_px: Array,
     parents: Sequence[int | None],
     *,
     interval_s: float,
@@ -113,7 +123,7 @@ def fit_flow(
     ----------
     times : sequence of BolusTimes
         Of each branch; empty where no edge was seen.
-    length_px : ndarray, (B,)
+    length_px, diameter_px : ndarray, (B,)
     parents : sequence of int or None
         For each branch the one that flows into it.
     interval_s : float
@@ -125,10 +135,10 @@ def fit_flow(
     guess = _typical_slowness(lines, length_px)
     if guess is None:
         return _unknown(lines, VelocityState.UNRESOLVED)
-    system = _System(lines, np.maximum(length_px, 1e-6), parents, guess, interval_s, params)
+    forks = _Forks.of(parents, diameter_px, interval_s, params)
+    system = _System(lines, np.maximum(length_px, 1e-6), forks, guess, interval_s, params)
     middle, log_slowness = system.solve()
-    sd = system.log_sd(middle, log_slowness)
-    return _told(lines, system, middle, log_slowness, sd, scale, params)
+    return _told(lines, system, middle, log_slowness, interval_s, scale)
 
 
 def fit_line(times: BolusTimes, *, floor_s: float) -> Line | None:
@@ -168,6 +178,29 @@ def _typical_slowness(lines: Sequence[Line | None], length_px: Array) -> float |
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Forks:
+    """The (F,) steps from a branch, `parent`, to the next, `child`, and the SDs of their times and velocities."""
+
+    parent: IntArray
+    child: IntArray
+    time_sd: Array
+    log_sd: Array
+
+    @classmethod
+    def of(cls, parents: Sequence[int | None], diameter_px: Array, interval_s: float, params: VelocityParams) -> _Forks:
+        pairs = [(p, k) for k, p in enumerate(parents) if p is not None and p != k]
+        parent, child = np.array(pairs, np.int64).reshape(-1, 2).T
+        widest = np.zeros(len(parents))
+        np.maximum.at(widest, parent, diameter_px[child])
+        # Of the branches beyond a fork the widest is the vessel itself, unless it is much narrower.
+        goes_on = (diameter_px[child] >= widest[parent]) & (
+            diameter_px[child] >= params.stem_width * diameter_px[parent]
+        )
+        time_sd = interval_s * np.where(goes_on, params.stem_error, params.fork_error)
+        return cls(parent, child, time_sd, np.where(goes_on, params.stem_likeness, params.likeness))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
     """Equations: residuals, their standard deviations, and the Jacobian with respect to (middle, log slowness)."""
 
@@ -188,7 +221,7 @@ class _System:
         self,
         lines: Sequence[Line | None],
         length_px: Array,
-        parents: Sequence[int | None],
+        forks: _Forks,
         guess: float,
         interval_s: float,
         params: VelocityParams,
@@ -206,9 +239,7 @@ class _System:
         self.sloped, self.slope = self.timed[sloped], slope[sloped]
         own = np.array([line.slope_sd_s_px for line in seen])[sloped]
         self.slope_sd = np.hypot(own, shared / length_px[self.sloped])
-        self.child = np.array([k for k, p in enumerate(parents) if p is not None and p != k], np.int64)
-        self.parent = np.array([p for k, p in enumerate(parents) if p is not None and p != k], np.int64)
-        self.fork_sd = params.fork_error * interval_s
+        self.forks = forks
         self.scatter = np.zeros(self.count)
         self.scatter[self.timed] = [line.scatter_s / interval_s for line in seen]
 
@@ -243,8 +274,8 @@ class _System:
         """Return (B,) by how many SDs a branch's own slope is off the fit, or its velocity off its parent's."""
         found = np.zeros(self.count)
         found[self.sloped] = np.abs(self.slope - np.exp(x[self.sloped])) / self.slope_sd
-        change = np.abs(x[self.child] - x[self.parent]) / self.params.likeness
-        found[self.child] = np.maximum(found[self.child], change)
+        change = np.abs(x[self.forks.child] - x[self.forks.parent]) / self.params.likeness
+        found[self.forks.child] = np.maximum(found[self.forks.child], change)
         return found
 
     def _normal(self, m: Array, x: Array) -> tuple[SuperLU, Array]:
@@ -259,8 +290,8 @@ class _System:
         return splu(sparse.csc_matrix(normal)), downhill
 
     def _equations(self, m: Array, x: Array) -> list[_Rows]:
-        u, n, p = np.exp(x), self.count, self.params
-        at, of, child, parent = self.timed, self.sloped, self.child, self.parent
+        u, n, forks = np.exp(x), self.count, self.forks
+        at, of, child, parent = self.timed, self.sloped, forks.child, forks.parent
         one = np.ones(len(child))
         halves = 0.5 * u * self.length
         rooted = np.setdiff1d(np.arange(n), child)
@@ -274,13 +305,13 @@ class _System:
             _Rows(self.slope - u[of], self.slope_sd, self._jacobian((n + of, u[of])), True),
             _Rows(
                 m[parent] + halves[parent] + halves[child] - m[child],
-                self.fork_sd * one,
+                forks.time_sd,
                 self._jacobian(
                     (child, one), (parent, -one), (n + child, -halves[child]), (n + parent, -halves[parent])
                 ),
                 True,
             ),
-            _Rows(x[parent] - x[child], p.likeness * one, self._jacobian((n + child, one), (n + parent, -one)), False),
+            _Rows(x[parent] - x[child], forks.log_sd, self._jacobian((n + child, one), (n + parent, -one)), False),
             # Where a piece begins, velocity is that of the tree within a factor of e^1.5.
             _Rows(
                 np.log(self.guess) - x[rooted],
@@ -297,13 +328,14 @@ class _System:
         return sparse.csr_matrix((values, (rows, columns)), shape=(len(parts[0][0]), 2 * self.count))
 
 
-def _told(
-    lines: Sequence[Line | None], system: _System, m: Array, x: Array, sd: Array, scale: float, params: VelocityParams
-) -> Flow:
+def _told(lines: Sequence[Line | None], system: _System, m: Array, x: Array, interval_s: float, scale: float) -> Flow:
+    params, sd = system.params, system.log_sd(m, x)
     seen = np.array([line is not None for line in lines])
     half = 0.5 * np.exp(x) * system.length
     long_enough = system.length >= params.least_px * scale
-    sure = np.isin(np.arange(system.count), system.sloped) & long_enough & (sd <= params.largest_log_sd)
+    slow_enough = 2 * half >= params.least_transit * interval_s
+    sure = np.isin(np.arange(system.count), system.sloped) & (sd <= params.largest_log_sd)
+    sure &= long_enough & slow_enough
     agreed = (system.contradiction(x) <= params.contradiction) & (system.scatter <= params.largest_scatter)
     state = [
         VelocityState.NOT_FILLED
