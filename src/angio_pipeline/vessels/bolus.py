@@ -23,7 +23,7 @@ from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.numerics.filters import masked_gaussian
 
-__all__ = ["BolusParams", "BolusTimes", "along_px", "bolus_frames", "bolus_times", "piece_curves"]
+__all__ = ["BolusParams", "BolusTimes", "along_px", "bolus_frames", "bolus_times", "edge_times", "piece_curves"]
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def bolus_times(
     if not graph.branches or len(frames) < 2 or not sub.timing_measurable:
         return tuple(nothing for _ in graph.branches)
     pieces = piece_curves(graph, artery, sub, frames, params=params)
-    return tuple(_edges(*piece, sub.times_s[frames], sub.noise_sd, params) for piece in pieces)
+    return tuple(edge_times(*piece, sub.times_s[frames], sub.noise_sd, params) for piece in pieces)
 
 
 def bolus_frames(sub: SubtractedRun, maps: PerfusionMaps) -> list[int]:
@@ -162,10 +162,21 @@ def _beside(artery: BoolArray, valid: BoolArray, apart_px: float) -> BoolArray:
     return np.asarray(valid & ~grown)
 
 
-def _edges(
+def edge_times(
     along: Array, curves: Array, points: Array, times_s: Array, noise_sd: float, params: BolusParams
 ) -> BolusTimes:
-    """Return when each curve (T, M) last rises through `level` of its greatest value."""
+    """Return when each curve last rises through `level` of its greatest value before it; pieces without are left out.
+
+    Parameters
+    ----------
+    along : ndarray, (M,)
+        Middles of the pieces.
+    curves : ndarray, (T, M)
+    points : ndarray, (M,)
+        Points of the centreline, a pixel apart, that were averaged into each curve.
+    noise_sd : float
+        Of a pixel of one frame.
+    """
     found = [
         (place, *edge)
         for place, curve, count in zip(along, curves.T, points, strict=True)
