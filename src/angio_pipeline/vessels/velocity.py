@@ -5,10 +5,9 @@ Unknown are the time at the middle of each branch and the logarithm of its slown
 pixel). Known, each with its error: the branch's own times and their slope along it; that between
 the middles of two neighbours half of each is travelled; and that velocity seldom changes beyond
 some factor from a branch to the next, less where a vessel only gives off a twig and goes on as wide
-as it was. All is solved at once, a sparse least-squares problem, by
-Gauss-Newton steps; what contradicts the rest counts less (weights of Cauchy's distribution:
-Holland and Welsch 1977, doi:10.1080/03610927708827533). The inverse of the normal matrix gives
-the errors.
+as it was. All is solved at once, a sparse least-squares problem, by Gauss-Newton steps; what
+contradicts the rest counts less (weights of Cauchy's distribution: Holland and Welsch 1977,
+doi:10.1080/03610927708827533). The inverse of the normal matrix gives the errors.
 
 Noise is not what limits velocity: interpolation between frames, vessels behind each other and
 contrast that is not mixed give times an error that is shared along a branch. It grows with the
@@ -334,29 +333,26 @@ def _told(lines: Sequence[Line | None], system: _System, m: Array, x: Array, int
     half = 0.5 * np.exp(x) * system.length
     long_enough = system.length >= params.least_px * scale
     slow_enough = 2 * half >= params.least_transit * interval_s
-    sure = np.isin(np.arange(system.count), system.sloped) & (sd <= params.largest_log_sd)
-    sure &= long_enough & slow_enough
-    agreed = (system.contradiction(x) <= params.contradiction) & (system.scatter <= params.largest_scatter)
-    state = [
-        VelocityState.NOT_FILLED
-        if not seen[k]
-        else VelocityState.UNRESOLVED
-        if not sure[k]
-        else VelocityState.MEASURED
-        if agreed[k]
-        else VelocityState.CONTRADICTORY
-        for k in range(system.count)
-    ]
-    told = seen & sure & agreed
-    velocity = np.where(told, np.exp(-x), np.nan)
+    sloped = long_enough & np.isin(np.arange(system.count), system.sloped)
+    sure = sloped & slow_enough & (sd <= params.largest_log_sd)
+    agreed = ~sloped | (system.contradiction(x) <= params.contradiction) & (system.scatter <= params.largest_scatter)
+    velocity = np.where(seen & sure & agreed, np.exp(-x), np.nan)
     spread = np.exp(1.96 * sd)
     return Flow(
         np.where(seen, m - half, np.nan),
         np.where(seen, m + half, np.nan),
         velocity,
         np.stack([velocity / spread, velocity * spread], axis=1),
-        tuple(state),
+        tuple(_state(*each) for each in zip(seen, sure, agreed, strict=True)),
     )
+
+
+def _state(seen: bool, sure: bool, agreed: bool) -> VelocityState:
+    if not seen:
+        return VelocityState.NOT_FILLED
+    if not agreed:
+        return VelocityState.CONTRADICTORY
+    return VelocityState.MEASURED if sure else VelocityState.UNRESOLVED
 
 
 def _unknown(lines: Sequence[Line | None], state: VelocityState) -> Flow:
