@@ -297,17 +297,16 @@ def _words(figure: Figure, canvas: _Canvas, size: tuple[int, int]) -> None:
     middle = 1 - _HEADER_PX / 2 / height
     title = f"Flow, {angulation(run.pose) or 'angulation unknown'}"
     figure.text(12 / width, middle, title, color=_INK, fontsize=12, va="center", weight="bold")
-    lines = ["Research software, not a medical device."]
-    if canvas.quantity is not None and np.isfinite(maps.frame_interval_s):
-        lines.insert(
-            0,
-            f"Frames are {maps.frame_interval_s:.2g} s apart: times between them are interpolated. Foreshortened "
-            "branches are faster than they look.",
-        )
-    elif canvas.quantity is None:
-        lines.insert(0, "The run gives no arrival times: arrows show the way that the tree's shape suggests.")
+    lines = [_caution(canvas, maps.frame_interval_s), "Research software, not a medical device."]
     for row, words in enumerate(lines):
         figure.text(12 / width, (_FOOTER_PX - 10 - 19 * row) / height, words, color=_MUTED, fontsize=9, va="top")
+
+
+def _caution(canvas: _Canvas, interval_s: float) -> str:
+    if canvas.quantity is None:
+        return "The run gives no arrival times: arrows show the way that the tree's shape suggests."
+    words = f"Frames are {interval_s:.2g} s apart: times between them are interpolated."
+    return words + (" Foreshortened branches are faster than they look." if canvas.quantity.velocity else "")
 
 
 def _panel(figure: Figure, canvas: _Canvas, size: tuple[int, int]) -> None:
