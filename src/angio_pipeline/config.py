@@ -19,7 +19,7 @@ from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
-from angio_pipeline.vessels import GraphParams, SegmentParams
+from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
 __all__ = ["PipelineConfig", "load_config", "with_pixel_shift"]
 
@@ -33,6 +33,7 @@ class PipelineConfig(Params):
     perfusion: PerfusionParams = PerfusionParams()
     segment: SegmentParams = SegmentParams()
     graph: GraphParams = GraphParams()
+    measures: MeasureParams = MeasureParams()
     blush: BlushParams = BlushParams()
     feeders: FeederParams = FeederParams()
     shunts: ShuntParams = ShuntParams()

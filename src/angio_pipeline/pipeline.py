@@ -57,6 +57,7 @@ def process_run(
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
+    measures, flow_quality = vessels.measure_branches(graph, arteries.artery, sub, maps, params=config.measures)
     feeding = _feeding(sub, maps, found, predict_feeding)
     fed, feeder_quality = _feeders(found, graph, sub, feeding, config)
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
@@ -66,12 +67,14 @@ def process_run(
         maps=maps,
         vessels=arteries,
         graph=graph,
+        measures=measures,
         tip=tip,
         tumours=fed,
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
         settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation"}),
-        quality=_all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality,
+        quality=_all_quality(sub, maps, arteries, graph)
+        | (flow_quality | blush_quality | feeder_quality | shunt_quality),
     )
 
 

@@ -19,12 +19,14 @@ from pydantic import BaseModel
 from angio_pipeline import __version__
 from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
+from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
 from angio_pipeline.core.runs import Background, MotionReport, PhaseRange, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch
+from angio_pipeline.outputs.branches import measure_fields
 from angio_pipeline.outputs.schemas import (
     CatheterTipDocument,
     CurveDocument,
@@ -356,17 +358,18 @@ def _fits(diameter_mm: float | None) -> dict[str, bool] | None:
 def graph_document(result: RunResult) -> GraphDocument:
     """Return `graph.json`: nodes, and branches directed with the flow."""
     units, graph = _units(result), result.graph
+    measures = result.measures or (None,) * len(graph.branches)
     uncertain = Quality.FLOW_DIRECTION_UNCERTAIN in run_quality(result)
     return GraphDocument(
         root=graph.root,
         flow_from="shape" if uncertain else "arrival",
         nodes=[GraphNode(id=i, row=row, col=col) for i, (row, col) in enumerate(_points(graph.nodes))],
-        branches=[_branch(branch, units) for branch in graph.branches],
+        branches=[_branch(branch, m, units) for branch, m in zip(graph.branches, measures, strict=True)],
         crossings=_points(graph.crossings),
     )
 
 
-def _branch(branch: Branch, units: _Units) -> GraphBranch:
+def _branch(branch: Branch, measures: BranchMeasures | None, units: _Units) -> GraphBranch:
     return GraphBranch(
         id=branch.id,
         start=branch.start,
@@ -377,6 +380,7 @@ def _branch(branch: Branch, units: _Units) -> GraphBranch:
         length_px=round(branch.length_px, 3),
         diameter_px=_number(branch.diameter_px, 3),
         overlap_ambiguous=branch.overlap_ambiguous,
+        **measure_fields(branch, measures, units.spacing, times_known=units.times_known),
     )
 
 

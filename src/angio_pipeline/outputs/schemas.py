@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
 from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
+from angio_pipeline.core.measures import VelocityState
 from angio_pipeline.core.tumours import LesionOrigin, ShuntKind
 
 __all__ = [
@@ -280,7 +281,13 @@ class GraphNode(_Document):
 
 
 class GraphBranch(_Document):
-    """One branch; its points run with the flow, from `start` to `end`."""
+    """One branch; its points run with the flow, from `start` to `end`.
+
+    Lengths and velocities are those of the projection; intervals hold 95 %. `arrival_start_s`, `arrival_end_s` and
+    the velocity are of the leading edge of contrast, fitted over the whole tree; `velocity_state` says why a branch
+    has no velocity. `taper` is diameter lost over length. `generation` counts bifurcations from the root and is
+    `null` where the root does not reach.
+    """
 
     id: int
     start: int
@@ -291,6 +298,20 @@ class GraphBranch(_Document):
     length_px: float
     diameter_px: float | None
     overlap_ambiguous: bool
+    strahler_order: int | None = None
+    generation: int | None = None
+    length_mm: float | None = None
+    tortuosity: float | None = None
+    mean_diameter_px: float | None = None
+    mean_diameter_mm: float | None = None
+    taper: float | None = None
+    arrival_start_s: float | None = None
+    arrival_end_s: float | None = None
+    velocity_px_s: float | None = None
+    velocity_interval_px_s: Interval | None = None
+    velocity_mm_s: float | None = None
+    velocity_interval_mm_s: Interval | None = None
+    velocity_state: VelocityState | None = None
 
 
 class GraphDocument(_Document):

@@ -9,17 +9,19 @@ from pathlib import Path
 
 from angio_pipeline.core.embolisation import Patency
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.outputs.branches import BRANCH_COLUMNS, branch_rows, read_branches
 from angio_pipeline.outputs.files import replacing, write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subjects
 from angio_pipeline.outputs.schemas import (
     FeederDocument,
+    GraphDocument,
     SourceDocument,
     TimepointDocument,
     TumourChangeDocument,
     TumourDocument,
 )
 
-__all__ = ["write_refused", "write_tables"]
+__all__ = ["write_branches", "write_refused", "write_tables"]
 
 Cell = str | float | int | bool | None
 Row = dict[str, Cell]
@@ -79,6 +81,7 @@ _FEEDER_COLUMNS: Columns = {
     "tortuosity": "DOUBLE",
     "non_target_fraction": "DOUBLE",
 }
+_BRANCH_COLUMNS: Columns = {"subject": "VARCHAR", "date": "VARCHAR", "series": "VARCHAR", **BRANCH_COLUMNS}
 _LIPIODOL_COLUMNS: Columns = {
     "subject": "VARCHAR",
     "lesion": "VARCHAR",
@@ -145,14 +148,21 @@ def write_refused(out: Path, refusals: Sequence[Refusal]) -> None:
     write_text(out / "refused.csv", _csv(("path", "reason", "sentence"), rows))
 
 
+def write_branches(path: Path, document: GraphDocument) -> None:
+    """Write the table of one run's branches as CSV; without a branch it has its header only."""
+    write_text(path, _csv(tuple(BRANCH_COLUMNS), branch_rows(document)))
+
+
 def write_tables(out: Path) -> None:
-    """Write `runs`, `feeders`, `lipiodol` and `embolisation` as .csv and .parquet from the files below `out`.
+    """Write the tables of runs, feeders, branches, oil and embolisation, .csv and .parquet, from the files below `out`.
 
     `response` is left out while no subject holds a response. An empty table has its header only.
     """
     subjects = read_subjects(out)
     _write_table(out, "runs", _RUN_COLUMNS, _each_run(subjects, _run_rows))
     _write_table(out, "feeders", _FEEDER_COLUMNS, _each_run(subjects, _feeder_rows))
+    write_text(out / "branches.csv", _csv(tuple(_BRANCH_COLUMNS), _each_run(subjects, _branch_rows)))
+    _parquet_of_csv(out / "branches.csv", _BRANCH_COLUMNS)
     _write_table(out, "lipiodol", _LIPIODOL_COLUMNS, [row for s in subjects for row in _lipiodol_rows(s)])
     _write_table(out, "embolisation", _EMBOLISATION_COLUMNS, [row for s in subjects for row in _embolisation_rows(s)])
 
@@ -215,6 +225,12 @@ def _feeder_row(tumour: TumourDocument, feeder: FeederDocument) -> Row:
         "target_col": target.col,
         **target.model_dump(include=path),
     }
+
+
+def _branch_rows(subject: SubjectFolder, run: RunFolder) -> Iterable[Row]:
+    where: Row = {"subject": subject.subject, "date": run.date, "series": run.series}
+    rows = read_branches(run.path / "branches.csv") if run.document is not None else []
+    return [{**where, **row.model_dump(mode="json")} for row in rows]
 
 
 def _lipiodol_rows(subject: SubjectFolder) -> Iterable[Row]:
@@ -336,3 +352,14 @@ def _write_parquet(path: Path, columns: Columns, rows: Sequence[Row]) -> None:
             connection.executemany(f"INSERT INTO written VALUES ({marks})", values)
         quoted = str(temporary).replace("'", "''")
         connection.execute(f"COPY written TO '{quoted}' (FORMAT parquet)")
+
+
+def _parquet_of_csv(path: Path, columns: Columns) -> None:
+    """Write a table of very many rows as Parquet beside its CSV: row by row would take a millisecond each."""
+    import duckdb
+
+    types = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
+    with duckdb.connect() as connection, replacing(path.with_suffix(".parquet")) as temporary:
+        source, target = (str(p).replace("'", "''") for p in (path, temporary))
+        read = f"read_csv('{source}', header = true, auto_detect = false, nullstr = '', columns = {types})"
+        connection.execute(f"COPY (SELECT * FROM {read}) TO '{target}' (FORMAT parquet)")
