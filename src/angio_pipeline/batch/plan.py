@@ -1,4 +1,4 @@
-"""What there is to do: one task a run, one a patient's follow-ups; and what cannot be done.
+"""What there is to do: one task a run, one a patient's follow-ups, one its comparisons; and what cannot be done.
 
 A plan holds paths and identifiers only, so that it can cross to another process or machine.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from angio_pipeline import ingest
+from angio_pipeline import ingest, outputs
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 
-__all__ = ["FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
+__all__ = ["ComparisonTask", "FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,29 @@ class FollowUpTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonTask:
+    """All runs of one patient that share a day with another: before and after embolisation, perhaps."""
+
+    subject: str
+    runs: tuple[RunTask, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where the results go, below the subject's folder."""
+        return outputs.EMBOLISATION
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, and the inputs refused before anything was computed."""
+    """Tasks, and the inputs refused before anything was computed; comparisons wait for all runs."""
 
     runs: tuple[RunTask, ...]
     follow_ups: tuple[FollowUpTask, ...]
     refusals: tuple[Refusal, ...] = field(default=())
+    comparisons: tuple[ComparisonTask, ...] = field(default=())
 
     def __len__(self) -> int:
-        return len(self.runs) + len(self.follow_ups)
+        return len(self.runs) + len(self.follow_ups) + len(self.comparisons)
 
 
 def relative_folder(source: Source) -> str:
@@ -101,7 +115,18 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), correcti
     used = {p for run in runs for p in run.rois} | {p for later in follow_ups for p in later.rois}
     unused = [_unmatched(path) for path in loose if path not in used]
     unused += _uncorrected(found.runs, corrected)
-    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused))
+    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused), _comparisons(runs))
+
+
+def _comparisons(runs: Sequence[RunTask]) -> tuple[ComparisonTask, ...]:
+    """Return for each patient the runs that have another of the same day beside them."""
+    days: dict[tuple[str, str], list[RunTask]] = defaultdict(list)
+    for task in runs:
+        days[task.subject, task.item.source.date].append(task)
+    shared: dict[str, list[RunTask]] = defaultdict(list)
+    for (subject, _), members in days.items():
+        shared[subject] += members if len(members) > 1 else []
+    return tuple(ComparisonTask(subject, tuple(members)) for subject, members in sorted(shared.items()) if members)
 
 
 def _edits_for(item: ingest.RunItem, corrected: Mapping[Path, Mapping[str, int]]) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ class DocumentKind(StrEnum):
     LIPIODOL = "lipiodol"
     GRAPH = "graph"
     CURVES = "curves"
+    EMBOLISATION = "embolisation"
     CORRECTIONS = "corrections"
 
 
@@ -25,8 +26,8 @@ def schema(
     document: Annotated[
         DocumentKind | None,
         typer.Argument(
-            help="run (analysis.json), lipiodol, graph, curves, or corrections (read by angio run --corrections); "
-            "without it one schema that takes each."
+            help="run (analysis.json), lipiodol, graph, curves, embolisation, or corrections (read by angio run "
+            "--corrections); without it one schema that takes each."
         ),
     ] = None,
 ) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.arrays import frozen_array
 
-__all__ = ["ByHand", "CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "Tumour"]
+__all__ = ["ByHand", "CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "TargetOption", "Tumour"]
 
 
 class LesionOrigin(StrEnum):
@@ -46,6 +46,10 @@ class CannulationTarget:
         Share of the tree downstream of the position that does not go to the tumour.
     covers : tuple of str
         Ids of the feeders that the position reaches.
+    turns_deg : tuple of float
+        How far the way turns at each bifurcation, in the order of the way; foreshortened like every angle.
+    beyond_last_branch_px : float
+        How far the position lies beyond the last branch that also feeds something else; NaN where it does not.
     corrected : ByHand or None
         MOVED where a reader put it; diameter, path, tortuosity and fraction are NaN where no vessel was found there.
     """
@@ -58,7 +62,20 @@ class CannulationTarget:
     tortuosity: float
     non_target_fraction: float
     covers: tuple[str, ...] = ()
+    turns_deg: tuple[float, ...] = ()
+    beyond_last_branch_px: float = float("nan")
     corrected: ByHand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOption:
+    """One answer to how many positions to take: this many, which reach all feeders, and the share of other tissue.
+
+    `non_target_fraction` is the share of the tree downstream of all positions together that does not go to the tumour.
+    """
+
+    targets: tuple[CannulationTarget, ...]
+    non_target_fraction: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +116,11 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tumour:
-    """One tumour in a run: its blush (or the region given), its feeders, its targets."""
+    """One tumour in a run: its blush (or the region given), its feeders, its targets.
+
+    `options` is the trade-off: the best set of one position, of two, and so on, as long as more positions reach less
+    other tissue.
+    """
 
     id: str
     mask: npt.NDArray[np.bool_]
@@ -107,6 +128,7 @@ class Tumour:
     origin: LesionOrigin
     feeders: tuple[Feeder, ...] = ()
     targets: tuple[CannulationTarget, ...] = ()
+    options: tuple[TargetOption, ...] = ()
     corrected: ByHand | None = None
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from angio_pipeline.tumour.feeders import FeederParams, find_feeders
 from angio_pipeline.tumour.hand_drawn import correct_tumours
 from angio_pipeline.tumour.placing import CorrectionParams, place_edits
 from angio_pipeline.tumour.shunts import ShuntParams, find_shunts
-from angio_pipeline.tumour.targets import TargetParams, choose_targets
+from angio_pipeline.tumour.targets import TargetParams, choose_targets, weigh_options
 
 __all__ = [
     "BlushParams",
@@ -22,4 +22,5 @@ __all__ = [
     "find_shunts",
     "place_edits",
     "tumours_from_rois",
+    "weigh_options",
 ]

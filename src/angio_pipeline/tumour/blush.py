@@ -39,7 +39,7 @@ _AS_LIKELY = 0.1
 
 
 class BlushParams(Params):
-    """Settings of `find_blush`; where a network tells the blush, only the least radius and the count hold."""
+    """Settings of `find_blush`; where a network tells the blush, the least radius, probability and count hold."""
 
     window_s: float = Field(2.5, gt=0, description="frames this long after the arteries have emptied show the blush")
     emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
@@ -50,7 +50,7 @@ class BlushParams(Params):
     )
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
     least_radius_px: float = Field(4.0, gt=0, description="smaller is no tumour; for a 512-pixel frame")
-    min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour; without a network, which has its own")
+    min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour")
     max_count: int = Field(6, ge=1)
 
 
@@ -79,13 +79,14 @@ def find_blush(
 
 
 def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) -> tuple[tuple[Tumour, ...], Quality]:
-    """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first."""
+    """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first.
+
+    The network's threshold outlines blush; whether there is one is said by a region's likeliest twentieth.
+    """
     scale = max(blush.shape) / 512
-    found: list[Scored] = []
-    for region in split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale):
-        found.append((float(blush[region].mean()), region))
-    # The network's own threshold has decided what is blush; the mean over a region is what it says of the whole.
-    likely = sorted(found, key=lambda s: -s[0])[: params.max_count]
+    regions = split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale)
+    found = [(float(np.percentile(blush[region], 95)), region) for region in regions]
+    likely = sorted((s for s in found if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
     tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
     return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
 

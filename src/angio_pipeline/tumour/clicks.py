@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import VesselGraph
-from angio_pipeline.tumour.feeders import TreeFlow
 from angio_pipeline.tumour.routes import Route, find_route
 from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, target_on
+from angio_pipeline.tumour.ways import TreeFlow
 
 __all__ = ["ClickedTree", "LaidFeeder", "lay_feeder", "told_flow"]
 

@@ -26,15 +26,17 @@ from angio_pipeline.core.corrections import (
 )
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import SubtractedRun
-from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, Tumour
+from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, TargetOption, Tumour
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.clicks import ClickedTree, lay_feeder, told_flow
-from angio_pipeline.tumour.feeders import FeederParams, TreeFlow, feeder_reach_px, tree_flow
+from angio_pipeline.tumour.feeders import FeederParams, feeder_reach_px
+from angio_pipeline.tumour.feeding import FeedingPath
 from angio_pipeline.tumour.hand_drawn import find_tumour, next_number, place_words
 from angio_pipeline.tumour.hand_targets import MovedTarget, Reached, move_target, without_replaced
 from angio_pipeline.tumour.placing import CorrectionParams
-from angio_pipeline.tumour.targets import choose_targets
+from angio_pipeline.tumour.targets import choose_targets, weigh_options
 from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, own_line
+from angio_pipeline.tumour.ways import TreeFlow, mapped_ways, tree_flow
 
 __all__ = ["correct_feeders"]
 
@@ -123,7 +125,17 @@ def _opened(
     flow = tree_flow(places.graph, distance, reach_px)
     detour_px = params.detour_px * float(max(tumour.mask.shape)) / 512
     around = ClickedTree(places, tumour, flow, distance, reach_px, feeders.own_share, feeders.targets.along, detour_px)
-    return _Case(around, [_Listed(f, tuple(places.along(own_line(f)))) for f in tumour.feeders])
+    near_px = feeders.near_px * float(max(tumour.mask.shape)) / 512
+    return _Case(around, [_Listed(f, _branches_under(own_line(f), places, near_px)) for f in tumour.feeders])
+
+
+def _branches_under(own: npt.NDArray[np.float64], places: TreePlaces, near_px: float) -> tuple[int, ...]:
+    """Return the branches that a feeder runs along: a part of the tree exactly, a line of the map as it was laid."""
+    exactly = tuple(places.along(own))
+    if exactly or not places.graph.branches:
+        return exactly
+    (way,) = mapped_ways(places.graph, [FeedingPath(own, np.ones(len(own)))], near_px=near_px)
+    return way.branches
 
 
 def _scaled(length_px: float, case: _Case) -> float:
@@ -232,12 +244,15 @@ def _settled(
         elsewhere={one.branches[0] for one in case.feeders if one.rejected and one.branches},
     )
     feeders = [_ranked(case, one, rank, flow) for rank, one in enumerate(ranked, start=1)]
+    # The trade-off is the software's own, of what it may choose: a target that was moved is no answer to it.
+    options = _options(case, feeders, ends, flow, params)
     moved = _moved(case, feeders, ends, flow, tolerances)
     kept = without_replaced(moved, _scaled(tolerances.same_place_px, case))
     own = {one.own: one.target for one in kept if one.own is not None}
     feeders = [replace(f, target=replace(own[f.id], covers=(f.id,))) if f.id in own else f for f in feeders]
     targets = (*(one.target for one in kept), *_other_targets(case, feeders, ends, flow, kept, params))
-    return replace(case.tumour, feeders=tuple(feeders), targets=targets), tuple(one.outcome for one in moved)
+    settled = replace(case.tumour, feeders=tuple(feeders), targets=targets, options=options)
+    return settled, tuple(one.outcome for one in moved)
 
 
 def _ranked(case: _Case, one: _Listed, rank: int, flow: TreeFlow) -> Feeder:
@@ -288,6 +303,21 @@ def _moved(
     return moved
 
 
+def _sure(feeders: Sequence[Feeder], params: FeederParams) -> list[Feeder]:
+    """Return the feeders that are given targets: the likelier ones, or else the likeliest."""
+    return [f for f in feeders if f.probability >= params.target_probability] or list(feeders[:1])
+
+
+def _options(
+    case: _Case, feeders: Sequence[Feeder], ends: dict[str, int], flow: TreeFlow, params: FeederParams
+) -> tuple[TargetOption, ...]:
+    """Return the trade-off between positions for the feeders that are left."""
+    sure = _sure(feeders, params)
+    on_tree = {f.id: ends[f.id] for f in sure if f.id in ends}
+    given = (case.around.graph, flow.flow, flow.into_tumour, on_tree)
+    return weigh_options(*given, params=params.targets, own_targets={f.id: f.target for f in sure})
+
+
 def _other_targets(
     case: _Case,
     feeders: Sequence[Feeder],
@@ -298,8 +328,7 @@ def _other_targets(
 ) -> tuple[CannulationTarget, ...]:
     """Return the smallest set of positions for the likelier feeders that no moved target reaches."""
     covered = {name for one in kept for name in one.target.covers}
-    sure = [f for f in feeders if f.probability >= params.target_probability] or list(feeders[:1])
-    left = [f for f in sure if f.id not in covered]
+    left = [f for f in _sure(feeders, params) if f.id not in covered]
     on_tree = {f.id: ends[f.id] for f in left if f.id in ends}
     alone = {f.id: f.target for f in left}
     chosen: tuple[CannulationTarget, ...] = ()

@@ -9,8 +9,8 @@ import numpy as np
 
 from angio_pipeline.core.corrections import CorrectionOutcome, GivenEdit, MoveTarget, outcome
 from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder
-from angio_pipeline.tumour.feeders import TreeFlow
 from angio_pipeline.tumour.tree_places import TreePlaces, own_line, target_at
+from angio_pipeline.tumour.ways import TreeFlow
 
 __all__ = ["MovedTarget", "Reached", "move_target", "without_replaced"]
 
