@@ -68,6 +68,9 @@ class BlushParams(Params):
     least_share: float = Field(0.2, ge=0, le=1, description="of the region's peak; a fainter blush does not stand out")
     least_in_noise: float = Field(5.0, gt=0, description="the blush before, over its noise before contrast comes")
     repeat_error: float = Field(0.08, ge=0, le=1, description="relative standard error between two runs of one blush")
+    uneven_error: float = Field(
+        0.04, ge=0, le=1, description="standard error of a residual from uneven liver; set on simulated patients"
+    )
     about_s: float = Field(1.0, gt=0, description="on both sides of the peak, for the picture of the stain")
     area_level: float = Field(0.5, gt=0, lt=1, description="of the median stain before: such a pixel stains")
     smoothing_px: float = Field(1.5, ge=0, description="of the picture of the stain")
@@ -222,7 +225,7 @@ def _interval(
     reference: ReferenceArtery,
     params: BlushParams,
 ) -> tuple[float, float]:
-    """Return what other rings, a larger or smaller share of them, noise, and repeating a run leave possible."""
+    """Return what other rings, more or less of them, noise, uneven liver, and repeating a run leave possible."""
     found = [_residual(own, clock, reference)]
     for curves in known:
         largest, expected = curves.share(params.stains), curves.share(params.stains, most)
@@ -230,7 +233,8 @@ def _interval(
             value = _residual(curves.above(less), clock, reference)
             found += [value] if np.isfinite(value) else []
     noise = _noise(own, clock) / max(float(own[0].max()), 1e-9)
-    low, high = (1.96 * float(np.hypot(noise, params.repeat_error * value)) for value in (min(found), max(found)))
+    always = float(np.hypot(noise, params.uneven_error))
+    low, high = (1.96 * float(np.hypot(always, params.repeat_error * value)) for value in (min(found), max(found)))
     return max(0.0, min(found) - low), max(found) + high
 
 
