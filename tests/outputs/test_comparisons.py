@@ -27,6 +27,8 @@ from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.runs import PhaseRange, Phases
+from angio_pipeline.core.tumours import ByHand
 from angio_pipeline.outputs import (
     ComparedRuns,
     RunsNotCompared,
@@ -260,6 +262,23 @@ def test_a_result_read_back_is_what_was_written(tmp_path, run_result):
             np.testing.assert_allclose(feeder.centreline, drawn.centreline, atol=0.01)
             assert feeder.diameter_px == pytest.approx(drawn.diameter_px, abs=0.01)
     assert again.tip is not None
+
+
+def test_a_result_read_back_keeps_what_a_reader_set(tmp_path, run_result):
+    set_by_hand = Phases(None, PhaseRange(1, 2), PhaseRange(3, 4), None)
+    first, *others = run_result.tumours
+    feeder = replace(first.feeders[0], corrected=ByHand.ACCEPTED)
+    moved = replace(first.targets[0], corrected=ByHand.MOVED, turns_deg=(31.5,), beyond_last_branch_px=7.25)
+    first = replace(first, feeders=(feeder, *first.feeders[1:]), targets=(moved,), corrected=ByHand.REDRAWN)
+    maps = replace(run_result.maps, phases=set_by_hand)
+    write_run(replace(run_result, maps=maps, tumours=(first, *others)), tmp_path)
+    again = read_run_result(tmp_path, run_result.run, run_result.subtracted, run_result.maps)
+    assert again.maps.phases == set_by_hand
+    assert again.tumours[0].corrected is ByHand.REDRAWN
+    assert again.tumours[0].feeders[0].corrected is ByHand.ACCEPTED
+    target = again.tumours[0].targets[0]
+    assert (target.corrected, target.turns_deg) == (ByHand.MOVED, (31.5,))
+    assert target.beyond_last_branch_px == pytest.approx(7.25, abs=0.01)
     assert (again.tip.row, again.tip.col) == (run_result.tip.row, run_result.tip.col)
 
 

@@ -394,6 +394,56 @@ def test_feeders_that_a_moved_target_no_longer_reaches_get_one_of_their_own(betw
     assert {name for target in split.targets for name in target.covers} == {f.id for f in between.feeders}
 
 
+def test_the_trade_off_of_positions_is_that_of_the_feeders_that_are_left(between, fork, sub) -> None:
+    assert [len(option.targets) for option in between.options] == [1, 2]
+    edit = given(RejectFeeder, tumour=TumourPlace(id="T1"), feeder=FeederPlace(point=middle(FORK, LEFT_END)))
+    (tumour,), _, _ = feeders_after([between], [edit], fork, sub)
+    (option,) = tumour.options
+    assert option.targets == tumour.targets
+    assert option.non_target_fraction == 0
+
+
+def test_the_trade_off_of_positions_takes_in_a_feeder_that_was_added(between, fork, sub) -> None:
+    known = max(between.feeders, key=lambda f: off_line(f.centreline[-1], FORK, LEFT_END))
+    alone = replace(between, feeders=(known,), targets=(known.target,), options=())
+    edit = given(AddFeeder, tumour=TumourPlace(id="T1"), click=middle(FORK, LEFT_END))
+    (tumour,), _, _ = feeders_after([alone], [edit], fork, sub, feeders=ALL)
+    assert [len(option.targets) for option in tumour.options] == [1, 2]
+    assert {name for t in tumour.options[-1].targets for name in t.covers} == {f.id for f in tumour.feeders}
+
+
+def test_a_target_put_by_hand_says_how_its_way_turns_and_how_far_past_the_fork_it_lies(between, fork, sub) -> None:
+    to = middle(FORK, LEFT_END)
+    (tumour,), _, _ = feeders_after([between], [given(MoveTarget, tumour=TumourPlace(id="T1"), to=to)], fork, sub)
+    target = next(t for t in tumour.targets if t.corrected)
+    straight_on, leftwards = np.subtract(FORK, ROOT), np.subtract(LEFT_END, FORK)
+    cosine = straight_on @ leftwards / np.linalg.norm(straight_on) / np.linalg.norm(leftwards)
+    assert target.turns_deg == pytest.approx([np.degrees(np.arccos(cosine))])
+    assert target.beyond_last_branch_px == pytest.approx(np.linalg.norm(np.subtract(to, FORK)), abs=1)
+
+
+def test_a_target_put_before_a_branch_to_elsewhere_lies_past_no_last_branch(between, fork, sub) -> None:
+    edit = given(MoveTarget, tumour=TumourPlace(id="T1"), to=middle(ROOT, FORK))
+    (tumour,), _, _ = feeders_after([between], [edit], fork, sub, feeders=ALL)
+    (target,) = tumour.targets
+    assert target.turns_deg == ()
+    assert np.isnan(target.beyond_last_branch_px)
+
+
+def test_a_feeder_read_from_a_map_beside_the_tree_keeps_the_branch_it_runs_along(fork, sub) -> None:
+    rows, cols = np.mgrid[:256, :256]
+    bare = Tumour("T1", np.hypot(rows - LEFT_END[0], cols - LEFT_END[1]) < 15, 0.7, LesionOrigin.DETECTED)
+    (of_tree,) = find_feeders(bare, fork, sub, params=ALL)[0].feeders
+    # Two pixels to the side: nearer to this branch than to any other, and on none of its points.
+    start = of_tree.centreline[-60] + (-1.2, 1.6)
+    line = np.linspace(start, of_tree.centreline[-1] + (-1.2, 1.6), 60)
+    of_map = replace(of_tree, centreline=line, branch_start=tuple(line[0]))
+    click = given(AddFeeder, tumour=TumourPlace(id="T1"), click=middle(FORK, LEFT_END))
+    (tumour,), _, (told,) = feeders_after([replace(bare, feeders=(of_map,))], [click], fork, sub)
+    assert told.sentence == f"{of_tree.id} was accepted."
+    assert [set(option.targets[0].covers) for option in tumour.options] == [{of_tree.id}]
+
+
 # --- tumours ---------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ network has to look at the run a second time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ import numpy.typing as npt
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
-from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import AngioRun, PerfusionMaps, PhaseRange, Phases, SubtractedRun
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch, CatheterTip, VesselGraph, VesselSegmentation
 from angio_pipeline.outputs.schemas import (
     FeederDocument,
     GraphBranch,
     GraphDocument,
+    PhasesDocument,
     RunDocument,
     TargetDocument,
     TumourDocument,
@@ -61,7 +63,8 @@ def read_run_result(folder: Path, run: AngioRun, subtracted: SubtractedRun, maps
     return RunResult(
         run=run,
         subtracted=subtracted,
-        maps=maps,
+        # A reader may have set the phases.
+        maps=replace(maps, phases=_phases(document.phases)),
         vessels=VesselSegmentation(
             artery.astype(np.float32),
             artery,
@@ -98,6 +101,14 @@ def _quality(names: list[str]) -> Quality:
     for name in names:
         quality |= Quality.__members__.get(name, Quality.NONE)
     return quality
+
+
+def _phases(document: PhasesDocument) -> Phases:
+    pre, parenchymal, venous = (
+        None if found is None else PhaseRange(*found)
+        for found in (document.pre_contrast, document.parenchymal, document.venous)
+    )
+    return Phases(pre, PhaseRange(*document.arterial), parenchymal, venous)
 
 
 def _graph(document: GraphDocument) -> VesselGraph:

@@ -17,7 +17,7 @@ from scipy import ndimage
 from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.routes import Route, find_route
-from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, target_on
+from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, target_at, target_on
 from angio_pipeline.tumour.ways import TreeFlow
 
 __all__ = ["ClickedTree", "LaidFeeder", "lay_feeder", "told_flow"]
@@ -183,7 +183,7 @@ def _target(route: Route, first: int, index: int, graph: VesselGraph, flow: Tree
     k, flows = route.steps[number]
     count = len(graph.branches[k].centreline)
     place = TreePlace(k, index if flows else count - 1 - index, 0.0)
-    walked = _line(graph, route.steps[: number + 1])
-    walked = walked[: len(walked) - count + index + 1]
-    other = float("nan") if flow is None else 1 - float(flow.share[k])
-    return target_on(walked, place.radius_px(graph), number, other)
+    if flow is not None:
+        return target_at(graph, place, flow.share)
+    lines = [_line(graph, [step]) for step in route.steps[: number + 1]]
+    return target_on(lines, index, place.radius_px(graph), float("nan"))

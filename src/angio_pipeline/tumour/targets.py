@@ -20,11 +20,13 @@ from angio_pipeline.core.tumours import CannulationTarget, TargetOption
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.ways import Way
 
-__all__ = ["TargetParams", "choose_targets", "place_target", "weigh_options"]
+__all__ = ["OWN_SHARE", "TargetParams", "choose_targets", "place_target", "turns_deg", "weigh_options"]
 
 Line = npt.NDArray[np.float64]
-# Points beside a bifurcation that tell its angle, and the share of other flow that a tumour's own branch may hold.
-_TURN_POINTS, _OWN = 10, 0.3
+OWN_SHARE = 0.7
+"""Share of a branch's flow into the tumour from which on it counts as the tumour's own; set by hand."""
+# Points beside a bifurcation that tell its angle.
+_TURN_POINTS = 10
 
 
 class TargetParams(Params):
@@ -71,17 +73,17 @@ def place_target(
         bifurcations=len(way.before) + passed,
         tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
         non_target_fraction=other,
-        turns_deg=_turns_deg(graph, (*way.before, *way.branches[: passed + 1])),
+        turns_deg=turns_deg([graph.branches[k].centreline for k in (*way.before, *way.branches[: passed + 1])]),
         beyond_last_branch_px=float(np.linalg.norm(np.diff(way.own[: index + 1], axis=0), axis=1).sum()),
     )
 
 
-def _turns_deg(graph: VesselGraph, branches: Sequence[int]) -> tuple[float, ...]:
-    """Return how far the way turns from each branch into the next."""
+def turns_deg(lines: Sequence[Line]) -> tuple[float, ...]:
+    """Return how far a way turns from each of its branches, (K, 2) along the way, into the next."""
     turns = []
-    for one, two in pairwise(branches):
-        incoming = _direction(graph.branches[one].centreline[-_TURN_POINTS:])
-        outgoing = _direction(graph.branches[two].centreline[:_TURN_POINTS])
+    for one, two in pairwise(lines):
+        incoming = _direction(one[-_TURN_POINTS:])
+        outgoing = _direction(two[:_TURN_POINTS])
         turns.append(float(np.degrees(np.arccos(np.clip(incoming @ outgoing, -1, 1)))))
     return tuple(turns)
 
@@ -233,5 +235,5 @@ def _at_branch(
     covers = tuple(sorted(name for name, k in ends.items() if index in graph.path_to(k)))
     placed = place_target(graph, way, share, params=params)
     # The branch is the tumour's own only where next to nothing else flows through it.
-    own = placed.non_target_fraction <= _OWN
+    own = placed.non_target_fraction <= 1 - OWN_SHARE
     return replace(placed, covers=covers, beyond_last_branch_px=placed.beyond_last_branch_px if own else float("nan"))

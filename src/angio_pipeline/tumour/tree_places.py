@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from scipy.spatial import KDTree
 
 from angio_pipeline.core.tumours import CannulationTarget, Feeder
 from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.tumour.targets import OWN_SHARE, turns_deg
 
 __all__ = ["TreePlace", "TreePlaces", "own_line", "target_at", "target_on"]
 
@@ -91,22 +93,32 @@ def target_at(graph: VesselGraph, place: TreePlace, share: npt.NDArray[np.float6
     share : ndarray, (B,) float64
         Share of the flow beyond each branch that ends in the tumour.
     """
-    branch = graph.branches[place.branch]
-    upstream = graph.path_to(place.branch)[:-1]
-    walked = np.vstack([*(graph.branches[k].centreline for k in upstream), branch.centreline[: place.index + 1]])
-    return target_on(walked, place.radius_px(graph), len(upstream), 1 - float(share[place.branch]))
+    path = graph.path_to(place.branch)
+    lines = [graph.branches[k].centreline for k in path]
+    target = target_on(lines, place.index, place.radius_px(graph), 1 - float(share[place.branch]))
+    own = next((n for n, k in enumerate(reversed(path)) if share[k] < OWN_SHARE), len(path))
+    if own == 0:
+        return target
+    past = [*lines[len(path) - own : -1], lines[-1][: place.index + 1]]
+    return replace(target, beyond_last_branch_px=_length(np.vstack(past)))
 
 
-def target_on(walked: Line, radius_px: float, bifurcations: int, non_target_fraction: float) -> CannulationTarget:
-    """Return the catheter position at the end of a line, (K, 2), that leads there from the root."""
-    length = float(np.linalg.norm(np.diff(walked, axis=0), axis=1).sum())
+def target_on(lines: Sequence[Line], index: int, radius_px: float, non_target_fraction: float) -> CannulationTarget:
+    """Return the catheter position at an index of the last of the lines, (K, 2) each, that lead there from the root."""
+    walked = np.vstack([*lines[:-1], lines[-1][: index + 1]])
+    length = _length(walked)
     straight = float(np.linalg.norm(walked[-1] - walked[0]))
     return CannulationTarget(
         row=float(walked[-1, 0]),
         col=float(walked[-1, 1]),
         diameter_px=2 * radius_px,
         path_length_px=length,
-        bifurcations=bifurcations,
+        bifurcations=len(lines) - 1,
         tortuosity=max(1.0, length / straight) if straight > 0 else 1.0,
         non_target_fraction=float(np.clip(non_target_fraction, 0, 1)),
+        turns_deg=turns_deg(lines),
     )
+
+
+def _length(line: Line) -> float:
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
