@@ -39,6 +39,7 @@ DEVELOPMENT_SEED, NEW_SEED = 9200, 9300
 # New patients by frames a second.
 RATES = {2.0: 2, 3.0: 4, 4.0: 2, 6.0: 2}
 LENGTHS_MM = ((30.0, np.inf), (15.0, 30.0), (10.0, 15.0))
+SPEEDS_MM_S = ((0.0, 50.0), (50.0, 100.0), (100.0, 200.0), (200.0, np.inf))
 OWN = "leading edge, fitted over the tree (this program)"
 MAPPED = "arrival of single pixels along the centreline, line a branch"
 
@@ -119,7 +120,23 @@ def summarise(tally: Tally) -> dict[str, Any]:
             "estimators": {e: _scores(some, e) for e in (MAPPED, *ESTIMATORS, OWN)} if some else {},
             "interval_holds": _coverage(some),
         }
-    return {"runs": tally.runs, "classes": classes, "states": dict(tally.states)}
+    return {"runs": tally.runs, "classes": classes, "speeds": _by_speed(tally), "states": dict(tally.states)}
+
+
+def _by_speed(tally: Tally) -> dict[str, Any]:
+    """Return this program's figures by true velocity, of branches of every length."""
+    speeds = {}
+    for low, high in SPEEDS_MM_S:
+        some = [f for f in tally.found if low <= f.truth.space_mm_s < high]
+        if some:
+            speeds[f"from {low:g} mm/s" if np.isinf(high) else f"{low:g} to {high:g} mm/s"] = {
+                "branches": len(some),
+                "not_matched": 0,
+                "transit_s": _rounded(np.median([f.truth.transit_s for f in some])),
+                "estimators": {OWN: _scores(some, OWN)},
+                "interval_holds": _coverage(some),
+            }
+    return speeds
 
 
 def _scores(some: Sequence[Found], name: str) -> dict[str, Any]:
@@ -217,6 +234,8 @@ def section(document: dict[str, Any]) -> str:
         "without an answer as wrong.",
         "### Estimators, on the true mask\n\n" + estimator_table(true),
         "### How far the answers of this program go\n\n" + own_table({"true mask": true, "ridge filter's mask": own}),
+        "### Slow and fast\n\nAll branches of 10 mm and more of the development patients, true mask, by their true "
+        "velocity.\n\n" + own_table({"true mask": true}, by="speeds"),
         "### Frame rates, new patients, true mask\n\n" + own_table(rates),
     ]
     return "\n\n".join(parts)
@@ -234,7 +253,7 @@ def estimator_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def own_table(sets: dict[str, dict[str, Any]]) -> str:
+def own_table(sets: dict[str, dict[str, Any]], by: str = "classes") -> str:
     """Return what this program's answers are worth: how many, how far off, and whether intervals hold."""
     lines = [
         "| runs | branches | transit, s | with a velocity | error in space | third quartile | error in projection "
@@ -242,7 +261,7 @@ def own_table(sets: dict[str, dict[str, Any]]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for where, found in sets.items():
-        for name, c in found["classes"].items():
+        for name, c in found[by].items():
             if not c["branches"]:
                 continue
             own = c["estimators"][OWN]
@@ -255,7 +274,7 @@ def own_table(sets: dict[str, dict[str, Any]]) -> str:
                 _percent(own["error_projection"]),
                 bias,
                 _percent(c["interval_holds"]),
-                str(c["not_matched"]),
+                str(c["not_matched"]) if by == "classes" else "",
             ]
             lines.append(f"| {where} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -32,8 +32,15 @@ def exact(velocity: np.ndarray = VELOCITY, slip_s: np.ndarray | None = None) -> 
     return found
 
 
-def fitted(times: Sequence[BolusTimes], *, length: np.ndarray = LENGTH, interval_s: float = INTERVAL_S) -> Flow:
-    return fit_flow(times, length, DIAMETER, PARENTS, interval_s=interval_s, scale=1.0, params=VelocityParams())
+def fitted(
+    times: Sequence[BolusTimes],
+    *,
+    length: np.ndarray = LENGTH,
+    interval_s: float = INTERVAL_S,
+    params: VelocityParams | None = None,
+) -> Flow:
+    params = params or VelocityParams()
+    return fit_flow(times, length, DIAMETER, PARENTS, interval_s=interval_s, scale=1.0, params=params)
 
 
 def test_times_without_an_error_give_the_velocity_of_every_branch() -> None:
@@ -47,7 +54,8 @@ def test_times_without_an_error_give_the_velocity_of_every_branch() -> None:
 
 def test_a_slower_clock_is_a_lower_velocity() -> None:
     slow = [BolusTimes(t.along_px, 2 * t.time_s, 2 * t.sd_s) for t in exact()]
-    one, two = fitted(exact()), fitted(slow, interval_s=2 * INTERVAL_S)
+    params = VelocityParams(shared_error_s=2 * VelocityParams().shared_error_s)
+    one, two = fitted(exact()), fitted(slow, interval_s=2 * INTERVAL_S, params=params)
     assert two.state == one.state
     assert two.velocity_px_s == pytest.approx(one.velocity_px_s / 2, rel=1e-3, nan_ok=True)
     assert two.interval_px_s == pytest.approx(one.interval_px_s / 2, rel=1e-3, nan_ok=True)

@@ -10,8 +10,8 @@ contradicts the rest counts less (weights of Cauchy's distribution: Holland and 
 doi:10.1080/03610927708827533). The inverse of the normal matrix gives the errors.
 
 Noise is not what limits velocity: interpolation between frames, vessels behind each other and
-contrast that is not mixed give times an error that is shared along a branch. It grows with the
-frame interval and is part of the model; without it short branches would look precise.
+contrast that is not mixed give times an error that is shared along a branch. Part of it grows with
+the frame interval, part does not; without it in the model short branches would look precise.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _STEPS = 40
 class VelocityParams(Params):
     """Settings of `fit_flow`; chosen by hand, and the shares so that intervals hold on simulated patients."""
 
-    shared_error: float = Field(
-        0.2, gt=0, description="error of times that a branch shares from end to end, in frame intervals"
+    shared_error_s: float = Field(
+        0.05, ge=0, description="error of times that a branch shares from end to end, whatever the frame rate"
     )
+    shared_error: float = Field(0.12, gt=0, description="what interpolation adds to it, in frame intervals")
     piece_error: float = Field(0.06, gt=0, description="error of a piece's time beside noise, in frame intervals")
     fork_error: float = Field(0.15, gt=0, description="error of the time from a branch to the next, in frame intervals")
     stem_error: float = Field(0.08, gt=0, description="the same where a vessel goes on, in frame intervals")
@@ -229,7 +230,7 @@ class _System:
         self.count = len(length_px)
         self.timed = np.array([k for k, line in enumerate(lines) if line is not None], np.int64)
         seen = [line for line in lines if line is not None]
-        shared = params.shared_error * interval_s
+        shared = float(np.hypot(params.shared_error_s, params.shared_error * interval_s))
         self.off = np.array([line.along_px for line in seen]) - 0.5 * length_px[self.timed]
         self.time = np.array([line.time_s for line in seen])
         self.time_sd = np.hypot([line.time_sd_s for line in seen], 0.5 * shared)
