@@ -8,6 +8,7 @@ from embolisation_scene import FORK, LIVER_END, Scene, make_run, with_probabilit
 
 from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
 from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Background
 from angio_pipeline.embolisation import EmbolisationParams, compare_runs
 
@@ -218,6 +219,19 @@ def test_already_subtracted_runs_are_aligned_by_their_vessels(before):
     assert found.alignment.mean_shift_px == pytest.approx((6, 4), abs=0.3)
     assert any("rests on their files" in caution for caution in found.cautions)
     assert found.tumours[0].blush.residual == pytest.approx(0.4, abs=0.05)
+
+
+def test_display_values_widen_the_interval_and_are_told(before):
+    def displayed(result):
+        return replace(result, subtracted=replace(result.subtracted, quality=Quality.DISPLAY_VALUES))
+
+    after = make_run(Scene(seed=2, blush=0.4))
+    plain = compare_runs(before, after, params=PARAMS)
+    rough = compare_runs(displayed(before), displayed(after), params=PARAMS)
+    ends = [found.tumours[0].blush.residual_interval for found in (plain, rough)]
+    assert ends[1][1] > ends[0][1] + 0.02
+    assert any("display transform" in caution for caution in rough.cautions)
+    assert not any("display transform" in caution for caution in plain.cautions)
 
 
 def test_the_reference_artery_is_a_large_one_and_no_likely_feeder(before):

@@ -101,6 +101,9 @@ def compare_runs(before: RunResult, after: RunResult, *, params: EmbolisationPar
     window = arterial_window(frames, clock, reference, params=params.patency)
     laid = _Laid(frames, clock, reference, window, before.graph, alignment.by_vessels, elsewhere)
     every = np.logical_or.reduce([tumour.mask for tumour in before.tumours])
+    if _displayed(before, after):
+        # Through an unknown display curve nothing is sure of what liver takes away, so all of it makes the interval.
+        params = params.model_copy(update={"blush": params.blush.model_copy(update={"share_spread": 1.0})})
     tumours = tuple(_tumour(tumour, every, laid, params) for tumour in before.tumours)
     at_s = _picture_time(tumours, clock)
     pictures = _pictures(frames, clock, reference, at_s, params)
@@ -264,6 +267,11 @@ def _pictures(
     return images[0], images[1]
 
 
+def _displayed(before: RunResult, after: RunResult) -> bool:
+    """Return whether values of either run went through a display transform."""
+    return Quality.DISPLAY_VALUES in before.subtracted.quality | after.subtracted.quality
+
+
 def _cautions(
     before: RunResult, after: RunResult, alignment: RunAlignment, reference: ReferenceArtery, elsewhere: str
 ) -> tuple[str, ...]:
@@ -280,7 +288,7 @@ def _cautions(
         told.append("No anatomy without contrast could be compared: that both runs show one view rests on their files.")
     if elsewhere:
         told.append(elsewhere)
-    if Quality.DISPLAY_VALUES in before.subtracted.quality | after.subtracted.quality:
+    if _displayed(before, after):
         told.append("Values went through a display transform: ratios are rough, most of all where contrast is strong.")
     if before.run.table_mm is None or after.run.table_mm is None:
         told.append("The files do not tell the table's position: it was judged by the anatomy alone.")

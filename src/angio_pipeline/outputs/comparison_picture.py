@@ -72,7 +72,7 @@ def comparison_picture(comparison: RunComparison) -> Pixels:
     crop = _crop(comparison)
     words = _words(comparison)
     width = 3 * _PANEL_PX + 4 * _GAP_PX
-    height = _HEADER_PX + _PANEL_PX + 34 + max(_CURVES_PX, _LINE_PX * (len(words) + 9)) + 20
+    height = _HEADER_PX + _PANEL_PX + 34 + max(_CURVES_PX, _LINE_PX * (len(words) + 3)) + 20
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_PAPER)
     canvas = FigureCanvasAgg(figure)
     window = _window(comparison)
