@@ -338,12 +338,13 @@ def _told(lines: Sequence[Line | None], system: _System, m: Array, x: Array, int
     sure = sloped & slow_enough & (sd <= params.largest_log_sd)
     agreed = ~sloped | (system.contradiction(x) <= params.contradiction) & (system.scatter <= params.largest_scatter)
     velocity = np.where(seen & sure & agreed, np.exp(-x), np.nan)
-    spread = np.exp(1.96 * sd)
+    # Errors of times are errors of slowness: towards fast flow the interval reaches further than its logarithm says.
+    low, high = velocity * np.exp(-1.96 * sd), velocity / np.maximum(1 - 1.96 * sd, 0.05)
     return Flow(
         np.where(seen, m - half, np.nan),
         np.where(seen, m + half, np.nan),
         velocity,
-        np.stack([velocity / spread, velocity * spread], axis=1),
+        np.stack([low, high], axis=1),
         tuple(_state(*each) for each in zip(seen, sure, agreed, strict=True)),
     )
 
