@@ -50,7 +50,7 @@ def test_a_wide_blur_leaves_a_constant(sigma_px: float) -> None:
 
 
 def test_a_picture_too_small_to_shrink_is_blurred_as_it_is() -> None:
-    small = np.random.default_rng(0).random((20, 200)).astype(np.float32)
+    small = np.random.default_rng(0).random((12, 200)).astype(np.float32)
     np.testing.assert_array_equal(wide_gaussian(small, 9.0), gaussian(small, 9.0))
 
 

@@ -34,12 +34,12 @@ def wide_gaussian(image: FloatArray, sigma_px: float) -> FloatArray:
     """Return about what `gaussian` returns, in a time that does not grow with sigma.
 
     A blur wide against its pixels holds nothing that a smaller copy could not: the image is
-    shrunk to 3 to 6 pixels a sigma, blurred there, and grown again.
+    shrunk to 3 to 6 pixels a sigma (and no less than 8 a side), blurred there, and grown again.
     """
-    factor = int(sigma_px // 3)
-    size = (image.shape[0] // max(factor, 1), image.shape[1] // max(factor, 1))
-    if factor < 2 or min(size) < 8:
+    factor = min(int(sigma_px // 3), min(image.shape) // 8)
+    if factor < 2:
         return gaussian(image, sigma_px)
+    size = (image.shape[0] // factor, image.shape[1] // factor)
     small = gaussian(resize(image, size), sigma_px / factor)
     grown = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(grown, dtype=np.float32)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
 
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.networks.frames import local_contrast, picture_frame
-from angio_pipeline.numerics.filters import gaussian, resize
+from angio_pipeline.numerics.filters import gaussian, resize, wide_gaussian
 from angio_pipeline.training.batches import Batch, CropParams, ahead, crop_matrix, warped
 from angio_pipeline.training.examples import Label
 from angio_pipeline.training.packing import CENTRELINE, Packed
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["RealFrames", "frame_batches", "frame_pictures"]
 
 FloatArray = npt.NDArray[np.float32]
-# Contrast over its noise, smoothed a little, below which a vessel is not to be seen in one frame.
-_FAINT = 1.5
+# What a reader of one frame draws: contrast over its noise, smoothed a little; of the clutter around; of the main
+# vessels' contrast. Half of that, and nobody would; between the two it is open.
+_FAINT, _OF_CLUTTER, _OF_STRONGEST = 1.5, 0.5, 0.12
+# A vessel is drawn out to this share of the contrast on its centreline (benchmarks/reader_edges.py).
+_EDGE = 0.7
 _TRUTH_LEVEL = 127
+# Broader than any vessel in a crop.
+_BROADEST_PX = 41
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +89,28 @@ def _targets(
 ) -> tuple[FloatArray, FloatArray]:
     artery, vein = (labels & Label.ARTERY) > 0, (labels & Label.VEIN) > 0
     unsure = ((labels & Label.ARTERY_UNSURE) > 0) & ~artery
-    smooth = gaussian(contrast, 1.0) * np.float32(gain)
-    mean = gaussian(attenuation, 12.0)
-    clutter = np.sqrt(gaussian((attenuation - mean) ** 2, 12.0))
-    seen = (smooth > 0.35 * clutter) & (gaussian(over_noise, 1.0) * gain > _FAINT)
-    known = ~unsure & ~(artery & ~seen) & ~(vein & ~artery)
     centreline = (labels & CENTRELINE) > 0
+    core, alone = _cores(gaussian(contrast, 1.0) * np.float32(gain), centreline)
+    mean = wide_gaussian(attenuation, 12.0)
+    clutter = np.sqrt(np.maximum(wide_gaussian((attenuation - mean) ** 2, 12.0), 0))
+    strongest = float(np.percentile(alone[centreline], 95)) if centreline.any() else 0.0
+    noise = gaussian(over_noise, 1.0) * np.float32(gain / _FAINT)
+    # How far above what a reader would still draw: in that frame's noise, its clutter, and beside its main vessels.
+    plain = np.minimum(np.minimum(core / np.maximum(_OF_CLUTTER * clutter, 1e-6), noise), 1e3)
+    plain = np.minimum(plain, core / max(_OF_STRONGEST * strongest, 1e-6))
+    drawn = artery & (plain > 1) & (alone >= _EDGE * core)
+    known = ~(artery & (plain > 0.5) & (plain <= 1)) & ~(unsure & (plain > 0.5)) & ~(vein & ~artery)
     both = np.stack([known, known]).astype(np.float32)
-    return np.stack([artery, centreline]).astype(np.float32), both
+    return np.stack([drawn, centreline & (plain > 1)]).astype(np.float32), both
+
+
+def _cores(contrast: FloatArray, centreline: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """Return the contrast of the nearest centreline, and contrast itself, without what lies below vessels (H, W)."""
+    alone = cv2.morphologyEx(contrast, cv2.MORPH_TOPHAT, np.ones((_BROADEST_PX, _BROADEST_PX), np.uint8))
+    if not centreline.any():
+        return np.zeros_like(alone), alone
+    nearest = distance_transform_edt(~centreline, return_distances=False, return_indices=True)
+    return np.asarray(alone[tuple(nearest)]), alone
 
 
 def frame_batches(
@@ -185,5 +205,5 @@ def _displayed(image: FloatArray, params: CropParams, rng: np.random.Generator) 
     if rng.random() < params.disturbed:
         grain = rng.standard_normal(shown.shape, dtype=np.float32)
         grain = gaussian(grain, float(rng.uniform(0, 1.2)))
-        shown = shown + np.float32(rng.uniform(0, 0.04) / max(float(grain.std()), 1e-6)) * grain
+        shown = shown + np.float32(rng.uniform(0, 0.07) / max(float(grain.std()), 1e-6)) * grain
     return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), dtype=np.float32)
