@@ -50,7 +50,7 @@ def main() -> int:
     real = load_recipe("frame").real
     assert real is not None
     inside, outside = np.median([edge_shares(folder, name) for name in real.train], axis=0)
-    print(f"{len(real.train)} images: contrast {inside:.2f} of the centreline's just inside, {outside:.2f} just outside")
+    print(f"{len(real.train)} images, of the centreline's contrast: {inside:.2f} just inside, {outside:.2f} outside")
     return 0
 
 

@@ -62,7 +62,8 @@ def ship(folder: Path) -> None:
     if found != summary["sha256"]:
         raise SystemExit(f"Expected {name}.safetensors as its training left it, found it changed.")
     draw_curves(rows(folder / "log.csv"), validation, summary, MODELS / f"{name}-training.png")
-    (MODELS / f"{name}.md").write_text(card(summary, recipe, validation[-1]), encoding="utf-8")
+    first = begun_from(folder, recipe["start_from"])
+    (MODELS / f"{name}.md").write_text(card(summary, recipe, validation[-1], first), encoding="utf-8")
     entry = ModelEntry(
         name=name,
         file=f"{name}.safetensors",
@@ -94,10 +95,17 @@ def trained_on(recipe: dict[str, Any], summary: dict[str, Any]) -> str:
     return words
 
 
-def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]) -> str:
-    """Return the model card."""
+def begun_from(folder: Path, start_from: str | None) -> str:
+    """Return in words what a training goes on from, and how long that took."""
+    if not start_from:
+        return ""
+    before = json.loads((folder.parent / start_from / "summary.json").read_text(encoding="utf-8"))
+    return f" It goes on from the weights of `{start_from}` ({before['seconds'] / 60:.0f} minutes before)."
+
+
+def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float], first: str) -> str:
+    """Return the model card; `first` says what was gone on from."""
     name, data, loop = summary["name"], recipe["data"], recipe["loop"]
-    first = f" It goes on from the weights of `{recipe['start_from']}`." if recipe["start_from"] else ""
     real = watched = ""
     if recipe["real"]:
         kept, tuned = (", ".join(recipe["real"][part]) for part in ("held_out", "calibrate"))

@@ -188,9 +188,7 @@ def _frame_of(contrast: np.ndarray) -> np.ndarray:
     return np.stack([anatomy + contrast, contrast, contrast / 0.02])
 
 
-@pytest.mark.parametrize(
-    ("share", "drawn", "known"), [(1.0, True, True), (0.09, False, False), (0.02, False, True)]
-)
+@pytest.mark.parametrize(("share", "drawn", "known"), [(1.0, True, True), (0.09, False, False), (0.02, False, True)])
 def test_a_faint_artery_is_open_and_one_that_nobody_would_draw_is_background(
     tmp_path, scene, pack, share: float, drawn: bool, known: bool
 ) -> None:
