@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from angio_pipeline.numerics.compiled import compiled
 
-__all__ = ["Polylines", "smooth_along", "smooth_paths"]
+__all__ = ["Polylines", "filled_along", "smooth_along", "smooth_paths"]
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -51,6 +51,14 @@ def smooth_along(lines: Polylines, values: Array, sigma: float) -> Array:
     if sigma <= 0 or not len(values):
         return values
     return _smooth_known(np.ascontiguousarray(values, dtype=np.float64), lines.first, sigma)
+
+
+def filled_along(lines: Polylines, values: Array) -> Array:
+    """Return (N,) values with NaN replaced: straight between what is known on the line, the nearest beyond it.
+
+    A line on which nothing is known stays NaN.
+    """
+    return _fill(np.ascontiguousarray(values, dtype=np.float64), lines.first)
 
 
 def smooth_paths(lines: Polylines, sigma: float) -> Polylines:
@@ -131,4 +139,21 @@ def _smooth_held(points: Array, first: IntArray, sigma: float) -> Array:
                     total += kernel[abs(n - k)] * points[min(max(n, low), high - 1), c]
                     weight += kernel[abs(n - k)]
                 out[k, c] = held * points[k, c] + (1.0 - held) * total / weight
+    return out
+
+
+@compiled
+def _fill(values: Array, first: IntArray) -> Array:
+    out = values.copy()
+    for line in range(len(first) - 1):
+        known = -1
+        for k in range(first[line], first[line + 1]):
+            if values[k] != values[k]:
+                continue
+            for n in range(max(known + 1, first[line]), k):
+                share = (n - known) / (k - known)
+                out[n] = values[k] if known < 0 else values[known] + share * (values[k] - values[known])
+            known = k
+        if known >= 0:
+            out[known + 1 : first[line + 1]] = values[known]
     return out
