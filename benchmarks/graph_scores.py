@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from angio_pipeline.core.vessels import VesselGraph
-from graph_trees import Crossing, Scene, TrueTree
+from graph_trees import Crossing, Fork, Scene, TrueTree
 
 Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 # Places agree within this many pixels of a 512-pixel frame and so many radii of the vessel there.
-NEAR_PX, NEAR_RADII = 3.0, 1.5
+NEAR_PX, NEAR_RADII = 3.0, 2.0
 WAY_SHARE = 0.9
 
 
@@ -26,11 +28,15 @@ class Scores:
     edges: int
     edges_found: int
     forks: int
-    forks_found: int
     forks_hit: int
+    forks_all: int
+    forks_all_hit: int
+    forks_found: int
     crossings: int
     crossings_kept: int
     crossings_passed: int
+    crossings_all: int
+    crossings_all_kept: int
     tips: int
     ways_right: int
     length_px: float
@@ -48,47 +54,62 @@ def found_forks(graph: VesselGraph) -> Array:
     return np.repeat(graph.nodes, np.maximum(starts - 1, 0), axis=0)
 
 
-def match_forks(places: Array, tree: TrueTree, scale: float) -> tuple[int, Array]:
-    """Return how many true forks are found, and the (L, 2) places that are left over."""
-    true = tree.forks()
-    if not true or not len(places):
-        return 0, places
-    at = np.array([place for place, _ in true])
-    limit = np.array([reach_px(radius, scale) for _, radius in true])
+def match_forks(places: Array, forks: list[Fork], scale: float) -> tuple[BoolArray, Array]:
+    """Return (F,) which true forks are found, and the (L, 2) places that are left over."""
+    hit = np.zeros(len(forks), bool)
+    if not forks or not len(places):
+        return hit, places
+    at = np.array([fork.place for fork in forks])
+    limit = np.array([reach_px(fork.radius_px, scale) for fork in forks])
     away = np.linalg.norm(at[:, None] - places[None], axis=2)
     cost = np.where(away <= limit[:, None], away - 1e4, 0.0)
     rows, columns = linear_sum_assignment(cost)
-    hit = cost[rows, columns] < 0
-    return int(hit.sum()), np.delete(places, columns[hit], axis=0)
+    good = cost[rows, columns] < 0
+    hit[rows[good]] = True
+    return hit, np.delete(places, columns[good], axis=0)
 
 
-def kept_crossings(crossings: list[Crossing], left_over: Array, scale: float) -> int:
-    """Return how many crossings have no fork that is left over near them."""
+def kept(crossing: Crossing, left_over: Array, scale: float) -> bool:
+    """Return whether no fork that is left over lies near a crossing."""
     if not len(left_over):
-        return len(crossings)
-    near = [np.linalg.norm(left_over - (c.row, c.col), axis=1).min() <= reach_px(c.radius_px, scale) for c in crossings]
-    return len(crossings) - int(np.sum(near))
+        return True
+    away = np.linalg.norm(left_over - (crossing.row, crossing.col), axis=1)
+    return bool(away.min() > reach_px(crossing.radius_px, scale))
+
+
+def count_edges(lines: Sequence[Array], radii_px: Sequence[Array], scale: float) -> int:
+    """Return how many edges there are; one no longer than its vessel is wide joins two forks at one place."""
+    lengths = [float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) for line in lines]
+    return sum(n > 2 * float(np.median(r)) + scale for n, r in zip(lengths, radii_px, strict=True))
 
 
 def score(graph: VesselGraph, scene: Scene) -> Scores:
     """Return the counts of one scene."""
-    scale = max(scene.segmentation.artery.shape) / 512
+    scale = scene.scale
     places = found_forks(graph)
-    hit, left_over = match_forks(places, scene.tree, scale)
+    hit, left_over = match_forks(places, scene.forks, scale)
+    clear = [c for c in scene.crossings if c.clear]
+    clear_forks = np.array([fork.clear for fork in scene.forks], bool)
     ways = _ways(graph)
     right, total, against = 0, 0.0, 0.0
     for tip in scene.tree.tips():
         right += _way_is_right(ways, _true_way(scene.tree, tip), scale)
     total, against = _against_flow(graph, scene.tree, scale)
     return Scores(
-        edges=len(scene.tree.lines),
-        edges_found=len(graph.branches),
-        forks=len(scene.tree.forks()),
+        edges=count_edges(scene.tree.lines, scene.tree.radii_px, scale),
+        edges_found=count_edges(
+            [b.centreline for b in graph.branches], [b.radius_px for b in graph.branches], scale
+        ),
+        forks=int(clear_forks.sum()),
+        forks_hit=int((hit & clear_forks).sum()),
+        forks_all=len(scene.forks),
+        forks_all_hit=int(hit.sum()),
         forks_found=len(places),
-        forks_hit=hit,
-        crossings=len(scene.crossings),
-        crossings_kept=kept_crossings(scene.crossings, left_over, scale),
-        crossings_passed=sum(passed(c, ways, scene.tree, scale) for c in scene.crossings),
+        crossings=len(clear),
+        crossings_kept=sum(kept(c, left_over, scale) for c in clear),
+        crossings_passed=sum(passed(c, ways, scene.tree, scale) for c in clear),
+        crossings_all=len(scene.crossings),
+        crossings_all_kept=sum(kept(c, left_over, scale) for c in scene.crossings),
         tips=len(scene.tree.tips()),
         ways_right=right,
         length_px=total,
@@ -176,10 +197,10 @@ def centreline_errors(graph: VesselGraph, scene: Scene) -> tuple[Array, Array]:
     tree = scene.tree
     points = np.vstack([_fine(line) for line in tree.lines])
     radii = np.concatenate([_fine(r[:, None], line)[:, 0] for r, line in zip(tree.radii_px, tree.lines, strict=True)])
-    places = [(p, 3 * r) for p, r in tree.forks()]
+    places = [(fork.place, 3 * fork.radius_px) for fork in scene.forks]
     places += [(np.array([c.row, c.col]), 3 * c.radius_px / max(np.sin(np.deg2rad(c.angle_deg)), 0.2)) for c in scene.crossings]
     places += [(line[e], 3 * r[e]) for line, r in zip(tree.lines, tree.radii_px, strict=True) for e in (0, -1)]
-    scale = max(scene.segmentation.artery.shape) / 512
+    scale = scene.scale
     own = np.vstack([b.centreline for b in graph.branches])
     radius = np.concatenate([b.radius_px for b in graph.branches])
     free = np.ones(len(own), bool)

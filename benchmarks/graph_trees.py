@@ -2,20 +2,20 @@
 
 A tree of the simulator (least volume, Murray's radii, smooth courses) is seen by its C-arm; contrast flows through it
 at the speed that flow and width give, attenuation adds where tubes overlap, the detector spreads it and adds noise.
-Only branches that a reader could trace are drawn, and all that is drawn is truth: forks are the tree's own, crossings
-are where projected pieces that are no neighbours along the tree meet. The mask has the ragged edge of a segmentation:
-the tubes' shadow, spread and with noise, above one half.
+Only end branches that stick out are drawn, and all that is drawn is truth: forks are the tree's own, crossings are
+where projected pieces that are no neighbours along the tree meet. A fork or crossing is clear when a reader could
+trace it: no other vessel lies over the fork; both vessels of the crossing are seen free of all others before it and
+beyond it. The mask has the ragged edge of a segmentation: the tubes' shadow, spread and with noise, above one half.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 from scipy.special import erf
 
 from angio_pipeline import perfusion
@@ -34,7 +34,7 @@ BoolArray = npt.NDArray[np.bool_]
 Rng = np.random.Generator
 
 KINDS = ("clean", "dense", "liver")
-TERMINALS = {"clean": 21, "dense": 60}
+TERMINALS = {"clean": 21, "dense": 80}
 # Attenuation a mm of full contrast, and the noise of a frame: as the simulator's runs show them.
 PER_MM, NOISE_SD = 0.1, 0.006
 FIELD_MM, SID_MM, SOD_MM = 318.0, 1100.0, 750.0
@@ -69,14 +69,6 @@ class TrueTree:
             way.insert(0, self.parents[way[0]])
         return way
 
-    def forks(self) -> list[tuple[Array, float]]:
-        """Return place and radius of the parent, once for each child more than one."""
-        found = []
-        for edge, line in enumerate(self.lines):
-            more = len(self.children(edge)) - 1
-            found += [(line[-1], float(self.radii_px[edge][-1]))] * max(0, more)
-        return found
-
     def tips(self) -> list[int]:
         """Return the edges without children."""
         return [edge for edge in range(len(self.lines)) if not self.children(edge)]
@@ -84,13 +76,29 @@ class TrueTree:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Where two edges pass over each other: place (row, col), edges, angle between them, greater radius."""
+    """Where two edges pass over each other: place (row, col), edges, angle between them, greater radius.
+
+    Clear when both are seen free of others before it and beyond it.
+    """
 
     row: float
     col: float
     edges: tuple[int, int]
     angle_deg: float
     radius_px: float
+    clear: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """Where an edge divides: place (row, col) and the edge's radius; told once for each child more than one.
+
+    Clear when no other vessel lies over it.
+    """
+
+    place: Array
+    radius_px: float
+    clear: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +109,13 @@ class Scene:
     segmentation: VesselSegmentation
     sub: SubtractedRun
     maps: PerfusionMaps
-    crossings: list[Crossing] = field(default_factory=list)
+    forks: list[Fork]
+    crossings: list[Crossing]
+
+    @property
+    def scale(self) -> float:
+        """Frame size over 512."""
+        return max(self.segmentation.artery.shape) / 512
 
 
 def make_scene(kind: str, seed: int, size_px: int = 1024, *, gaps: int = 0) -> Scene:
@@ -111,8 +125,8 @@ def make_scene(kind: str, seed: int, size_px: int = 1024, *, gaps: int = 0) -> S
     courses = lay_courses(tree, 0.06, rng)
     chosen = _below(tree, start)
     carm = _carm(size_px, courses, chosen, angles)
-    pieces = _Pieces.seen(carm, tree, courses, chosen)
-    pieces = pieces.readable()
+    pieces = Pieces.of(carm, tree, courses, chosen)
+    pieces = pieces.readable(size_px / 512)
     true = pieces.edges()
     sub = _run(carm, pieces, rng)
     maps = perfusion.measure(sub, params=PerfusionParams())
@@ -121,22 +135,32 @@ def make_scene(kind: str, seed: int, size_px: int = 1024, *, gaps: int = 0) -> S
         mask &= ~_gap(true, mask.shape, rng)
     catheter = _catheter(true, mask.shape)
     segmentation = VesselSegmentation(mask.astype(np.float32), mask, catheter=catheter, method="truth")
-    return Scene(true, segmentation, sub, maps, find_crossings(true))
+    return scene_of(pieces, segmentation, sub, maps)
+
+
+def scene_of(pieces: Pieces, segmentation: VesselSegmentation, sub: SubtractedRun, maps: PerfusionMaps) -> Scene:
+    """Return the scene in which these pieces of vessels are all that is true."""
+    true, scale = pieces.edges(), max(segmentation.artery.shape) / 512
+    seen = [_seen_free(true, edge, scale) for edge in range(len(true.lines))]
+    return Scene(true, segmentation, sub, maps, find_forks(true), find_crossings(true, seen, scale))
 
 
 def _free_tree(kind: str, rng: Rng) -> tuple[Tree, int, tuple[float, float]]:
-    # A trunk that enters a body from one end. The clean one is flat to the view and has few overlaps.
-    count = TERMINALS[kind]
-    depth = 12.0 if kind == "clean" else 70.0
-    body = Ellipsoids.aligned([0.0, 0.0, 0.0], [78.0, depth, 78.0])
-    trunk = np.array([[-74.0, 0.0, -76.0], [-62.0, 0.0, -62.0], [-50.0, 0.0, -47.0]])
-    trunk += rng.normal(0, 1.5, trunk.shape)
+    # A trunk that enters a flat body from one end, or two such bodies one behind the other.
+    depths = (0.0,) if kind == "clean" else (-32.0, 32.0)
+    trunk = np.array([[-74.0, 0.0, -76.0], [-66.0, 0.0, -67.0], [-58.0, 0.0, -58.0]]) + rng.normal(0, 1.5, (3, 3))
     tree = Tree(trunk[0], ArteryParams().murray_mm())
-    first = tree.path(0, trunk[1:], Territory.RIGHT_LIVER)
-    points = spread_points(points_within(body, 6 * count, rng), count)
-    flow = 7.0 * rng.dirichlet(np.full(count, 6.0))
-    tree.supply(first, float(flow[0]))
-    tree.grow(points[1:], flow[1:], Territory.RIGHT_LIVER, source=trunk[0], least_mm=2.0 if kind == "dense" else 4.0)
+    above = tree.path(0, trunk[1:], Territory.TRUNK)
+    count = TERMINALS[kind] // len(depths)
+    for depth, territory in zip(depths, (Territory.RIGHT_LIVER, Territory.LEFT_LIVER), strict=False):
+        body = Ellipsoids.aligned([0.0, depth, 0.0], [78.0, 12.0, 78.0])
+        aside = rng.normal(0, 6.0) if len(depths) > 1 else 0.0
+        stem = np.array([[-50.0 - aside, 0.4 * depth, -50.0 + aside], [-40.0 - 2 * aside, depth, -40.0 + 2 * aside]])
+        first = tree.path(above, stem, territory)
+        points = spread_points(points_within(body, 6 * count, rng), count)
+        flow = 7.0 / len(depths) * rng.dirichlet(np.full(count, 6.0))
+        tree.supply(first, float(flow[0]))
+        tree.grow(points[1:], flow[1:], territory, source=trunk[0], least_mm=4.0)
     return tree, 0, (float(rng.uniform(-20, 20)), float(rng.uniform(-10, 10)))
 
 
@@ -167,8 +191,9 @@ def _carm(size_px: int, courses: Courses, chosen: BoolArray, angles: tuple[float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pieces:
-    # Straight pieces of the vessels that are drawn, as seen; `before` is each one's place in these arrays, -1 first.
+class Pieces:
+    """Straight pieces of the vessels that are drawn, as they are seen, each after the one `before` it (-1: none)."""
+
     tubes: Tubes
     at: Array
     to: Array
@@ -177,7 +202,8 @@ class _Pieces:
     before: npt.NDArray[np.int64]
 
     @classmethod
-    def seen(cls, carm: CArm, tree: Tree, courses: Courses, chosen: BoolArray) -> _Pieces:
+    def of(cls, carm: CArm, tree: Tree, courses: Courses, chosen: BoolArray) -> Pieces:
+        """Return the pieces of the chosen edges of a tree, and when contrast reaches the end of each."""
         flow = np.asarray(tree.flow)[courses.edge]
         length = courses.length_mm()
         transit = length * np.pi * courses.tubes.radius**2 / np.maximum(1e3 * flow, 1e-6)
@@ -194,13 +220,13 @@ class _Pieces:
         at, to = carm.project(tubes.start), carm.project(tubes.end)
         return cls(tubes, at, to, tubes.radius * scale, delay, before)
 
-    def keeping(self, keep: BoolArray) -> _Pieces:
+    def keeping(self, keep: BoolArray) -> Pieces:
         """Return the pieces that are kept; what is above a kept piece is kept."""
         number = np.cumsum(keep) - 1
         above = self.before[keep]
         tubes = Tubes(self.tubes.start[keep], self.tubes.end[keep], self.tubes.radius[keep])
         renamed = np.where(above >= 0, number[above], -1)
-        return _Pieces(tubes, self.at[keep], self.to[keep], self.radius_px[keep], self.delay_s[keep], renamed)
+        return Pieces(tubes, self.at[keep], self.to[keep], self.radius_px[keep], self.delay_s[keep], renamed)
 
     def chains(self) -> tuple[list[list[int]], list[int]]:
         """Return the pieces of each edge from fork to fork, and each edge's parent."""
@@ -219,19 +245,54 @@ class _Pieces:
             waiting += [(k, len(chains) - 1) for k in below[chain[-1]]]
         return chains, parents
 
-    def readable(self) -> _Pieces:
+    def within_others(self) -> BoolArray:
+        """Return which pieces lie inside the vessel they leave: blood that is in both is there once."""
+        below: list[list[int]] = [[] for _ in self.before]
+        for k, parent in enumerate(self.before):
+            if parent >= 0:
+                below[parent].append(k)
+        found = np.zeros(len(self.before), bool)
+        for fork, children in enumerate(below):
+            main = max(children, key=lambda k: self.tubes.radius[k], default=-1)
+            around = [fork]
+            while self.before[around[-1]] >= 0 and len(around) < 12:
+                around.append(int(self.before[around[-1]]))
+            for _ in range(12):
+                around += [main] if main >= 0 else []
+                main = below[main][0] if main >= 0 and below[main] else -1
+            for first in children:
+                k = first if first not in around else -1
+                while k >= 0 and self._inside(k, around):
+                    found[k] = True
+                    k = below[k][0] if len(below[k]) == 1 else -1
+        return found
+
+    def _inside(self, piece: int, others: list[int]) -> bool:
+        middle = 0.5 * (self.tubes.start[piece] + self.tubes.end[piece])
+        away = _away(middle, self.tubes.start[others], self.tubes.end[others])
+        return bool((away < self.tubes.radius[others]).any())
+
+    def readable(self, scale: float) -> Pieces:
         """Return the pieces without end branches that stick out of other vessels too little to be traced."""
         pieces = self
         while True:
             chains, parents = pieces.chains()
             ends = [k for k in range(len(chains)) if k not in set(parents)]
-            gone = [k for k in ends if pieces._sticks_out(chains, k) < 6.0 + 3.0 * pieces.radius_px[chains[k][0]]]
+            gone = [k for k in ends if pieces._hardly_seen(chains, k, scale)]
             if not gone:
                 return pieces
             keep = np.ones(len(pieces.before), bool)
             for k in gone:
                 keep[chains[k]] = False
             pieces = pieces.keeping(keep)
+
+    def _hardly_seen(self, chains: list[list[int]], edge: int, scale: float) -> bool:
+        # Too short beside its width, or curled up because it runs towards the viewer.
+        chain = chains[edge]
+        length = float(np.linalg.norm(self.to[chain] - self.at[chain], axis=1).sum())
+        straight = float(np.linalg.norm(self.to[chain[-1]] - self.at[chain[0]]))
+        least = 5.0 * scale + 3.0 * float(self.radius_px[chain[0]])
+        return self._sticks_out(chains, edge) < least or straight < 0.6 * length
 
     def _sticks_out(self, chains: list[list[int]], edge: int) -> float:
         own = np.zeros(len(self.before), bool)
@@ -257,7 +318,54 @@ def _away(point: Array, start: Array, end: Array) -> Array:
     return np.asarray(np.linalg.norm(point - start - share[:, None] * way, axis=1))
 
 
-def find_crossings(tree: TrueTree) -> list[Crossing]:
+def _seen_free(tree: TrueTree, edge: int, scale: float) -> BoolArray:
+    """Return (K,) where an edge is seen free of all others for a stretch of three pixels (of a 512-pixel frame)."""
+    line, radius = tree.lines[edge], tree.radii_px[edge]
+    others = [k for k in range(len(tree.lines)) if k != edge]
+    points = np.vstack([tree.lines[k] for k in others])
+    reach = np.concatenate([tree.radii_px[k] for k in others])
+    index = cKDTree(points)
+    free = np.zeros(len(line), bool)
+    for k, place in enumerate(line):
+        near = np.array(index.query_ball_point(place, float(reach.max() + radius[k] + 4)), dtype=int)
+        free[k] = not len(near) or bool(
+            (np.linalg.norm(points[near] - place, axis=1) > reach[near] + 0.5 * radius[k]).all()
+        )
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    long = np.zeros(len(line), bool)
+    start = 0
+    for k in range(1, len(line) + 1):
+        if k == len(line) or free[k] != free[start]:
+            long[start:k] = free[start] and along[k - 1] - along[start] >= 3 * scale
+            start = k
+    return long
+
+
+def find_forks(tree: TrueTree) -> list[Fork]:
+    """Return the forks of a tree."""
+    found = []
+    for edge, line in enumerate(tree.lines):
+        children = tree.children(edge)
+        if len(children) > 1:
+            fork = Fork(line[-1], float(tree.radii_px[edge][-1]), True)
+            found += [replace(fork, clear=_uncovered(tree, fork, edge))] * (len(children) - 1)
+    return found
+
+
+def _uncovered(tree: TrueTree, fork: Fork, edge: int) -> bool:
+    # Whether no vessel lies over a fork save those that come from it, lead to it or leave beside it.
+    family = {edge, *tree.way(edge)[-3:]}
+    for k in list(family):
+        family |= set(tree.children(k))
+    for k in tree.children(edge):
+        family |= set(tree.children(k))
+    for k, (line, radius) in enumerate(zip(tree.lines, tree.radii_px, strict=True)):
+        if k not in family and (np.linalg.norm(line - fork.place, axis=1) < radius + fork.radius_px).any():
+            return False
+    return True
+
+
+def find_crossings(tree: TrueTree, seen: list[BoolArray], scale: float) -> list[Crossing]:
     """Return where pieces meet that are no neighbours along the tree; meetings a few widths apart are one."""
     meetings = []
     for i in range(len(tree.lines)):
@@ -267,8 +375,16 @@ def find_crossings(tree: TrueTree) -> list[Crossing]:
     for one in sorted(meetings, key=lambda m: -m.angle_deg):
         apart = [np.hypot(one.row - f.row, one.col - f.col) for f in found if f.edges == one.edges]
         if not apart or min(apart) > 6 * one.radius_px + 6:
-            found.append(one)
+            found.append(replace(one, clear=all(_seen_on_both_sides(tree, one, e, seen, scale) for e in one.edges)))
     return found
+
+
+def _seen_on_both_sides(tree: TrueTree, crossing: Crossing, edge: int, seen: list[BoolArray], scale: float) -> bool:
+    line = tree.lines[edge]
+    away = np.linalg.norm(line - (crossing.row, crossing.col), axis=1)
+    at = int(np.argmin(away))
+    near = seen[edge] & (away < 8 * crossing.radius_px + 25 * scale)
+    return bool(near[:at].any() and near[at:].any())
 
 
 def _meetings(tree: TrueTree, i: int, j: int) -> list[Crossing]:
@@ -319,15 +435,16 @@ def _length(line: Array) -> float:
     return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
 
 
-def _run(carm: CArm, pieces: _Pieces, rng: Rng) -> SubtractedRun:
+def _run(carm: CArm, pieces: Pieces, rng: Rng) -> SubtractedRun:
     times = np.arange(FRAMES) / FPS
     frames = np.zeros((FRAMES, carm.rows, carm.columns), np.float32)
     blur = BLUR_AT_512_PX * carm.columns / 512
     spread = np.sqrt(0.15**2 + 0.12 * pieces.delay_s)
+    alone = ~pieces.within_others()
     for k, time in enumerate(times):
         since = (time - STARTS_S - pieces.delay_s) / (np.sqrt(2) * spread)
         course = 0.5 * (erf(since) - erf(since - INJECTED_S / (np.sqrt(2) * spread)))
-        image = project_tubes(carm, pieces.tubes, PER_MM * course) if course.max() > 1e-6 else frames[0] * 0
+        image = project_tubes(carm, pieces.tubes, PER_MM * course * alone)
         frames[k] = cv2.GaussianBlur(image.astype(np.float32), (0, 0), blur)
     best = int(np.argmax(frames.sum(axis=(1, 2))))
     frames += rng.normal(0, NOISE_SD, frames.shape).astype(np.float32)
@@ -350,7 +467,7 @@ def _run(carm: CArm, pieces: _Pieces, rng: Rng) -> SubtractedRun:
     )
 
 
-def _ragged(carm: CArm, pieces: _Pieces, rng: Rng) -> BoolArray:
+def _ragged(carm: CArm, pieces: Pieces, rng: Rng) -> BoolArray:
     # The shadow of the tubes on a grid four times as fine, spread, with noise that a few pixels share.
     fine, shape = 4, (carm.rows, carm.columns)
     shadow = np.zeros((shape[0] * fine, shape[1] * fine), np.uint8)
@@ -373,7 +490,7 @@ def _largest(mask: BoolArray) -> BoolArray:
 
 
 def _gap(tree: TrueTree, shape: tuple[int, ...], rng: Rng) -> BoolArray:
-    # A disc over the middle of a thin edge, as long as six to ten of its widths... of the frame's size at least.
+    # A disc over some place of a thin edge.
     edges = [e for e in range(len(tree.lines)) if _length(tree.lines[e]) > 60 * shape[1] / 1024 and tree.parents[e] >= 0]
     edges.sort(key=lambda e: float(np.median(tree.radii_px[e])))
     edge = int(rng.choice(edges[: max(1, len(edges) // 2)]))

@@ -33,7 +33,9 @@ __all__ = ["FEATURES", "Arm", "Arms", "Junction", "Readings", "find_junctions", 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-LIM=[2.0,2.5]
+LIM=[1.0,1.2,3.0]
+_SURELY_MORE = 0.15
+
 MOST_ARMS = 6
 """Nodes are taken together as long as no more arms than this come of it."""
 
@@ -44,8 +46,9 @@ FEATURES = (
     "pass_offset",
     "pass_contrast",
     "pass_calibre",
-    "pass_earlier",
-    "pass_later",
+    "pass_untimely",
+    "pass_early",
+    "pass_late",
     "fork",
     "fork_turn_main",
     "fork_turn_side",
@@ -53,43 +56,46 @@ FEATURES = (
     "fork_contrast",
     "fork_widening",
     "fork_calibre",
-    "fork_earlier",
-    "fork_later",
+    "fork_untimely",
+    "fork_early",
+    "fork_late",
     "fork_more",
     "end",
     "end_contrast",
-    "sum",
+    "sum_under",
     "sum_over",
     "empty",
     "single",
 )
 
 # Weights of `FEATURES` in the log-likelihood of a reading.
-_WEIGHTS: dict[str, float] = {
-    "pass": 0.82,
-    "pass_turn": -1.15,
-    "pass_angle": -1.72,
-    "pass_offset": -1.26,
-    "pass_contrast": -0.8,
-    "pass_calibre": -0.56,
-    "pass_earlier": -1.46,
-    "pass_later": 0.92,
-    "fork": 0.36,
-    "fork_turn_main": -1.37,
-    "fork_turn_side": -1.81,
-    "fork_opening": 0.23,
-    "fork_contrast": -0.16,
-    "fork_widening": -3.12,
-    "fork_calibre": -3.41,
-    "fork_earlier": -1.12,
-    "fork_later": 1.48,
-    "fork_more": -0.04,
-    "end": -2.68,
-    "end_contrast": -0.45,
-    "sum": -0.59,
-    "sum_over": -0.8,
-    "empty": -0.74,
-    "single": 0.57,
+_WEIGHTS: Mapping[str, float] = {
+    "pass": 1.32,
+    "pass_turn": -0.75,
+    "pass_angle": -1.88,
+    "pass_offset": -0.99,
+    "pass_contrast": -0.55,
+    "pass_calibre": -0.42,
+    "pass_untimely": 0.36,
+    "pass_early": -1.67,
+    "pass_late": -0.33,
+    "fork": 0.04,
+    "fork_turn_main": -3.04,
+    "fork_turn_side": -2.7,
+    "fork_opening": 0.81,
+    "fork_contrast": -0.75,
+    "fork_widening": -1.47,
+    "fork_calibre": -1.49,
+    "fork_untimely": 2.96,
+    "fork_early": -3.94,
+    "fork_late": -0.59,
+    "fork_more": -0.42,
+    "end": -2.33,
+    "end_contrast": -0.32,
+    "sum_under": 0.05,
+    "sum_over": -1.0,
+    "empty": -0.32,
+    "single": 0.26,
 }
 
 
@@ -130,10 +136,12 @@ class Arms:
         Points of the edge, counted from the junction, that are left out.
     place, heading : ndarray, (K, 2) float64
         Where the arm is free, and its unit direction away from the junction there.
-    radius_px, contrast, arrival_s : ndarray, (K,) float64
-        Arrival NaN where unknown.
+    radius_px, contrast : ndarray, (K,) float64
+    arrival_s, slowness, arrival_sd_s, way_px : ndarray, (K,) float64
+        When contrast passes the arm, by how much later for each pixel away from the junction, how sure that is, and
+        how far from `place`; NaN where unknown.
     middle : ndarray, (M,) float64
-        Contrast in the middle: of each inner edge, or of the one node.
+        Greatest contrast in the middle: on each inner edge, or about the one node.
     """
 
     start: IntArray
@@ -142,6 +150,9 @@ class Arms:
     radius_px: Array
     contrast: Array
     arrival_s: Array
+    slowness: Array
+    arrival_sd_s: Array
+    way_px: Array
     middle: Array
 
 
@@ -213,7 +224,10 @@ def find_junctions(network: Network, radius_at: Array, scale: float, *, alone: f
 def _short_edges(
     network: Network, at: Mapping[int, list[int]], radius_at: Array, scale: float, alone: frozenset[int]
 ) -> list[tuple[float, int]]:
-    # Edges that two crossing vessels may share, with their length in terms of how wide the place is.
+    """Return the edges that two crossing vessels may share, with their length over the longest that is believed.
+
+    Where more attenuates than in any edge around, two vessels run together, and the longer the smaller their angle.
+    """
     found = []
     for number, edge in enumerate(network.edges):
         if edge.a == edge.b or edge.a in alone or edge.b in alone or edge.bridged:
@@ -222,9 +236,18 @@ def _short_edges(
             continue
         limit = LIM[0] * scale + LIM[1] * (radius_at[edge.a] + radius_at[edge.b])
         length = edge.length_px
+        if length > LIM[2] * limit:
+            continue
+        around = max(_median_contrast(network, k) for node in (edge.a, edge.b) for k in at[node] if k != number)
+        together = np.log(max(float(np.median(edge.contrast)), 1e-6) / max(around, 1e-6))
+        limit *= 1.0 + (LIM[2] - 1.0) * min(max(together / _SURELY_MORE, 0.0), 1.0)
         if length <= limit:
             found.append((length / limit, number))
     return found
+
+
+def _median_contrast(network: Network, number: int) -> float:
+    return float(np.median(network.edges[number].contrast))
 
 
 def _junction(network: Network, at: Mapping[int, list[int]], nodes: list[int], short: set[int]) -> Junction:
@@ -277,17 +300,24 @@ def measure_arms(network: Network, junctions: list[Junction], scale: float) -> l
         edge = np.array([arm.edge for arm in junction.arms], dtype=np.int64)
         end = np.array([arm.end for arm in junction.arms], dtype=np.int64)
         start, told = _measure(lines.points, lines.first, radius, contrast, arrival, edge, end, scale)
-        middle = _middles(network, junction)
-        out.append(Arms(start, told[:, 0:2], told[:, 2:4], told[:, 4], told[:, 5], told[:, 6], middle))
+        spread = np.array([network.edges[k].arrival_sd_s for k in edge])
+        middle = _middles(network, junction, start)
+        out.append(
+            Arms(start, told[:, :2], told[:, 2:4], *told[:, 4:8].T, arrival_sd_s=spread, way_px=told[:, 8], middle=middle)
+        )
     return out
 
 
-def _middles(network: Network, junction: Junction) -> Array:
+def _middles(network: Network, junction: Junction, start: IntArray) -> Array:
+    """Return the greatest contrast on each inner edge, or where the arms of the one node overlap."""
     if junction.inner:
-        values = [network.edges[k].contrast for k in junction.inner]
-        return np.array([float(v[len(v) // 4 : len(v) - len(v) // 4].mean()) for v in values])
-    ends = [network.edges[a.edge].contrast[0 if a.end == 0 else -1] for a in junction.arms]
-    return np.array([float(np.mean(ends))])
+        return np.array([float(network.edges[k].contrast.max()) for k in junction.inner])
+    seen = 0.0
+    for arm, skip in zip(junction.arms, start.tolist(), strict=True):
+        values = network.edges[arm.edge].contrast
+        part = values[: skip + 1] if arm.end == 0 else values[len(values) - skip - 1 :]
+        seen = max(seen, float(part.max()))
+    return np.array([seen])
 
 
 @compiled
@@ -297,7 +327,7 @@ def _measure(
 ) -> tuple[IntArray, Array]:  # fmt: skip
     # Of each arm: place, heading, radius, contrast, arrival.
     count = len(edge)
-    start, told = np.zeros(count, dtype=np.int64), np.full((count, 7), np.nan)
+    start, told = np.zeros(count, dtype=np.int64), np.full((count, 9), np.nan)
     origin, step, size, width = (np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64),
                                  np.empty(count, dtype=np.int64), np.empty(count))  # fmt: skip
     for k in range(count):
@@ -342,19 +372,25 @@ def _measure(
         norm = max(np.hypot(told[k, 2], told[k, 3]), 1e-9)
         told[k, 2] /= norm
         told[k, 3] /= norm
-        r = c_sum = t_sum = 0.0
-        known, used = 0, 0
+        r = c_sum = 0.0
+        used = 0
         for n in range(at, min(size[k], at + 2 * span + 1)):
-            here = origin[k] + step[k] * n
-            r += radius[here]
-            c_sum += contrast[here]
+            r += radius[origin[k] + step[k] * n]
+            c_sum += contrast[origin[k] + step[k] * n]
             used += 1
-            if arrival[here] == arrival[here]:
-                t_sum += arrival[here]
-                known += 1
         told[k, 4], told[k, 5] = r / used, c_sum / used
-        if known > 0:
-            told[k, 6] = t_sum / known
+        # Arrival as a straight line along the arm.
+        sw = sx = st = sxx = sxt = 0.0
+        for n in range(at, min(size[k], at + int(30 * scale) + 1)):
+            t = arrival[origin[k] + step[k] * n]
+            if t == t:
+                x = float(n - at)
+                sw, sx, st, sxx, sxt = sw + 1.0, sx + x, st + t, sxx + x * x, sxt + x * t
+        if sw > 0.0:
+            told[k, 6], told[k, 8] = st / sw, sx / sw
+            # A short line tells little of the slope: as if `lean` more points lay flat.
+            lean = (4.0 * scale) ** 3
+            told[k, 7] = (sxt - sx * st / sw) / (sxx - sx * sx / sw + lean)
     return start, told
 
 
@@ -380,14 +416,14 @@ def _all_readings(arms: int) -> tuple[IntArray, IntArray]:
 def readings_of(junction: Junction, arms: Arms, scale: float) -> Readings:
     """Return all readings of a junction with what speaks for and against each."""
     fed_by, pattern = _all_readings(len(junction.arms))
-    arrival = np.where(np.isfinite(arms.arrival_s), arms.arrival_s, np.nan)
+    late = _lateness(arms.place, arms.arrival_s, arms.slowness, arms.arrival_sd_s, arms.way_px)
     features = _features(
         fed_by,
         arms.place,
         arms.heading,
         np.maximum(arms.radius_px, 0.3),
         np.maximum(arms.contrast, 1e-4),
-        arrival,
+        late,
         np.maximum(arms.middle, 1e-4),
         junction.beyond,
         scale,
@@ -396,11 +432,28 @@ def readings_of(junction: Junction, arms: Arms, scale: float) -> Readings:
     return Readings(fed_by, pattern, features)
 
 
+_SUREST_S = 0.02
+_UNSURE_S = 0.15
+
+
 @compiled
-def _later(arrival: Array, one: int, other: int) -> float:
-    # How much later the other arm fills than the one, at most a second; 0 when unknown.
-    gap = arrival[other] - arrival[one]
-    return min(max(gap, -1.0), 1.0) if gap == gap else 0.0
+def _lateness(place: Array, arrival: Array, slowness: Array, spread: Array, way: Array) -> Array:
+    # Of each step from arm to arm: by how many standard deviations contrast comes later than it should, as
+    # fast as it moves on either side; 0 when unknown.
+    arms = len(place)
+    out = np.zeros((arms, arms))
+    for i in range(arms):
+        for o in range(arms):
+            gap = arrival[o] - arrival[i]
+            if i == o or gap != gap:
+                continue
+            between = np.hypot(place[o, 0] - place[i, 0], place[o, 1] - place[i, 1])
+            before, after = max(-slowness[i], 0.0), max(slowness[o], 0.0)
+            expected = before * (way[i] + 0.5 * between) + after * (way[o] + 0.5 * between)
+            one = spread[i] if spread[i] == spread[i] else _UNSURE_S
+            two = spread[o] if spread[o] == spread[o] else _UNSURE_S
+            out[i, o] = (gap - expected) / np.sqrt(one * one + two * two + _SUREST_S**2)
+    return out
 
 
 @compiled
@@ -410,7 +463,7 @@ def _log_ratio(a: float, b: float) -> float:
 
 @compiled
 def _features(
-    fed_by: IntArray, place: Array, heading: Array, radius: Array, contrast: Array, arrival: Array, middle: Array,
+    fed_by: IntArray, place: Array, heading: Array, radius: Array, contrast: Array, late: Array, middle: Array,
     beyond: npt.NDArray[np.bool_], scale: float, width: int,
 ) -> Array:  # fmt: skip
     count, arms = fed_by.shape
@@ -433,22 +486,22 @@ def _features(
                     children[used] = o
                     used += 1
             if used == 0:
-                out[c, 18] += 1.0
-                out[c, 19] += _log_ratio(contrast[i], widest)
+                out[c, 20] += 1.0
+                out[c, 21] += _log_ratio(contrast[i], widest)
             elif used == 1:
-                _add_pass(out[c], i, children[0], turn, place, heading, radius, contrast, arrival, scale)
+                _add_pass(out[c], i, children[0], turn, place, heading, radius, contrast, late, scale)
             else:
-                _add_fork(out[c], i, children[:used], turn, heading, radius, contrast, arrival)
+                _add_fork(out[c], i, children[:used], turn, heading, radius, contrast, late)
         _add_sum(out[c], fed_by[c], contrast, middle, beyond)
         if inward == 1:
-            out[c, 23] = 1.0
+            out[c, 25] = 1.0
     return out
 
 
 @compiled
 def _add_pass(
     row: Array, i: int, o: int, turn: Array, place: Array, heading: Array, radius: Array, contrast: Array,
-    arrival: Array, scale: float,
+    late: Array, scale: float,
 ) -> None:  # fmt: skip
     row[0] += 1.0
     row[1] += turn[i, o]
@@ -461,42 +514,42 @@ def _add_pass(
     row[3] += min(side / (radius[i] + radius[o] + scale), 3.0)
     row[4] += abs(_log_ratio(contrast[o], contrast[i]))
     row[5] += abs(_log_ratio(radius[o], radius[i]))
-    later = _later(arrival, i, o)
-    row[6] += max(-later, 0.0)
-    row[7] += max(later, 0.0)
+    row[6] += min(abs(late[i, o]), 1.0)
+    row[7] += min(max(-late[i, o], 0.0), 5.0)
+    row[8] += min(max(late[i, o], 0.0), 5.0)
 
 
 @compiled
 def _add_fork(
-    row: Array, i: int, children: IntArray, turn: Array, heading: Array, radius: Array, contrast: Array, arrival: Array
+    row: Array, i: int, children: IntArray, turn: Array, heading: Array, radius: Array, contrast: Array, late: Array
 ) -> None:
-    row[8] += 1.0
+    row[9] += 1.0
     main, most = children[0], -1.0
     for o in children:
         # The child that carries the vessel on: wide and straight.
         worth = contrast[o] * (1.5 - 0.5 * turn[i, o])
         if worth > most:
             main, most = o, worth
-    row[9] += turn[i, main]
+    row[10] += turn[i, main]
     side = opening = cubes = radii = 0.0
     widest = 0.0
     for o in children:
         cubes += contrast[o] ** 3
         radii += radius[o] ** 3
         widest = max(widest, contrast[o])
-        later = _later(arrival, i, o)
-        row[15] += max(-later, 0.0) / len(children)
-        row[16] += max(later, 0.0) / len(children)
+        row[16] += min(abs(late[i, o]), 1.0) / len(children)
+        row[17] += min(max(-late[i, o], 0.0), 5.0) / len(children)
+        row[18] += min(max(late[i, o], 0.0), 5.0) / len(children)
         if o != main:
             side += turn[i, o]
             opening += 1.0 - heading[o, 0] * heading[main, 0] - heading[o, 1] * heading[main, 1]
     others = len(children) - 1
-    row[10] += side / others
-    row[11] += opening / others
-    row[12] += abs(_log_ratio(cubes ** (1.0 / 3.0), contrast[i]))
-    row[13] += max(0.0, _log_ratio(widest, contrast[i]))
-    row[14] += abs(_log_ratio(radii ** (1.0 / 3.0), radius[i]))
-    row[17] += others - 1.0
+    row[11] += side / others
+    row[12] += opening / others
+    row[13] += abs(_log_ratio(cubes ** (1.0 / 3.0), contrast[i]))
+    row[14] += max(0.0, _log_ratio(widest, contrast[i]))
+    row[15] += abs(_log_ratio(radii ** (1.0 / 3.0), radius[i]))
+    row[19] += others - 1.0
 
 
 @compiled
@@ -508,14 +561,11 @@ def _add_sum(row: Array, fed_by: IntArray, contrast: Array, middle: Array, beyon
         for i in range(arms):
             if fed_by[i] >= 0:
                 continue
-            if len(beyond) == 0:
-                expected += contrast[i]
-                continue
             across = here = 0
             cubes = 0.0
             for o in range(arms):
                 if fed_by[o] == i:
-                    if beyond[s, o] != beyond[s, i]:
+                    if len(beyond) == 0 or beyond[s, o] != beyond[s, i]:
                         across += 1
                         cubes += contrast[o] ** 3
                     else:
@@ -523,8 +573,8 @@ def _add_sum(row: Array, fed_by: IntArray, contrast: Array, middle: Array, beyon
             if across > 0:
                 expected += contrast[i] if here == 0 else cubes ** (1.0 / 3.0)
         if expected <= 0.0:
-            row[22] += 1.0 / len(middle)
+            row[24] += 1.0 / len(middle)
             continue
         gap = _log_ratio(middle[s], expected)
-        row[20] += abs(gap) / len(middle)
-        row[21] += max(gap, 0.0) / len(middle)
+        row[22] += max(-gap, 0.0) / len(middle)
+        row[23] += max(gap, 0.0) / len(middle)

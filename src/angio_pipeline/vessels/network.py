@@ -55,7 +55,8 @@ class Edge:
     """An undirected piece of vessel between nodes `a` and `b`, path from a to b.
 
     `contrast` is the attenuation of the centre above the tissue beside it, as it is seen: where
-    vessels overlap it is what they attenuate together.
+    vessels overlap it is what they attenuate together. `arrival_sd_s` is by how much arrival scatters
+    from point to point before it is smoothed along the edge.
     """
 
     a: int
@@ -65,6 +66,7 @@ class Edge:
     arrival_s: npt.NDArray[np.float64]
     contrast: npt.NDArray[np.float64]
     bridged: bool = False
+    arrival_sd_s: float = float("nan")
 
     @property
     def length_px(self) -> float:
@@ -115,9 +117,9 @@ class Draft:
         return degree
 
     def radius_at(self, point: Line) -> float:
-        """Return the distance from a point to the mask's edge."""
+        """Return the distance from a point to the mask's edge; at least half a pixel, as a node may lie beside it."""
         row, col = (min(max(round(float(v)), 0), n - 1) for v, n in zip(point, self.inside.shape, strict=True))
-        return float(self.inside[row, col])
+        return max(float(self.inside[row, col]), 0.5)
 
 
 def build_network(
@@ -295,11 +297,12 @@ def _measured(
     seen = ndimage.map_coordinates(image, lines.points.T, order=1, mode="nearest").astype(np.float64)
     level = np.nanmedian(base) if np.isfinite(base).any() else 0.0
     contrast = np.maximum(seen - np.where(np.isfinite(base), base, level), 0.0)
-    arrival = _arrival(lines, frames, free, sub, params.arrival_smoothing_px * scale)
-    parts = (lines.split(values) for values in (lines.points, radius, arrival, contrast))
+    seen_s = _arrival(lines, frames, free, sub)
+    arrival = smooth_along(lines, seen_s, params.arrival_smoothing_px * scale)
+    parts = (lines.split(values) for values in (lines.points, radius, arrival, contrast, np.abs(seen_s - arrival)))
     edges = [
-        Edge(piece.a, piece.b, path, r, t, c, piece.bridged)
-        for piece, path, r, t, c in zip(draft.pieces, *parts, strict=True)
+        Edge(piece.a, piece.b, path, r, t, c, piece.bridged, _scatter(apart))
+        for piece, path, r, t, c, apart in zip(draft.pieces, *parts, strict=True)
     ]
     return Network(np.array(draft.nodes), tuple(edges))
 
@@ -319,7 +322,7 @@ def _free_of_others(draft: Draft, lines: Polylines) -> npt.NDArray[np.float64]:
 
 
 def _arrival(
-    lines: Polylines, frames: dict[int, Image], free: npt.NDArray[np.float64], sub: SubtractedRun, sigma: float
+    lines: Polylines, frames: dict[int, Image], free: npt.NDArray[np.float64], sub: SubtractedRun
 ) -> npt.NDArray[np.float64]:
     """Return the leading edge of each point's own curve within the arterial phase, seconds.
 
@@ -332,7 +335,13 @@ def _arrival(
     top = values.max(axis=0)
     arrival = first_crossing(values, sub.times_s[list(frames)], np.float32(0.5) * top).astype(np.float64)
     arrival[(top < 3 * sub.noise_sd) | (free < 0.5)] = np.nan
-    return smooth_along(lines, arrival, sigma)
+    return arrival
+
+
+def _scatter(apart_s: npt.NDArray[np.float64]) -> float:
+    """Return the standard deviation of what is left after smoothing, robustly; NaN where little is known."""
+    known = apart_s[np.isfinite(apart_s)]
+    return float(1.4826 * np.median(known)) if len(known) >= 5 else float("nan")
 
 
 def reversed_edge(edge: Edge) -> Edge:
@@ -368,4 +377,5 @@ def with_node_near(network: Network, point: Sequence[float], reach_px: float) ->
 
 
 def _cut(edge: Edge, part: slice, a: int, b: int) -> Edge:
-    return Edge(a, b, edge.path[part], edge.radius_px[part], edge.arrival_s[part], edge.contrast[part], edge.bridged)
+    return Edge(a, b, edge.path[part], edge.radius_px[part], edge.arrival_s[part], edge.contrast[part], edge.bridged,
+        edge.arrival_sd_s)

@@ -25,8 +25,8 @@ __all__ = ["TreeParams", "root_tree"]
 Array = npt.NDArray[np.float64]
 
 # Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `junctions`.
-_PER_S_LATER, _PER_LOG_THINNER = 2.0, 1.0
-_LATEST_S = 0.6
+_PER_S_LATER, _PER_LOG_THINNER = 4.2, 0.8
+_SUREST_S, _UNSURE_S = 0.02, 0.15
 _ENDS_TRIED = 3
 
 
@@ -101,20 +101,27 @@ def _along(network: Network, inside: npt.NDArray[np.bool_], params: TreeParams) 
 
 def _log_odds(edge: Edge) -> float:
     """Return the log-odds that flow runs from a to b: contrast comes later downstream, and vessels become thinner."""
+    later, thinner = _along_features(edge)
+    return _PER_S_LATER * later + _PER_LOG_THINNER * thinner
+
+
+def _along_features(edge: Edge) -> tuple[float, float]:
+    """Return whether an edge fills later (-1 to 1) and how much less it attenuates (log) towards b than towards a."""
     size = len(edge.path)
-    span = max(2, size // 3)
     if size < 6:
-        return 0.0
-    first, last = slice(min(2, size // 4), span + 1), slice(size - span - 1, size - min(2, size // 4))
-    odds = 0.0
+        return 0.0, 0.0
+    span, margin = max(2, size // 3), min(2, size // 4)
+    first, last = slice(margin, span + 1), slice(size - span - 1, size - margin)
+    later = thinner = 0.0
     early, late = edge.arrival_s[first], edge.arrival_s[last]
     if np.isfinite(early).any() and np.isfinite(late).any():
-        later = float(np.nanmean(late) - np.nanmean(early))
-        odds += _PER_S_LATER * min(max(later, -_LATEST_S), _LATEST_S)
+        apart = float(np.nanmean(late) - np.nanmean(early))
+        sure = _SUREST_S + (edge.arrival_sd_s if np.isfinite(edge.arrival_sd_s) else _UNSURE_S)
+        later = float(np.tanh(apart / sure))
     thick, thin = float(np.median(edge.contrast[first])), float(np.median(edge.contrast[last]))
     if thick > 0 and thin > 0:
-        odds += _PER_LOG_THINNER * min(max(float(np.log(thick / thin)), -1.0), 1.0)
-    return odds
+        thinner = min(max(float(np.log(thick / thin)), -1.0), 1.0)
+    return later, thinner
 
 
 def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
