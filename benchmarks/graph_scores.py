@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 # Places agree within this many pixels of a 512-pixel frame and so many radii of the vessel there.
-NEAR_PX, NEAR_RADII = 3.0, 2.0
+NEAR_PX, NEAR_RADII = 3.0, 1.5
 WAY_SHARE = 0.9
 
 
@@ -59,9 +59,8 @@ def match_forks(places: Array, forks: list[Fork], scale: float) -> tuple[BoolArr
     hit = np.zeros(len(forks), bool)
     if not forks or not len(places):
         return hit, places
-    at = np.array([fork.place for fork in forks])
     limit = np.array([reach_px(fork.radius_px, scale) for fork in forks])
-    away = np.linalg.norm(at[:, None] - places[None], axis=2)
+    away = np.stack([np.linalg.norm(fork.stretch[:, None] - places[None], axis=2).min(axis=0) for fork in forks])
     cost = np.where(away <= limit[:, None], away - 1e4, 0.0)
     rows, columns = linear_sum_assignment(cost)
     good = cost[rows, columns] < 0

@@ -93,11 +93,13 @@ class Crossing:
 class Fork:
     """Where an edge divides: place (row, col) and the edge's radius; told once for each child more than one.
 
-    Clear when no other vessel lies over it.
+    `stretch` (K, 2) is the thinner child's line from there to where it is first seen beside the other vessels of the
+    fork: anywhere on it the fork may be told. Clear when no other vessel lies over the fork.
     """
 
     place: Array
     radius_px: float
+    stretch: Array
     clear: bool
 
 
@@ -318,27 +320,29 @@ def _away(point: Array, start: Array, end: Array) -> Array:
     return np.asarray(np.linalg.norm(point - start - share[:, None] * way, axis=1))
 
 
-def _seen_free(tree: TrueTree, edge: int, scale: float) -> BoolArray:
-    """Return (K,) where an edge is seen free of all others for a stretch of three pixels (of a 512-pixel frame)."""
-    line, radius = tree.lines[edge], tree.radii_px[edge]
-    others = [k for k in range(len(tree.lines)) if k != edge]
-    points = np.vstack([tree.lines[k] for k in others])
-    reach = np.concatenate([tree.radii_px[k] for k in others])
-    index = cKDTree(points)
-    free = np.zeros(len(line), bool)
-    for k, place in enumerate(line):
-        near = np.array(index.query_ball_point(place, float(reach.max() + radius[k] + 4)), dtype=int)
-        free[k] = not len(near) or bool(
-            (np.linalg.norm(points[near] - place, axis=1) > reach[near] + 0.5 * radius[k]).all()
-        )
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+def _seen_free(tree: TrueTree, edge: int, scale: float) -> tuple[Array, BoolArray]:
+    """Return points along an edge, a pixel apart, and where it is free of all others for three pixels (at 512)."""
+    line, radius = _fine(tree.lines[edge], tree.radii_px[edge])
+    free = np.ones(len(line), bool)
+    for k, (other, width) in enumerate(zip(tree.lines, tree.radii_px, strict=True)):
+        if k == edge or (other.min(axis=0) > line.max(axis=0) + 40).any() or (other.max(axis=0) < line.min(axis=0) - 40).any():
+            continue
+        fine, reach = _fine(other, width)
+        away, at = cKDTree(fine).query(line)
+        free &= away > reach[at] + 0.5 * radius
     long = np.zeros(len(line), bool)
     start = 0
     for k in range(1, len(line) + 1):
         if k == len(line) or free[k] != free[start]:
-            long[start:k] = free[start] and along[k - 1] - along[start] >= 3 * scale
+            long[start:k] = free[start] and k - start >= 3 * scale
             start = k
-    return long
+    return line, long
+
+
+def _fine(line: Array, radius: Array) -> tuple[Array, Array]:
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    at = np.append(np.arange(0.0, along[-1], 1.0), along[-1])
+    return np.stack([np.interp(at, along, line[:, k]) for k in range(2)], axis=1), np.interp(at, along, radius)
 
 
 def find_forks(tree: TrueTree) -> list[Fork]:
@@ -346,10 +350,23 @@ def find_forks(tree: TrueTree) -> list[Fork]:
     found = []
     for edge, line in enumerate(tree.lines):
         children = tree.children(edge)
-        if len(children) > 1:
-            fork = Fork(line[-1], float(tree.radii_px[edge][-1]), True)
-            found += [replace(fork, clear=_uncovered(tree, fork, edge))] * (len(children) - 1)
+        by_width = sorted(children, key=lambda k: -float(np.median(tree.radii_px[k])))
+        for child in by_width[1:]:
+            hidden = _hidden_stretch(tree, child, [edge, *(k for k in children if k != child)])
+            fork = Fork(line[-1], float(tree.radii_px[edge][-1]), hidden, True)
+            found.append(replace(fork, clear=_uncovered(tree, fork, edge)))
     return found
+
+
+def _hidden_stretch(tree: TrueTree, child: int, others: list[int]) -> Array:
+    # The beginning of a child's line, as long as it runs within the vessels it leaves.
+    line, _ = _fine(tree.lines[child], tree.radii_px[child])
+    within = np.zeros(len(line), bool)
+    for other in others:
+        fine, reach = _fine(tree.lines[other], tree.radii_px[other])
+        away, at = cKDTree(fine).query(line)
+        within |= away < reach[at]
+    return line[: max(1, int(np.argmin(within)) if not within.all() else len(line))]
 
 
 def _uncovered(tree: TrueTree, fork: Fork, edge: int) -> bool:
@@ -365,7 +382,7 @@ def _uncovered(tree: TrueTree, fork: Fork, edge: int) -> bool:
     return True
 
 
-def find_crossings(tree: TrueTree, seen: list[BoolArray], scale: float) -> list[Crossing]:
+def find_crossings(tree: TrueTree, seen: list[tuple[Array, BoolArray]], scale: float) -> list[Crossing]:
     """Return where pieces meet that are no neighbours along the tree; meetings a few widths apart are one."""
     meetings = []
     for i in range(len(tree.lines)):
@@ -379,12 +396,22 @@ def find_crossings(tree: TrueTree, seen: list[BoolArray], scale: float) -> list[
     return found
 
 
-def _seen_on_both_sides(tree: TrueTree, crossing: Crossing, edge: int, seen: list[BoolArray], scale: float) -> bool:
-    line = tree.lines[edge]
-    away = np.linalg.norm(line - (crossing.row, crossing.col), axis=1)
-    at = int(np.argmin(away))
-    near = seen[edge] & (away < 8 * crossing.radius_px + 25 * scale)
-    return bool(near[:at].any() and near[at:].any())
+def _seen_on_both_sides(
+    tree: TrueTree, crossing: Crossing, edge: int, seen: list[tuple[Array, BoolArray]], scale: float
+) -> bool:
+    # Before it on its way from the root, and beyond it on its way to any tip.
+    def near(part: int) -> BoolArray:
+        line, free = seen[part]
+        return free & (np.linalg.norm(line - (crossing.row, crossing.col), axis=1) < reach)
+
+    reach = 3 * crossing.radius_px + 10 * scale
+    at = int(np.argmin(np.linalg.norm(seen[edge][0] - (crossing.row, crossing.col), axis=1)))
+    before = near(edge)[:at].any() or any(near(k).any() for k in tree.way(edge)[:-1])
+    beyond, waiting = near(edge)[at:].any(), tree.children(edge)
+    for k in waiting:
+        beyond |= near(k).any()
+        waiting += tree.children(k)
+    return bool(before and beyond)
 
 
 def _meetings(tree: TrueTree, i: int, j: int) -> list[Crossing]:

@@ -82,11 +82,15 @@ def root_tree(
     settled = set(choice.reversed)
     for begin, piece in _islands(network, places, along, settled):
         assembly.add(piece, begin)
-    graph_quality = Quality.NONE
-    if any(branch.overlap_ambiguous for branch in assembly.branches):
-        graph_quality = Quality.CROSSINGS_UNRESOLVED
-    crossings = np.array(assembly.crossings) if assembly.crossings else np.empty((0, 2))
-    return VesselGraph(np.array(assembly.nodes), tuple(assembly.branches), start, crossings, graph_quality)
+    unresolved = any(branch.overlap_ambiguous for branch in assembly.branches)
+    return VesselGraph(
+        nodes=np.array(assembly.nodes),
+        branches=tuple(assembly.branches),
+        root=start,
+        crossings=np.array(assembly.crossings).reshape(-1, 2),
+        quality=Quality.CROSSINGS_UNRESOLVED if unresolved else Quality.NONE,
+        crossing_probability=np.array(assembly.probabilities, dtype=np.float64),
+    )
 
 
 def _along(network: Network, inside: npt.NDArray[np.bool_], params: TreeParams) -> Array:
