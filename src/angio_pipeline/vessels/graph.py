@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
-from angio_pipeline.vessels.network import NetworkParams, build_network
+from angio_pipeline.vessels.network import NetworkParams, build_network, with_node_near
 from angio_pipeline.vessels.tip import TipParams, find_root
 from angio_pipeline.vessels.tree import TreeParams, root_tree
 
 __all__ = ["GraphParams", "build_graph"]
+
+# A catheter's tip this near a node of the network, in pixels of a 512-pixel frame, lies at it.
+_AT_NODE_PX = 6.0
 
 
 class GraphParams(Params):
@@ -44,6 +48,8 @@ def build_graph(
     scale = max(artery.shape) / 512
     network = build_network(artery, sub, maps, params=params.network)
     root, tip = find_root(network, artery, sub, params=params.tip, catheter=segmentation.catheter)
+    if root is not None and tip is not None:
+        network, root = with_node_near(network, (tip.row, tip.col), _AT_NODE_PX * scale, piece_of=root)
     graph = root_tree(network, root, scale=scale, params=params.tree, end_region=tumours)
     quality = graph.quality
     if tip is None and graph.branches:

@@ -33,7 +33,7 @@ __all__ = ["FEATURES", "Arm", "Arms", "Junction", "Readings", "find_junctions", 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-LIM=[1.0,1.2,3.0]
+LIM=[1.5,1.5,2.5]
 _SURELY_MORE = 0.15
 
 MOST_ARMS = 6
@@ -70,32 +70,32 @@ FEATURES = (
 
 # Weights of `FEATURES` in the log-likelihood of a reading.
 _WEIGHTS: Mapping[str, float] = {
-    "pass": 1.32,
-    "pass_turn": -0.75,
-    "pass_angle": -1.88,
-    "pass_offset": -0.99,
-    "pass_contrast": -0.55,
-    "pass_calibre": -0.42,
-    "pass_untimely": 0.36,
-    "pass_early": -1.67,
-    "pass_late": -0.33,
-    "fork": 0.04,
-    "fork_turn_main": -3.04,
-    "fork_turn_side": -2.7,
-    "fork_opening": 0.81,
-    "fork_contrast": -0.75,
-    "fork_widening": -1.47,
-    "fork_calibre": -1.49,
-    "fork_untimely": 2.96,
-    "fork_early": -3.94,
-    "fork_late": -0.59,
-    "fork_more": -0.42,
-    "end": -2.33,
-    "end_contrast": -0.32,
-    "sum_under": 0.05,
-    "sum_over": -1.0,
+    "pass": 1.47,
+    "pass_turn": -0.52,
+    "pass_angle": -2.03,
+    "pass_offset": -1.18,
+    "pass_contrast": -0.56,
+    "pass_calibre": -0.49,
+    "pass_untimely": 0.37,
+    "pass_early": -1.73,
+    "pass_late": -0.35,
+    "fork": -0.06,
+    "fork_turn_main": -3.13,
+    "fork_turn_side": -2.84,
+    "fork_opening": 0.85,
+    "fork_contrast": -0.74,
+    "fork_widening": -1.65,
+    "fork_calibre": -1.85,
+    "fork_untimely": 3.31,
+    "fork_early": -4.28,
+    "fork_late": -0.67,
+    "fork_more": -0.34,
+    "end": -2.42,
+    "end_contrast": -0.36,
+    "sum_under": 0.03,
+    "sum_over": -0.91,
     "empty": -0.32,
-    "single": 0.26,
+    "single": 0.35,
 }
 
 

@@ -357,13 +357,24 @@ def reversed_edge(edge: Edge) -> Edge:
     )
 
 
-def with_node_near(network: Network, point: Sequence[float], reach_px: float) -> tuple[Network, int]:
+def with_node_near(
+    network: Network, point: Sequence[float], reach_px: float, *, piece_of: int
+) -> tuple[Network, int]:
     """Return the network with a node at the place nearest to a point, and that node.
 
     It is one of the network's own where one lies within `reach_px` of that place; else an edge is cut there.
+
+    Parameters
+    ----------
+    piece_of : int
+        A node; only what hangs together with it counts.
     """
     target = np.asarray(point, dtype=np.float64)
-    away = [float(np.linalg.norm(edge.path - target, axis=1).min()) for edge in network.edges]
+    inside = _hanging_together(network, piece_of)
+    away = [
+        float(np.linalg.norm(edge.path - target, axis=1).min()) if edge.a in inside else np.inf
+        for edge in network.edges
+    ]
     number = int(np.argmin(away))
     edge = network.edges[number]
     index = int(np.argmin(np.linalg.norm(edge.path - target, axis=1)))
@@ -374,6 +385,17 @@ def with_node_near(network: Network, point: Sequence[float], reach_px: float) ->
     parts = (_cut(edge, slice(0, index + 1), edge.a, middle), _cut(edge, slice(index, None), middle, edge.b))
     edges = (*network.edges[:number], parts[0], *network.edges[number + 1 :], parts[1])
     return Network(np.vstack([network.nodes, edge.path[index]]), edges), middle
+
+
+def _hanging_together(network: Network, node: int) -> set[int]:
+    at, seen, stack = network.incident(), {node}, [node]
+    while stack:
+        for number in at[stack.pop()]:
+            for other in (network.edges[number].a, network.edges[number].b):
+                if other not in seen:
+                    seen.add(other)
+                    stack.append(other)
+    return seen
 
 
 def _cut(edge: Edge, part: slice, a: int, b: int) -> Edge:

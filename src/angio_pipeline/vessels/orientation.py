@@ -32,6 +32,7 @@ _NEVER = 1e6
 _BACK_INTO_ROOT = 3.0
 _LONGEST_TURN = 8
 _ROUNDS = 6
+_CIRCLES_BROKEN = 12
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +60,14 @@ class Place:
         order = np.argsort(-cost, kind="stable")
         best[pattern[order]] = order
         return cls(junction, fed_by, pattern, cost, best)
+
+    def add(self, fed_by: IntArray, pattern: int) -> int:
+        """Return the number of a new reading, for a pattern that has none: of junctions of many arms not all are told."""
+        self.fed_by = np.vstack([self.fed_by, fed_by])
+        self.pattern = np.append(self.pattern, pattern)
+        self.cost = np.append(self.cost, float(self.cost.max()) + 1.0)
+        self.best[pattern] = len(self.cost) - 1
+        return len(self.cost) - 1
 
     @classmethod
     def end(cls, junction: Junction) -> Place:
@@ -125,10 +134,10 @@ def solve(places: Sequence[Place], along: Array, root: int) -> Choice:
     """
     board = _Board(places, along)
     choice = Choice()
-    _grow(board, root, choice)
-    members = sorted({number for edge in choice.reversed for number, _ in board.ends[edge]})
+    feeders = _grow(board, root, choice)
+    members = sorted({number for edge in choice.reversed for number, _ in board.ends[edge]} | {root})
     state = _State(board, choice, members)
-    state.settle()
+    state.begin(feeders)
     state.improve()
     choice.cost = state.cost()
     choice.reading = state.reading
@@ -136,17 +145,18 @@ def solve(places: Sequence[Place], along: Array, root: int) -> Choice:
     return choice
 
 
-def _grow(board: _Board, root: int, choice: Choice) -> None:
-    """Let every edge run away from the root by the cheapest way that reaches it."""
-    queue: list[tuple[float, int, bool]] = []
+def _grow(board: _Board, root: int, choice: Choice) -> dict[int, int]:
+    """Let every edge run away from the root by the cheapest way that reaches it; return which edge feeds each."""
+    queue: list[tuple[float, int, bool, int]] = []
     for arm in board.places[root].junction.arms:
-        heapq.heappush(queue, (float(board.along[arm.edge, arm.end]), arm.edge, arm.end == 1))
+        heapq.heappush(queue, (float(board.along[arm.edge, arm.end]), arm.edge, arm.end == 1, SOURCE))
     regrets: dict[int, Array] = {}
+    feeders: dict[int, int] = {}
     while queue:
-        cost, edge, turned = heapq.heappop(queue)
+        cost, edge, turned, feeder = heapq.heappop(queue)
         if edge in choice.reversed:
             continue
-        choice.reversed[edge] = turned
+        choice.reversed[edge], feeders[edge] = turned, feeder
         number, bit = board.head(edge, turned)
         place = board.places[number]
         if number == root or len(place.junction.arms) < 2:
@@ -156,7 +166,8 @@ def _grow(board: _Board, root: int, choice: Choice) -> None:
         for other, arm in enumerate(place.junction.arms):
             if arm.edge not in choice.reversed:
                 step = float(regrets[number][bit, other]) + float(board.along[arm.edge, arm.end])
-                heapq.heappush(queue, (cost + step, arm.edge, arm.end == 1))
+                heapq.heappush(queue, (cost + step, arm.edge, arm.end == 1, edge))
+    return feeders
 
 
 @compiled
@@ -217,16 +228,45 @@ class _State:
 
     # --- readings without circles ----------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Choose the best reading of every place, and where that makes a circle, the cheapest way out of it."""
+    def begin(self, feeders: dict[int, int]) -> None:
+        """Choose the readings in which every edge has the feeder given, then better ones that make no circle."""
         for number in self.members:
+            self.reading[number] = self._reading_with(number, feeders)
+        for number in self.members:
+            now, best = self.reading[number], int(self.board.places[number].best[self.pattern[number]])
+            if best != now:
+                self.reading[number] = best
+                if self._circle() is not None:
+                    self.reading[number] = now
+
+    def _reading_with(self, number: int, feeders: dict[int, int]) -> int:
+        place, pattern = self.board.places[number], self.pattern[number]
+        arms = [arm.edge for arm in place.junction.arms]
+        fed_by = np.full(len(arms), -1, dtype=np.int64)
+        for bit, edge in enumerate(arms):
+            if not pattern >> bit & 1:
+                fed_by[bit] = self._arm_in(arms, feeders[edge], pattern)
+        same = np.flatnonzero(place.pattern == pattern)
+        right = same[(place.fed_by[same] == fed_by).all(axis=1)]
+        return int(right[0]) if len(right) else place.add(fed_by, pattern)
+
+    @staticmethod
+    def _arm_in(arms: list[int], edge: int, pattern: int) -> int:
+        # The arm by which an edge comes in; one that leaves and comes back is an arm twice.
+        found = [bit for bit, other in enumerate(arms) if other == edge and pattern >> bit & 1]
+        return found[0] if found else SOURCE
+
+    def _settle(self, touched: Sequence[int]) -> bool:
+        """Give places whose pattern has changed their best reading, and break what circles that makes, if possible."""
+        for number in touched:
             self.reading[number] = int(self.board.places[number].best[self.pattern[number]])
-        for _ in range(4 * len(self.members) + 8):
+        for _ in range(_CIRCLES_BROKEN):
             circle = self._circle()
             if circle is None:
-                return
+                return True
             if not self._break(circle):
-                return
+                return False
+        return self._circle() is None
 
     def feeder(self, edge: int) -> int | None:
         """Return the edge that feeds an edge; None at the root."""
@@ -317,8 +357,8 @@ class _State:
             for number, bit in self.board.ends[edge]:
                 self.pattern[number] ^= 1 << bit
             self.turned[edge] = not self.turned[edge]
-        self.settle()
-        if self._circle() is None and self.cost() < before - 1e-6:
+        touched = {number for edge in edges for number, _ in self.board.ends[edge]}
+        if self._settle(sorted(touched)) and self.cost() < before - 1e-6:
             return True
         self.turned.clear()
         self.turned.update(kept[0])
