@@ -19,17 +19,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
-from angio_pipeline.vessels.junctions import (
-    FEATURES,
-    Arms,
-    Junction,
-    Readings,
-    find_junctions,
-    measure_arms,
-    place_radii,
-    readings_of,
-)
+from angio_pipeline.vessels.junctions import Arms, Junction, find_junctions, measure_arms
 from angio_pipeline.vessels.network import Network, NetworkParams, build_network
+from angio_pipeline.vessels.readings import FEATURES, Readings, readings_of
 from graph_trees import Scene, TrueTree, make_scene
 
 Array = npt.NDArray[np.float64]
@@ -142,7 +134,7 @@ def _with_truth(
 ) -> Iterator[tuple[Junction, Arms, Readings, int | None]]:
     found = [
         j
-        for j in find_junctions(network, place_radii(network), scale, alone=frozenset())
+        for j in find_junctions(network, scale, alone=frozenset())
         if 3 <= len(j.arms) <= 7
     ]
     for junction, arms in zip(found, measure_arms(network, found, scale), strict=True):

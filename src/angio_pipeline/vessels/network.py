@@ -134,47 +134,54 @@ def build_network(
     from angio_pipeline.vessels.gaps import bridge_gaps
 
     scale = max(artery.shape) / 512
-    mask = _without_pinholes(artery, max(4, round(12 * scale**2)))
+    if not artery.any():
+        return Network(np.empty((0, 2)), ())
+    # All that follows looks at the part of the picture that holds vessels.
+    window = _window(artery, round(16 * scale))
+    mask = _without_pinholes(artery[window], max(4, round(12 * scale**2)))
     draft = _trace(mask)
+    _prune(draft, params.spur_px * scale)
+    _join_chains(draft)
+    bridge_gaps(draft, maps.arrival_s[window], params.gap_px * scale, params.gap_angle_deg, scale)
+    _prune(draft, params.spur_px * scale)
+    _join_chains(draft)
     if not draft.pieces:
         return Network(np.empty((0, 2)), ())
-    _prune(draft, params.spur_px * scale)
-    _join_chains(draft)
-    bridge_gaps(draft, maps.arrival_s, params.gap_px * scale, params.gap_angle_deg, scale)
-    _prune(draft, params.spur_px * scale)
-    _join_chains(draft)
-    frames = _smoothed_frames(sub, maps, params.smoothing_px * scale)
-    return _measured(draft, mask, frames, sub, maps, params, scale)
+    frames = _smoothed_frames(sub, maps, window, params.smoothing_px * scale)
+    network = _measured(draft, mask, frames, sub, maps, params, scale)
+    low = np.array([window[0].start, window[1].start], dtype=np.float64)
+    return Network(network.nodes + low, tuple(replace(edge, path=edge.path + low) for edge in network.edges))
+
+
+Window = tuple[slice, slice]
+
+
+def _window(mask: npt.NDArray[np.bool_], margin: int) -> Window:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    low, high = (int(rows[0]), int(cols[0])), (int(rows[-1]) + 1, int(cols[-1]) + 1)
+    first, second = (slice(max(0, a - margin), b + margin) for a, b in zip(low, high, strict=True))
+    return first, second
 
 
 def _without_pinholes(artery: npt.NDArray[np.bool_], largest: int) -> npt.NDArray[np.uint8]:
     """Return the mask, 0 or 1, without holes of a few pixels: noise inside a vessel would become a loop."""
     mask = artery.astype(np.uint8)
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return mask
-    part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - part, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] <= largest
     small[0] = False
     if small.any():
-        part[small[labels]] = 1
+        mask[small[labels]] = 1
     return mask
 
 
 def _trace(mask: npt.NDArray[np.uint8]) -> Draft:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    inside = np.zeros(mask.shape, dtype=np.float32)
-    if not len(rows):
-        return Draft([], [], inside)
-    low = np.maximum([rows[0] - 1, cols[0] - 1], 0)
-    window = slice(int(low[0]), int(rows[-1]) + 2), slice(int(low[1]), int(cols[-1]) + 2)
-    part = np.ascontiguousarray(mask[window])
-    # Counted to the first pixel outside: half a pixel too far.
-    inside[window] = np.maximum(cv2.distanceTransform(part, cv2.DIST_L2, 5) - 0.5, 0.5) * part
-    traced = trace_skeleton(skeletonize(part > 0))
-    pieces = [Piece(a, b, path + low) for a, b, path in traced.edges]
-    return Draft(list(traced.nodes + low), pieces, inside)
+    # Beyond the picture nothing is vessel. Distances count to the first pixel outside: half a pixel too far.
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    away = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1])
+    inside = np.maximum(away - 0.5, 0.5) * mask
+    traced = trace_skeleton(skeletonize(mask > 0))
+    pieces = [Piece(a, b, path) for a, b, path in traced.edges]
+    return Draft(list(traced.nodes), pieces, inside.astype(np.float32))
 
 
 def _length(path: Line) -> float:
@@ -242,11 +249,11 @@ def _concatenate(first: Piece, second: Piece, node: int) -> Piece:
     return Piece(start, end, np.concatenate([before, after[1:]]), first.bridged and second.bridged)
 
 
-def _smoothed_frames(sub: SubtractedRun, maps: PerfusionMaps, sigma: float) -> dict[int, Image]:
+def _smoothed_frames(sub: SubtractedRun, maps: PerfusionMaps, window: Window, sigma: float) -> dict[int, Image]:
     """Return the frames up to just after the arterial phase, smoothed; later ones show tissue and veins."""
     last = min(maps.phases.arterial.last + 1, len(sub.frames) - 1)
     usable = [t for t in range(last + 1) if sub.usable[t]] or [sub.reference_frame]
-    return {t: gaussian(sub.frames[t], sigma) for t in usable}
+    return {t: gaussian(sub.frames[t][window], sigma) for t in usable}
 
 
 def _arterial_image(frames: dict[int, Image], sub: SubtractedRun, maps: PerfusionMaps) -> Image:

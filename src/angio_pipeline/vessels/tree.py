@@ -15,17 +15,19 @@ from pydantic import Field
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.numerics.compiled import compiled
 from angio_pipeline.vessels.assembly import Assembly
-from angio_pipeline.vessels.junctions import find_junctions, measure_arms, place_radii, readings_of
-from angio_pipeline.vessels.network import Edge, Network
+from angio_pipeline.vessels.junctions import find_junctions, measure_arms
+from angio_pipeline.vessels.network import Network
 from angio_pipeline.vessels.orientation import Choice, Place, solve
+from angio_pipeline.vessels.readings import readings_of
 
-__all__ = ["TreeParams", "root_tree"]
+__all__ = ["TreeParams", "along_features", "root_tree"]
 
 Array = npt.NDArray[np.float64]
 
 # Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `junctions`.
-_PER_S_LATER, _PER_LOG_THINNER = 4.2, 0.8
+_LATER, _THINNER = 4.2, 0.8
 _SUREST_S, _UNSURE_S = 0.02, 0.15
 _ENDS_TRIED = 3
 
@@ -63,7 +65,7 @@ def root_tree(
     """
     if not network.edges or root is None:
         return VesselGraph(np.empty((0, 2)), (), None, quality=Quality.NO_VESSELS)
-    junctions = find_junctions(network, place_radii(network), scale, alone=frozenset({root}))
+    junctions = find_junctions(network, scale, alone=frozenset({root}))
     arms = measure_arms(network, junctions, scale)
     places = []
     for junction, measured in zip(junctions, arms, strict=True):
@@ -95,7 +97,7 @@ def root_tree(
 
 def _along(network: Network, inside: npt.NDArray[np.bool_], params: TreeParams) -> Array:
     """Return (E, 2) the cost of each edge's running from a to b, and from b to a."""
-    odds = np.array([_log_odds(edge) for edge in network.edges])
+    odds = along_features(network) @ np.array([_LATER, _THINNER])
     cost = np.stack([np.logaddexp(0, -odds), np.logaddexp(0, odds)], axis=1)
     a, b = (np.array([getattr(e, end) for e in network.edges]) for end in ("a", "b"))
     cost[:, 0] += params.out_of_tumour * (inside[a] & ~inside[b])
@@ -103,29 +105,32 @@ def _along(network: Network, inside: npt.NDArray[np.bool_], params: TreeParams) 
     return np.asarray(cost)
 
 
-def _log_odds(edge: Edge) -> float:
-    """Return the log-odds that flow runs from a to b: contrast comes later downstream, and vessels become thinner."""
-    later, thinner = _along_features(edge)
-    return _PER_S_LATER * later + _PER_LOG_THINNER * thinner
+def along_features(network: Network) -> Array:
+    """Return (E, 2): whether an edge fills later at b than at a (-1 to 1), and by how much it attenuates less (log)."""
+    first = np.concatenate([[0], np.cumsum([len(e.path) for e in network.edges])]).astype(np.int64)
+    arrival, contrast = (np.concatenate([getattr(e, n) for e in network.edges]) for n in ("arrival_s", "contrast"))
+    return _compare_ends(first, arrival, contrast, np.array([e.arrival_sd_s for e in network.edges]))
 
 
-def _along_features(edge: Edge) -> tuple[float, float]:
-    """Return whether an edge fills later (-1 to 1) and how much less it attenuates (log) towards b than towards a."""
-    size = len(edge.path)
-    if size < 6:
-        return 0.0, 0.0
-    span, margin = max(2, size // 3), min(2, size // 4)
-    first, last = slice(margin, span + 1), slice(size - span - 1, size - margin)
-    later = thinner = 0.0
-    early, late = edge.arrival_s[first], edge.arrival_s[last]
-    if np.isfinite(early).any() and np.isfinite(late).any():
-        apart = float(np.nanmean(late) - np.nanmean(early))
-        sure = _SUREST_S + (edge.arrival_sd_s if np.isfinite(edge.arrival_sd_s) else _UNSURE_S)
-        later = float(np.tanh(apart / sure))
-    thick, thin = float(np.median(edge.contrast[first])), float(np.median(edge.contrast[last]))
-    if thick > 0 and thin > 0:
-        thinner = min(max(float(np.log(thick / thin)), -1.0), 1.0)
-    return later, thinner
+@compiled
+def _compare_ends(first: npt.NDArray[np.int64], arrival: Array, contrast: Array, spread: Array) -> Array:
+    out = np.zeros((len(first) - 1, 2))
+    for line in range(len(first) - 1):
+        low, high = first[line], first[line + 1]
+        size = high - low
+        if size < 6:
+            continue
+        span, margin = max(2, size // 3), min(2, size // 4)
+        early, late = arrival[low + margin : low + span + 1], arrival[high - span - 1 : high - margin]
+        apart = np.nanmean(late) - np.nanmean(early)
+        if apart == apart:
+            sure = _SUREST_S + (spread[line] if spread[line] == spread[line] else _UNSURE_S)
+            out[line, 0] = np.tanh(apart / sure)
+        thick = np.median(contrast[low + margin : low + span + 1])
+        thin = np.median(contrast[high - span - 1 : high - margin])
+        if thick > 0 and thin > 0:
+            out[line, 1] = min(max(np.log(thick / thin), -1.0), 1.0)
+    return out
 
 
 def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
