@@ -74,7 +74,7 @@ def test_an_end_that_points_at_a_vessels_side_is_joined_to_it() -> None:
 
 def test_a_node_is_cut_into_an_edge_where_none_is_near() -> None:
     network = _network(tube_run(STRAIGHT))
-    cut, node = with_node_near(network, (180.0, 110.0), 8.0)
+    cut, node = with_node_near(network, (180.0, 110.0), 8.0, piece_of=network.edges[0].a)
     assert len(cut.edges) == 2
     assert cut.nodes[node] == pytest.approx([180, 100], abs=1)
     assert sum(e.length_px for e in cut.edges) == pytest.approx(network.edges[0].length_px, rel=0.01)
@@ -82,7 +82,7 @@ def test_a_node_is_cut_into_an_edge_where_none_is_near() -> None:
 
 def test_a_node_that_is_near_is_taken_as_it_is() -> None:
     network = _network(tube_run(STRAIGHT))
-    same, node = with_node_near(network, (62.0, 101.0), 12.0)
+    same, node = with_node_near(network, (62.0, 101.0), 12.0, piece_of=network.edges[0].a)
     assert same is network
     assert network.nodes[node][0] < 80
 

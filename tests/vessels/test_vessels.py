@@ -132,9 +132,7 @@ def test_islands_keep_roots_of_their_own() -> None:
 
 def test_no_vessel_gives_an_empty_flagged_graph(stages) -> None:
     sub, maps, _ = stages
-    network = build_network(
-        np.zeros((256, 256), bool), np.zeros((256, 256), np.float32), sub, maps, params=NetworkParams()
-    )
+    network = build_network(np.zeros((256, 256), bool), sub, maps, params=NetworkParams())
     graph = root_tree(network, None, scale=1.0, params=TreeParams())
     assert graph.branches == ()
     assert Quality.NO_VESSELS in graph.quality
@@ -160,6 +158,6 @@ def test_doubling_the_scale_doubles_the_lengths(stages) -> None:
             maps, phases=Phases(None, PhaseRange(0, 1), None, None),
             **dict.fromkeys(("arrival_s", "time_to_peak_s", "peak", "auc", "wash_in"), blank[0]),
         )  # fmt: skip
-        return sum(e.length_px for e in build_network(mask, blank[0], plain, flat, params=NetworkParams()).edges)
+        return sum(e.length_px for e in build_network(mask, plain, flat, params=NetworkParams()).edges)
 
     assert total(large) == pytest.approx(2 * total(small), rel=0.05)
