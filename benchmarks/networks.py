@@ -160,7 +160,7 @@ def measure_unfamiliar(real: Path, work: Path) -> dict[str, dict[str, float]]:
     predictor = load_frame_predictor("frame", engine="torch")
     rng = np.random.default_rng(0)
     kinds = {
-        "coronary angiograms, held out (frame)": [image for _, image, _ in _pairs(real, _held_out())],
+        "coronary angiograms, held out (frame)": [image for _, image, _ in _pairs(real, _split()[0])],
         "coronary angiograms of ARCADE (frame)": [_grey(f) for f in sorted((real / "vessels_arcade/images").glob("*"))],
         "slices of CT (frame)": _slices(real / "ct_liver" / "example_ct.nii.gz"),
         "white noise (frame)": [rng.standard_normal((512, 512), dtype=np.float32) for _ in range(20)],
@@ -176,11 +176,12 @@ def measure_unfamiliar(real: Path, work: Path) -> dict[str, dict[str, float]]:
     return out
 
 
-def _held_out() -> tuple[str, ...]:
+def _split() -> tuple[tuple[str, ...], int]:
+    """Return the images that no training saw, and how many others were learned from or calibrated on."""
     from angio_pipeline.training import load_recipe
 
     real = load_recipe("frame").real
-    return real.held_out if real is not None else ()
+    return (real.held_out, len(real.train) + len(real.calibrate)) if real is not None else ((), 0)
 
 
 def _slices(path: Path) -> list[FloatArray]:
@@ -194,9 +195,9 @@ def measure_real(real: Path, work: Path) -> dict[str, Any]:
     """Return what the frame networks reach on real coronary angiograms."""
     from angio_pipeline.networks.prediction import load_frame_predictor
 
-    held = _held_out()
+    held, learned = _split()
     every = sorted((p.stem.removesuffix("_gt") for p in (real / "vessels_dca").glob("*_gt.png")), key=int)
-    out: dict[str, Any] = {"held_out": len(held), "images": len(every)}
+    out: dict[str, Any] = {"held_out": len(held), "learned_from": learned, "images": len(every)}
     for name in ("frame", "frame-simulation"):
         predictor = load_frame_predictor(name, engine="torch")
         rows = {k: _real_scores(predictor(read).mask, truth) for k, read, truth in _pairs(real, every)}
@@ -325,7 +326,7 @@ def real_words(found: dict[str, Any]) -> str:
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, words in (
-        ("frame", "frame network, gone on with 30 of the images"),
+        ("frame", f"frame network, gone on with {found['learned_from']} of the images"),
         ("frame-simulation", "simulation only"),
     ):
         row = found[name]

@@ -15,10 +15,11 @@ from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
 from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
+from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
-from angio_pipeline.tumour import BlushParams, FeederParams, ShuntParams
-from angio_pipeline.vessels import GraphParams, SegmentParams
+from angio_pipeline.tumour import BlushParams, CorrectionParams, FeederParams, ShuntParams
+from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
 __all__ = ["PipelineConfig", "load_config", "with_pixel_shift"]
 
@@ -32,10 +33,13 @@ class PipelineConfig(Params):
     perfusion: PerfusionParams = PerfusionParams()
     segment: SegmentParams = SegmentParams()
     graph: GraphParams = GraphParams()
+    measures: MeasureParams = MeasureParams()
     blush: BlushParams = BlushParams()
     feeders: FeederParams = FeederParams()
     shunts: ShuntParams = ShuntParams()
+    corrections: CorrectionParams = CorrectionParams()
     lipiodol: LipiodolParams = LipiodolParams()
+    embolisation: EmbolisationParams = EmbolisationParams()
 
 
 def load_config(choice: str | None) -> PipelineConfig:

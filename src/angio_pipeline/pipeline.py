@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import dsa, lipiodol, perfusion, tumour, vessels
+from angio_pipeline import dsa, embolisation, lipiodol, perfusion, tumour, vessels
 from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.corrections import CorrectionOutcome, GivenEdit, Note, correction_quality, outcome
+from angio_pipeline.core.embolisation import RunComparison
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
 from angio_pipeline.core.quality import Quality
@@ -18,7 +20,10 @@ from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
-__all__ = ["process_follow_ups", "process_run"]
+__all__ = ["PredictFeeding", "compare_pair", "process_follow_ups", "process_run", "subtract_run"]
+
+PredictFeeding = Callable[[vessels.RunPictures, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
+"""From a run's pictures and a tumour (H, W) to how likely each pixel belongs to a branch that feeds it alone."""
 
 
 def process_run(
@@ -26,8 +31,10 @@ def process_run(
     *,
     config: PipelineConfig,
     rois: Sequence[FilmRoi] = (),
+    corrections: Sequence[GivenEdit] = (),
     predict: vessels.Predict | None = None,
     predict_frame: vessels.PredictFrame | None = None,
+    predict_feeding: PredictFeeding | None = None,
 ) -> RunResult:
     """Return everything measured on one run.
 
@@ -35,10 +42,14 @@ def process_run(
     ----------
     rois : sequence of FilmRoi
         Tumours drawn on this run; they take the place of detection.
+    corrections : sequence of GivenEdit
+        What a reader changed in an earlier result of this run.
     predict : callable, optional
         A network that tells vessels and blush from the pictures of a run; the ridge filter when None.
     predict_frame : callable, optional
         A network that tells vessels from one frame, for runs that cannot be subtracted in time.
+    predict_feeding : callable, optional
+        A network that tells from the pictures of a run, and a tumour, what feeds that tumour.
 
     Raises
     ------
@@ -46,28 +57,58 @@ def process_run(
         When the run has a single frame or no valid pixel.
     """
     _check(run)
-    whole = dsa.set_aside_broken(run)
-    choice = dsa.choose_mask(whole, params=config.mask)
-    sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
-    maps = perfusion.measure(sub, params=config.perfusion)
+    sub, maps = subtract_run(run, config=config)
+    edits, misplaced = tumour.place_edits(corrections, sub, params=config.corrections)
+    maps, phases_set = perfusion.relabel_phases(maps, edits, run.shape[0])
     arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
     found, blush_quality = _tumours(rois, sub, maps, arteries, config)
+    found, blush_quality, drawn = tumour.correct_tumours(
+        found, blush_quality, edits, run.shape[1:], params=config.corrections
+    )
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
-    fed, feeder_quality = _feeders(found, graph, sub, config)
+    measures, flow_quality = vessels.measure_branches(graph, arteries.artery, sub, maps, params=config.measures)
+    feeding = _feeding(sub, maps, found, predict_feeding)
+    fed, feeder_quality = _feeders(found, graph, sub, feeding, config)
+    fed, feeder_quality, reread = tumour.correct_feeders(
+        fed, feeder_quality, edits, graph, sub, feeders=config.feeders, params=config.corrections
+    )
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
+    told = _in_order(misplaced, phases_set, drawn, reread, _notes(edits))
+    quality = _all_quality(sub, maps, arteries, graph) | flow_quality | blush_quality | feeder_quality | shunt_quality
     return RunResult(
         run=run,
         subtracted=sub,
         maps=maps,
         vessels=arteries,
         graph=graph,
+        measures=measures,
         tip=tip,
         tumours=fed,
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
-        settings=config.model_dump(mode="json", exclude={"lipiodol"}),
-        quality=_all_quality(sub, maps, arteries, graph) | blush_quality | feeder_quality | shunt_quality,
+        settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation"}),
+        quality=quality | correction_quality(told),
+        corrections=told,
     )
+
+
+def subtract_run(run: AngioRun, *, config: PipelineConfig) -> tuple[SubtractedRun, PerfusionMaps]:
+    """Return the first part of the story alone: the run minus its background, and its maps of perfusion."""
+    whole = dsa.set_aside_broken(run)
+    choice = dsa.choose_mask(whole, params=config.mask)
+    sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
+    return sub, perfusion.measure(sub, params=config.perfusion)
+
+
+def compare_pair(before: RunResult, after: RunResult, *, config: PipelineConfig) -> RunComparison:
+    """Return what two runs of one view say of the embolisation between them.
+
+    Raises
+    ------
+    InputRefused
+        When they cannot be compared; `reason` names why.
+    """
+    return embolisation.compare_runs(before, after, params=config.embolisation)
 
 
 def process_follow_ups(
@@ -108,6 +149,14 @@ def _tumours(
     return found, quality | blush_quality
 
 
+def _notes(edits: Sequence[GivenEdit]) -> tuple[CorrectionOutcome, ...]:
+    return tuple(outcome(one, "Noted.") for one in edits if isinstance(one.edit, Note))
+
+
+def _in_order(*told: Sequence[CorrectionOutcome]) -> tuple[CorrectionOutcome, ...]:
+    return tuple(sorted((one for part in told for one in part), key=lambda one: (one.edit.time, one.edit.id)))
+
+
 def _union(tumours: Sequence[Tumour], sub: SubtractedRun) -> npt.NDArray[np.bool_]:
     region = np.zeros(sub.valid.shape, dtype=np.bool_)
     for one in tumours:
@@ -115,13 +164,27 @@ def _union(tumours: Sequence[Tumour], sub: SubtractedRun) -> npt.NDArray[np.bool
     return region
 
 
+def _feeding(
+    sub: SubtractedRun, maps: PerfusionMaps, found: Sequence[Tumour], predict: PredictFeeding | None
+) -> list[npt.NDArray[np.float32] | None]:
+    """Return for each tumour the map of what feeds it; nothing where the run does not show contrast coming."""
+    if predict is None or not found or not sub.timing_measurable:
+        return [None] * len(found)
+    pictures = vessels.picture_run(sub, maps)
+    return [predict(pictures, one.mask) for one in found]
+
+
 def _feeders(
-    found: Sequence[Tumour], graph: VesselGraph, sub: SubtractedRun, config: PipelineConfig
+    found: Sequence[Tumour],
+    graph: VesselGraph,
+    sub: SubtractedRun,
+    feeding: Sequence[npt.NDArray[np.float32] | None],
+    config: PipelineConfig,
 ) -> tuple[tuple[Tumour, ...], Quality]:
     quality = Quality.NONE
     fed = []
-    for one in found:
-        with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders)
+    for one, told in zip(found, feeding, strict=True):
+        with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders, feeding=told)
         fed.append(with_feeders)
         quality |= flags
     return tuple(fed), quality

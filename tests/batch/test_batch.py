@@ -186,6 +186,105 @@ def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) 
             assert b"canary" not in written.read_bytes().lower(), written.name
 
 
+def _write_outline(path: Path, uid: str, centre: tuple[float, float], radius: float) -> Path:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    def item(**tags: object) -> Dataset:
+        made = Dataset()
+        for keyword, value in tags.items():
+            setattr(made, keyword, value)
+        return made
+
+    # Columns before rows, from the corner of the first pixel.
+    col, row = centre[1] + 0.5, centre[0] + 0.5
+    circle = item(
+        GraphicAnnotationUnits="PIXEL", GraphicDimensions=2, NumberOfGraphicPoints=2, GraphicType="CIRCLE",
+        GraphicData=[col, row, col + radius, row], GraphicFilled="N",
+    )  # fmt: skip
+    drawn_on = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.12.1", ReferencedSOPInstanceUID=uid)
+    ds = item(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1", SOPInstanceUID="1.2.9.9", Modality="PR", PatientID="OTHER")
+    ds.GraphicAnnotationSequence = [
+        item(GraphicLayer="L1", GraphicObjectSequence=[circle], ReferencedImageSequence=[drawn_on])
+    ]
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_an_outline_of_a_presentation_state_takes_the_place_of_detection(run_file: Path, tmp_path: Path) -> None:
+    found = ingest.discover([run_file], workspace=tmp_path)
+    fitting = _write_outline(tmp_path / "a.dcm", "1.2.3.4", (62.0, 64.0), 18.0)
+    other = _write_outline(tmp_path / "b.dcm", "9.9.9", (62.0, 64.0), 18.0)
+    plan = make_plan(found, [fitting, other])
+    assert [(Path(r.path).name, r.reason) for r in plan.refusals] == [("b.dcm", "roi_not_matched")]
+    (task,) = plan.runs
+    assert task.rois == (fitting,)
+    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    assert run_task(task, settings).analysed
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    (tumour,) = json.loads((folder / "analysis.json").read_text())["tumours"]
+    assert (tumour["id"], tumour["origin"], tumour["corrected"]) == ("L1", "roi", None)
+    assert tumour["centroid"] == pytest.approx([62, 64], abs=0.1)
+    assert tumour["area_px"] == pytest.approx(np.pi * 18**2, rel=0.02)
+
+
+def _corrections(path: Path, runs: dict[str, list[dict]]) -> Path:
+    edited = {uid: {"reference_frame": 9, "edits": edits} for uid, edits in runs.items()}
+    path.write_text(json.dumps({"schema": "angio-pipeline/corrections/1", "runs": edited}))
+    return path
+
+
+def _edit(name: str, **told: object) -> dict:
+    return {"id": name, "time": "2026-11-27T08:00:00Z", **(told or {"kind": "note", "text": name})}
+
+
+def test_corrections_make_only_the_run_that_they_concern_be_done_again(still_scene, tmp_path: Path) -> None:
+    for k in range(2):
+        _write_xa(tmp_path / "in" / f"{k}.dcm", still_scene.run.frames, still_scene.run.times_s, uid=f"1.2.{k}")
+    found = ingest.discover([tmp_path / "in"], workspace=tmp_path)
+
+    def digests(*files: Path) -> dict[str, str]:
+        tasks = make_plan(found, corrections=files).runs
+        return {task.item.source.sop_instance_uid: task_digest(task, PipelineConfig()) for task in tasks}
+
+    plain = digests()
+    first = digests(_corrections(tmp_path / "a.json", {"1.2.0": [_edit("a")], "1.2.1": []}))
+    assert first["1.2.0"] != plain["1.2.0"]
+    assert first["1.2.1"] == plain["1.2.1"]
+    second = digests(_corrections(tmp_path / "b.json", {"1.2.0": [_edit("a")], "1.2.1": [_edit("b")]}))
+    assert second["1.2.0"] == first["1.2.0"]
+    assert second["1.2.1"] != plain["1.2.1"]
+
+
+def test_corrections_of_a_run_that_is_not_there_are_named(run_file: Path, tmp_path: Path) -> None:
+    path = _corrections(tmp_path / "c.json", {"9.8.7": [_edit("a"), _edit("b")]})
+    plan = make_plan(ingest.discover([run_file], workspace=tmp_path), corrections=[path])
+    (refusal,) = plan.refusals
+    assert refusal.reason == "correction_not_matched"
+    assert refusal.path == str(path)
+    assert "2 of run 9.8.7" in refusal.sentence
+
+
+def test_an_edit_that_fits_nothing_is_refused_by_name_and_again_when_resumed(run_file: Path, tmp_path: Path) -> None:
+    lost = _edit("lost", kind="remove_tumour", tumour={"point": [10.0, 240.0]})
+    path = _corrections(tmp_path / "c.json", {"1.2.3.4": [lost, _edit("seen")]})
+    (task,) = make_plan(ingest.discover([run_file], workspace=tmp_path), corrections=[path]).runs
+    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    first, again = run_task(task, settings), run_task(task, settings)
+    assert again.resumed
+    for outcome in (first, again):
+        (refusal,) = outcome.refusals
+        assert refusal.reason == "correction_not_applied"
+        assert "lost (remove_tumour)" in refusal.sentence
+    folder = tmp_path / "out" / "subjects" / task.subject / task.folder
+    document = json.loads((folder / "analysis.json").read_text())
+    assert [(one["id"], one["applied"]) for one in document["corrections"]] == [("lost", False), ("seen", True)]
+    assert "CORRECTION_NOT_APPLIED" in document["quality"]
+    assert "HAND_CORRECTED" not in document["quality"]
+
+
 KILLER = """
 import os
 from angio_pipeline.batch import Outcome

@@ -104,6 +104,7 @@ def test_the_table_of_costs_says_what_was_made() -> None:
         ("clinical", "accuracy.md", "clinical"),
         ("simulator", "simulator.md", "cost"),
         ("dsa", "subtraction.md", "figures"),
+        ("flow", "flow.md", "figures"),
         ("networks", "networks.md", "networks"),
         ("segmentation", "networks.md", "segmentation"),
     ],

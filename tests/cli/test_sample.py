@@ -82,6 +82,20 @@ def test_mass_and_retention_are_right_within_15_percent(results: Path, sample: P
     assert found.value("lipiodol", "retention_in_interval") == 1.0
 
 
+def test_the_runs_before_and_after_embolisation_are_compared(results: Path) -> None:
+    (path,) = results.rglob("embolisation.json")
+    document = json.loads(path.read_text())
+    jsonschema.validate(document, json_schema())
+    (found,) = document["comparisons"]
+    assert document["not_compared"] == []
+    assert found["paired_by"] == "label"
+    assert found["alignment"]["vessel_match"] > 0.9
+    # The simulated treatment left about a tenth of the flow.
+    told = [t["blush"]["residual"] for t in found["tumours"] if t["blush"] and t["blush"]["residual"] is not None]
+    assert told
+    assert max(told) < 0.4
+
+
 def test_the_second_time_nothing_is_done_again(results: Path, sample: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("record.json")}
     command = [sys.executable, "-m", "angio_pipeline", "run", str(sample), "--out", str(results), "--json"]

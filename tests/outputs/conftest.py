@@ -23,6 +23,7 @@ from angio_pipeline.core.followups import (
     Pattern,
 )
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
+from angio_pipeline.core.measures import BranchMeasures, VelocityState
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult, TimeDensityCurve
@@ -94,6 +95,32 @@ def _tree(size: int) -> Tree:
     tree.join(c, ends[5], -0.15, (2.2, 1.0), (1.7, 2.5))
     tree.join(left, f3, 0.1, (1.8, 1.2), (1.3, 2.0))
     return tree
+
+
+def _measures(tree: Tree) -> tuple[BranchMeasures, ...]:
+    """What the tree's own lengths and times say; the last branch, faint, has no velocity."""
+    found = []
+    for branch in tree.branches:
+        first, last = float(branch.arrival_s[0]), float(branch.arrival_s[-1])
+        velocity = branch.length_px / (last - first)
+        chord = float(np.linalg.norm(branch.centreline[-1] - branch.centreline[0]))
+        shape = (branch.length_px, branch.length_px / chord, float(2 * branch.radius_px.mean()), 0.02)
+        found.append(
+            BranchMeasures(
+                branch.id,
+                1 + (branch.id < 6),
+                min(branch.id, 3),
+                *shape,
+                first,
+                last,
+                velocity,
+                (0.8 * velocity, 1.25 * velocity),
+                VelocityState.MEASURED,
+            )
+        )
+    unknown = {"velocity_px_s": np.nan, "velocity_interval_px_s": (np.nan, np.nan)}
+    found[-1] = replace(found[-1], velocity_state=VelocityState.UNRESOLVED, **unknown)
+    return tuple(found)
 
 
 def _paint(tree: Tree) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -279,6 +306,7 @@ def _assemble(
         tumours=tumours,
         shunts=(Shunt(ShuntKind.ARTERIOPORTAL, 0.64, 0.48 * size, 0.16 * size, 2.1),) if with_tumour else (),
         curves=_curves(frames, artery, blush, with_tumour),
+        measures=_measures(tree) if with_vessels else (),
         settings={"subtract": {"block_px": 32, "smooth": 1.5}, "perfusion": {"onset_fraction": 0.1}},
         quality=flags,
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import re
 from dataclasses import replace
@@ -136,6 +137,15 @@ def test_the_report_tells_what_was_measured(report):
     for words in ("T1-F1", "0.93", "overlap: cannot decide", "RAO 30° CRA 10°", "without contrast, made the mask"):
         assert words in report.text
     assert "half-life 36 days (29–47 days)" in report.text
+
+
+def test_the_report_lists_the_main_branches_with_velocity_and_interval(report, out):
+    with (out / "subjects/S-1/20240311/a/branches.csv").open(newline="") as stream:
+        first = next(row for row in csv.DictReader(stream) if row["number"] == "1")
+    velocity, low, high = (float(first[f"velocity_{part}mm_s"]) for part in ("", "low_", "high_"))
+    assert f"{velocity:.0f} ({low:.0f}–{high:.0f}) mm/s" in report.text
+    assert "Of 13 branches 12 have a velocity (1 too short, too fast or too faint for these frames)." in report.text
+    assert "in a run that does not tell when contrast comes" in report.text
 
 
 def test_the_limit_of_films_stands_beside_their_numbers(report):

@@ -13,7 +13,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Background, Correction
 from angio_pipeline.outputs import RunDocument, write_record, write_run
-from angio_pipeline.outputs.documents import run_document
+from angio_pipeline.outputs.documents import graph_document, run_document
 from angio_pipeline.outputs.methods import run_methods
 
 
@@ -27,7 +27,8 @@ def folder(run_result, tmp_path_factory):
 def test_every_file_that_the_document_names_is_there(folder):
     document = RunDocument.model_validate_json((folder / "analysis.json").read_bytes())
     named = [document.vessels.artery_mask, document.vessels.graph, *(t.mask for t in document.tumours)]
-    for name in [*named, "overlay.png", "maps.npz", "curves.json", "thumbnail.png", "before.png", "after.png"]:
+    pictures = ["overlay.png", "flow.png", "thumbnail.png", "before.png", "after.png"]
+    for name in [*named, *pictures, "maps.npz", "curves.json", "branches.csv"]:
         assert (folder / name).stat().st_size > 0, name
     assert not (folder / "record.json").exists()
 
@@ -70,6 +71,8 @@ def test_a_second_analysis_leaves_nothing_of_the_first(run_maker, tmp_path):
     write_run(run_maker(tumour=False, vessels=False), tmp_path)
     assert not (tmp_path / "record.json").exists()
     assert list(tmp_path.glob("tumour-*.png")) == []
+    assert not (tmp_path / "flow.png").exists()
+    assert len((tmp_path / "branches.csv").read_text().splitlines()) == 1
     assert list(tmp_path.glob(".tmp-*")) == []
 
 
@@ -145,3 +148,39 @@ def test_denoising_is_told(run_result):
     assert "Noise that no course over time explains" in " ".join(
         run_methods(RunDocument.model_validate(run_document(quiet)))
     )
+
+
+def test_the_graph_holds_every_branchs_measures_in_both_units(folder, run_result):
+    spacing = run_result.run.spacing.mean_mm
+    graph = json.loads((folder / "graph.json").read_text())
+    for written, measured in zip(graph["branches"], run_result.measures, strict=True):
+        assert written["strahler_order"] == measured.strahler_order
+        assert written["length_mm"] == pytest.approx(spacing * measured.length_px, rel=1e-3)
+        assert written["mean_diameter_mm"] == pytest.approx(spacing * measured.diameter_px, rel=1e-3)
+    first, last = graph["branches"][0], graph["branches"][-1]
+    assert first["velocity_mm_s"] == pytest.approx(spacing * run_result.measures[0].velocity_px_s, rel=1e-3)
+    low, high = first["velocity_interval_mm_s"]
+    assert low < first["velocity_mm_s"] < high
+    assert (last["velocity_px_s"], last["velocity_interval_px_s"], last["velocity_state"]) == (None, None, "unresolved")
+
+
+def test_oblong_pixels_scale_a_branch_by_the_way_it_runs(run_maker):
+    oblong = replace(run_maker().run.spacing, row_mm=0.6, col_mm=0.3)
+    result = run_maker(spacing=oblong)
+    for branch, written in zip(result.graph.branches, graph_document(result).branches, strict=True):
+        true = np.linalg.norm(np.diff(branch.centreline, axis=0) * (0.6, 0.3), axis=1).sum()
+        assert written.length_mm == pytest.approx(true, rel=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"spacing": None}, {"quality": Quality.TIMES_UNKNOWN}], ids=["scale", "times"])
+def test_what_the_file_does_not_give_is_null_in_every_measure(run_maker, changes):
+    branch = graph_document(run_maker(**changes)).branches[0]
+    assert branch.velocity_mm_s is None
+    assert branch.tortuosity is not None
+    if "quality" in changes:
+        assert branch.velocity_px_s is None
+        assert branch.arrival_start_s is None
+        assert branch.velocity_state == "not timed"
+    else:
+        assert branch.length_mm is None
+        assert branch.velocity_px_s is not None

@@ -16,7 +16,7 @@ def run(*arguments):
 
 
 def test_the_command_prints_a_schema_that_is_one():
-    for arguments in ((), ("run",), ("lipiodol",), ("graph",), ("curves",)):
+    for arguments in ((), ("run",), ("lipiodol",), ("graph",), ("curves",), ("embolisation",), ("corrections",)):
         outcome = run(*arguments)
         assert outcome.exit_code == 0
         jsonschema.Draft202012Validator.check_schema(json.loads(outcome.stdout))

@@ -7,6 +7,7 @@ import pytest
 
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.outputs import write_follow_up, write_refused, write_run, write_tables
+from angio_pipeline.outputs.branches import read_branches
 from angio_pipeline.outputs.tables import _cell
 
 
@@ -52,11 +53,37 @@ def test_each_run_feeder_and_date_is_a_row_and_the_unknown_is_empty(out):
     assert courses[2]["iodine_mg"] == ""
 
 
-@pytest.mark.parametrize("name", ["runs", "feeders", "lipiodol"])
+@pytest.mark.parametrize("name", ["runs", "feeders", "branches", "lipiodol"])
 def test_parquet_holds_the_rows_of_the_csv(out, name):
     table = duckdb.sql(f"SELECT * FROM '{out / name}.parquet'")
     assert table.columns == list(rows(out / f"{name}.csv")[0])
     assert len(table.fetchall()) == len(rows(out / f"{name}.csv"))
+
+
+def test_branches_are_listed_by_run_and_the_unknown_is_empty(out):
+    found = rows(out / "branches.csv")
+    assert {r["series"] for r in found} == {"a", "b"}
+    own = rows(out / "subjects" / "S-1" / "20240311" / "a" / "branches.csv")
+    assert [r["branch"] for r in found if r["series"] == "a"] == [r["branch"] for r in own]
+    assert float(own[0]["velocity_low_mm_s"]) < float(own[0]["velocity_mm_s"]) < float(own[0]["velocity_high_mm_s"])
+    assert {r["velocity_mm_s"] for r in found if r["series"] == "b"} == {""}
+    assert own[-1]["velocity_px_s"] == ""
+    assert sorted(int(r["number"]) for r in own if r["number"]) == list(range(1, 9))
+
+
+def test_the_parquet_of_branches_has_numbers_where_the_csv_has(out):
+    ids = duckdb.sql(f"SELECT branch, velocity_mm_s FROM '{out}/branches.parquet' WHERE series = 'a'").fetchall()
+    written = [r for r in rows(out / "branches.csv") if r["series"] == "a"]
+    assert [(i, v) for i, v in ids] == [
+        (int(r["branch"]), float(r["velocity_mm_s"]) if r["velocity_mm_s"] else None) for r in written
+    ]
+
+
+def test_a_table_of_branches_that_cannot_be_read_leaves_none(out, tmp_path):
+    path = tmp_path / "branches.csv"
+    path.write_text("branch,number\n1,x\n")
+    assert read_branches(path) == []
+    assert read_branches(tmp_path / "none.csv") == []
 
 
 def test_an_empty_folder_gives_tables_without_rows(tmp_path):

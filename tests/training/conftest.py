@@ -42,7 +42,7 @@ def scene() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def pack() -> Callable[..., Packed]:
-    """Return a maker of packed examples: what the labels say is what the pictures show, unless told otherwise."""
+    """Return a maker of packed examples: pictures show what the labels say, and no tumour, unless told otherwise."""
     return _pack
 
 
@@ -53,12 +53,15 @@ def _pack(
     *,
     pictures: np.ndarray | None = None,
     frame: np.ndarray | None = None,
+    tumours: np.ndarray | None = None,
 ) -> Packed:
     folder.mkdir(parents=True, exist_ok=True)
-    packed = Packed(*(folder / f"{name}.{part}.npy" for part in ("pictures", "labels", "frame")))
+    packed = Packed(*(folder / f"{name}.{part}.npy" for part in ("pictures", "labels", "frame", "tumours")))
     np.save(packed.pictures, _shown(labels).astype(np.float16) if pictures is None else pictures.astype(np.float16))
     np.save(packed.labels, labels)
     np.save(packed.frame, _frame(labels).astype(np.float16) if frame is None else frame.astype(np.float16))
+    told = np.zeros((0, 3, *labels.shape), bool) if tumours is None else tumours
+    np.save(packed.tumours, np.packbits(told, axis=-1))
     return packed
 
 
@@ -88,7 +91,7 @@ def tiny_recipe() -> Callable[..., Recipe]:
 
 
 def _tiny_recipe(kind: str = "run", **changes: Any) -> Recipe:
-    classes = 5 if kind == "run" else 2
+    classes = {"run": 5, "frame": 2, "feeder": 1}[kind]
     usual: dict[str, Any] = {
         "name": f"tiny-{kind}",
         "kind": kind,

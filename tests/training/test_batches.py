@@ -16,7 +16,7 @@ from angio_pipeline.vessels import CHANNELS
 
 AS_IT_IS = {"disturbed": 0.0, "drop_timing": 0.0, "drop_anatomy": 0.0}
 UPRIGHT = {**AS_IT_IS, "scale_min": 1.0, "scale_max": 1.0, "turn_deg": 0.0}
-ARTERIAL, MEAN, LATE, ANATOMY, VALID = (
+ARTERIAL, LAST, LATE, ANATOMY, VALID = (
     CHANNELS.index(name) for name in ("arterial", "last", "contrast_9_s", "anatomy", "valid")
 )
 
@@ -84,7 +84,7 @@ def test_a_tumour_that_is_not_seen_is_neither_blush_nor_none() -> None:
 def test_pictures_and_labels_are_cut_turned_and_mirrored_alike(packed) -> None:
     seen = 0
     for batch in _batches(packed, CropParams(size_px=48, batch=6, turn_deg=45.0, **AS_IT_IS)):
-        for k, channel in enumerate((ARTERIAL, LATE, MEAN, ANATOMY)):
+        for k, channel in enumerate((ARTERIAL, LATE, LAST, ANATOMY)):
             shown, truth = batch.inputs[:, channel] > 0.5, batch.targets[:, k] > 0.5
             # Pictures are interpolated and labels are not: half a pixel at an edge is all there is between them.
             wrong = [cv2.erode((a ^ b).astype(np.uint8), np.ones((3, 3))) for a, b in zip(shown, truth, strict=True)]
@@ -234,3 +234,32 @@ def test_files_of_examples_are_left_as_they_are(packed) -> None:
     before = content(lambda one: one.pictures), content(lambda one: one.labels)
     _batches(packed, CropParams(size_px=32, batch=4, disturbed=1.0))
     assert (content(lambda one: one.pictures), content(lambda one: one.labels)) == before
+
+
+@pytest.fixture
+def two_blushes(tmp_path, pack) -> Packed:
+    """Return an example with a blush of 80 x 80 pixels, and another of 8 x 8 beside it."""
+    labels = np.zeros((256, 256), np.uint8)
+    labels[10:90, 10:90] = labels[200:208, 200:208] = Label.BLUSH
+    return pack(tmp_path, labels)
+
+
+def test_a_small_blush_is_shown_as_often_as_a_large_one(two_blushes: Packed) -> None:
+    params = CropParams(size_px=32, batch=16, on_target=1.0, **UPRIGHT)
+    blush = [crop[2] for batch in _batches([two_blushes], params, steps=20) for crop in batch.targets]
+    # A crop of 32 pixels that holds the small one holds no more than its 64 pixels.
+    small = np.mean([0 < image.sum() <= 64 for image in blush])
+    assert 0.25 < small < 0.65
+
+
+def test_a_pixel_of_a_small_blush_weighs_more_and_nothing_else_does(two_blushes: Packed) -> None:
+    params = CropParams(size_px=256, batch=1, **UPRIGHT)
+    batch = _batches([two_blushes], params, steps=1)[0]
+    weight, truth = batch.known[0], batch.targets[0, 2] > 0
+    count, number = cv2.connectedComponents(truth.astype(np.uint8))
+    areas = {k: np.count_nonzero(number == k) for k in range(1, count)}
+    small, large = min(areas, key=areas.__getitem__), max(areas, key=areas.__getitem__)
+    assert np.all(weight[2][number == small] == 4)
+    assert np.all(weight[2][number == large] == 1)
+    assert np.all(weight[2][~truth] == 1)
+    assert np.all(weight[[0, 1, 3, 4]] == 1)

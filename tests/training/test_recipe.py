@@ -11,6 +11,7 @@ from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.simulate import load_preset
 from angio_pipeline.training import load_recipe
+from angio_pipeline.training.kinds import KINDS
 
 RECIPES = sorted(path.stem for path in (configs_dir() / "training").glob("*.toml"))
 SMALL = """
@@ -38,7 +39,7 @@ def kept_for_tests() -> set[int]:
 
 
 def test_the_project_carries_recipes() -> None:
-    assert {"run", "frame", "frame-simulation"} <= set(RECIPES)
+    assert {"run", "frame", "frame-simulation", "feeder"} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -52,28 +53,47 @@ def test_no_recipe_learns_from_or_holds_out_what_tests_are_kept_for(name: str, k
     assert not {data.seed, data.held_out_seed} & kept_for_tests
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("held_out_seed = 2", "held_out_seed = 1", "held_out_seed must differ"),
-        ("[1, 1, 1, 1, 1]", "[1, 1]", "must hold 5 weights"),
-        ("[loss]", '[real]\ntrain = ["1"]\ncalibrate = ["2"]\nheld_out = ["3"]\n[loss]', "are for frame networks"),
-    ],
-)
-def test_a_recipe_that_would_leak_or_mislead_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_a_recipe_that_learns_from_whom_it_holds_out_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     load_recipe(str(path))
-    assert old in SMALL
-    path.write_text(SMALL.replace(old, new))
-    with pytest.raises(ConfigError, match=words):
+    path.write_text(SMALL.replace("held_out_seed = 2", "held_out_seed = 1"))
+    with pytest.raises(ConfigError, match="held_out_seed must differ"):
+        load_recipe(str(path))
+
+
+def _of(kind: str, weights: int) -> str:
+    """Return the small recipe for another kind of network."""
+    return SMALL.replace('kind = "run"', f'kind = "{kind}"').replace("[1, 1, 1, 1, 1]", str([1] * weights))
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("run", 5), ("frame", 2), ("feeder", 1)])
+def test_each_kind_has_a_weight_for_each_of_its_classes(tmp_path: Path, kind: str, classes: int) -> None:
+    path = tmp_path / "small.toml"
+    for weights in (1, 2, 4, 5, 6):
+        path.write_text(_of(kind, weights))
+        if weights == classes:
+            assert load_recipe(str(path)).kind == kind
+        else:
+            with pytest.raises(ConfigError, match=f"must hold {classes} weights for a {kind} network"):
+                load_recipe(str(path))
+
+
+@pytest.mark.parametrize(("kind", "weights"), [("run", 5), ("feeder", 1)])
+def test_real_frames_are_for_networks_of_frames_alone(tmp_path: Path, kind: str, weights: int) -> None:
+    real = '[real]\ntrain = ["1"]\ncalibrate = ["2"]\nheld_out = ["3"]\n[loss]'
+    path = tmp_path / "small.toml"
+    path.write_text(_of("frame", 2).replace("[loss]", real))
+    assert load_recipe(str(path)).real is not None
+    path.write_text(_of(kind, weights).replace("[loss]", real))
+    with pytest.raises(ConfigError, match="are for frame networks"):
         load_recipe(str(path))
 
 
 @pytest.mark.parametrize("shared", [("train", "calibrate"), ("train", "held_out"), ("calibrate", "held_out")])
 def test_a_real_image_is_in_one_list_only(tmp_path: Path, shared: tuple[str, str]) -> None:
     lists = {"train": ["1"], "calibrate": ["2"], "held_out": ["3"]}
-    frame = SMALL.replace('"run"', '"frame"').replace("[1, 1, 1, 1, 1]", "[1, 1]")
+    frame = _of("frame", 2)
     path = tmp_path / "small.toml"
 
     def write() -> None:
@@ -100,7 +120,8 @@ def test_what_a_recipe_goes_on_from_has_the_same_shape(name: str) -> None:
     recipe = load_recipe(name)
     if recipe.start_from is not None:
         before = load_recipe(recipe.start_from)
-        assert (before.kind, before.widths) == (recipe.kind, recipe.widths)
+        assert before.widths == recipe.widths
+        assert set(KINDS[before.kind].channels) <= set(KINDS[recipe.kind].channels)
 
 
 def test_a_file_of_ones_own_is_a_recipe_too(tmp_path: Path) -> None:

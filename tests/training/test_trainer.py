@@ -14,12 +14,23 @@ import torch
 from safetensors.torch import load_file
 
 from angio_pipeline.core.errors import AngioError, ConfigError
-from angio_pipeline.networks.weights import LoadedModel, load_model
+from angio_pipeline.networks.definition import SmallUNet
+from angio_pipeline.networks.feeders import FEEDER_CHANNELS
+from angio_pipeline.networks.weights import Architecture, LoadedModel, load_model
 from angio_pipeline.training import trainer
-from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, targets_of
-from angio_pipeline.training.packing import Packed
+from angio_pipeline.training.batches import FEEDER_CLASSES, FRAME_CLASSES, RUN_CLASSES, targets_of
+from angio_pipeline.training.examples import Label
+from angio_pipeline.training.feeder_batches import feeder_pictures
+from angio_pipeline.training.packing import CENTRELINE, Packed
 from angio_pipeline.training.recipe import DataParams, Recipe
-from angio_pipeline.vessels import WORKING_PX
+from angio_pipeline.vessels import CHANNELS, WORKING_PX
+
+
+def _fed(labels: np.ndarray) -> np.ndarray:
+    """Return (1, 3, h, w): the blush, fed by the upright artery, and by the one that lies if that is seen."""
+    blush, line = (labels & Label.BLUSH) > 0, (labels & CENTRELINE) > 0
+    upright = line & (np.arange(labels.shape[1]) < 18)
+    return np.stack([blush, upright, line & ~upright])[None]
 
 
 @pytest.fixture
@@ -27,7 +38,7 @@ def patients(tmp_path: Path, scene, pack, monkeypatch: pytest.MonkeyPatch) -> tu
     """Packed examples to learn from and held out, which stand in for those that `prepare` makes."""
     folder = tmp_path / "packed"
     found = tuple(
-        [pack(folder, scene(shift=k), f"{k:05d}-{name}") for k in range(count)]
+        [pack(folder, scene(shift=k), f"{k:05d}-{name}", tumours=_fed(scene(shift=k))) for k in range(count)]
         for name, count in (("frontal", 6), ("held", 3))
     )
     monkeypatch.setattr(trainer, "prepare", lambda data, place, *, workers, progress: found)
@@ -65,7 +76,9 @@ def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(("kind", "classes"), [("run", RUN_CLASSES), ("frame", FRAME_CLASSES)])
+@pytest.mark.parametrize(
+    ("kind", "classes"), [("run", RUN_CLASSES), ("frame", FRAME_CLASSES), ("feeder", FEEDER_CLASSES)]
+)
 def test_weights_are_read_back_as_the_network_that_was_trained(
     patients, tiny_recipe, tmp_path: Path, kind: str, classes: tuple[str, ...]
 ) -> None:
@@ -93,6 +106,32 @@ def test_every_held_out_pixel_that_is_known_is_counted_once(patients, tiny_recip
     curves = json.loads((tmp_path / "out" / "summary.json").read_text())["reliability"]
     known = sum(targets_of(np.load(one.labels))[1].sum(axis=(1, 2)) for one in patients[1])
     assert [sum(count for _, _, count in curves[name]) for name in RUN_CLASSES] == known.astype(int).tolist()
+
+
+def test_every_held_out_tumour_is_counted_once_in_what_is_about_it(patients, tiny_recipe, tmp_path: Path) -> None:
+    path = trainer.train(tiny_recipe("feeder"), tmp_path / "out")
+    assert _loaded(path).architecture.channels == FEEDER_CHANNELS
+    (curve,) = json.loads((tmp_path / "out" / "summary.json").read_text())["reliability"].values()
+    known = sum(int(picture[2].sum()) for one in patients[1] for picture in feeder_pictures(one))
+    assert sum(count for _, _, count in curve) == known
+    header = (tmp_path / "out" / "validation.csv").read_text().splitlines()[0]
+    assert header == "step,dice_feeder,seconds"
+
+
+def test_examples_without_a_tumour_take_no_part_in_the_training_of_a_feeder_network(
+    patients, tiny_recipe, scene, pack, tmp_path: Path
+) -> None:
+    without = trainer.train(tiny_recipe("feeder"), tmp_path / "without")
+    none = [pack(tmp_path / "packed", scene(), f"{k:05d}-none") for k in range(2)]
+    patients[0].insert(2, none[0])
+    patients[1].insert(1, none[1])
+    beside = trainer.train(tiny_recipe("feeder"), tmp_path / "beside")
+    told = json.loads((tmp_path / "beside" / "summary.json").read_text())
+    assert (told["examples"], told["held_out"]) == (7, 4)
+    before = load_file(without)
+    for key, value in load_file(beside).items():
+        if key.startswith("network."):
+            torch.testing.assert_close(value, before[key], rtol=1e-4, atol=1e-6)
 
 
 def test_held_out_pictures_are_familiar_to_the_network(patients, tiny_recipe, tmp_path: Path) -> None:
@@ -153,6 +192,94 @@ def test_a_training_goes_on_from_the_weights_of_the_recipe_it_names(patients, ti
     assert weights
     for key in weights:
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
+
+
+def test_a_feeder_network_goes_on_from_a_run_network_and_first_passes_over_the_tumour(
+    patients, tiny_recipe, tmp_path: Path
+) -> None:
+    before = load_file(trainer.train(tiny_recipe(), tmp_path / "tiny-run"))
+    slow = {"steps": 1, "learning_rate": 1e-9, "weight_decay": 0.0, "average": 0.0, "seed": 77}
+    recipe = tiny_recipe("feeder", start_from="tiny-run", loop=slow)
+    after = load_file(trainer.train(recipe, tmp_path / "tiny-feeder"))
+    assert after["network.head.weight"].shape[0] == len(FEEDER_CLASSES)
+    seen_by = ("network.down.0.first.weight", "network.down.0.skip.weight")
+    for key in seen_by:
+        run, tumour = after[key].split([len(CHANNELS), 1], dim=1)
+        torch.testing.assert_close(run, before[key], rtol=0, atol=1e-6)
+        assert tumour.abs().max() < 1e-6
+    within = [key for key in before if key.endswith("weight") and "head" not in key and key not in seen_by]
+    assert within
+    for key in within:
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
+
+
+def _architecture(channels: str, classes: int = 2, widths: tuple[int, ...] = (4, 8)) -> Architecture:
+    """Return what a network is made from whose inputs are the letters."""
+    names = tuple(f"class-{k}" for k in range(classes))
+    return Architecture(kind="frame", channels=tuple(channels), classes=names, widths=widths, working_px=64)
+
+
+def _begun(after: Architecture, path: Path, seed: int = 9) -> SmallUNet:
+    torch.manual_seed(seed)
+    network = after.build()
+    trainer._start_from(network, after, path)
+    return network.eval()
+
+
+@pytest.mark.parametrize("channels", ["abc", "abcde", "abcdef", "axbyc", "xyabc", "cab"])
+def test_inputs_that_were_not_given_before_count_for_nothing_wherever_they_stand(models, channels: str) -> None:
+    path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
+    before = load_model("before", models.folder).network
+    network = _begun(_architecture(channels), path)
+    shown = torch.randn(2, len(channels), 16, 16, generator=torch.Generator().manual_seed(1))
+    as_before = shown[:, [channels.index(name) for name in "abc"]]
+    with torch.inference_mode():
+        for told, expected in zip(network(shown), before(as_before), strict=True):
+            torch.testing.assert_close(told, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_that_were_not_given_before_are_learned_from(models) -> None:
+    path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
+    network = _begun(_architecture("abcxy"), path)
+    logits, _ = network(torch.randn(1, 5, 16, 16, generator=torch.Generator().manual_seed(1)))
+    torch.autograd.backward(logits.sum())
+    gradient = network.get_parameter("down.0.first.weight").grad
+    assert gradient is not None
+    assert (gradient[:, 3:].abs().amax(dim=(0, 2, 3)) > 0).all()
+
+
+def test_other_classes_begin_anew_and_what_is_seen_stays(models) -> None:
+    path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
+    before = load_model("before", models.folder).network
+    one, other = (_begun(_architecture("abc", classes=1), path, seed) for seed in (1, 2))
+    shown = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        (logits, description), (others, _), (_, expected) = one(shown), other(shown), before(shown)
+    assert logits.shape == (1, 1, 16, 16)
+    assert not torch.equal(logits, others)
+    torch.testing.assert_close(description, expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "widths"),
+    [
+        ("abc", (4, 12)),
+        ("abc", (8, 8)),
+        ("abcd", (8, 8)),
+        ("abcde", (2, 8)),
+        ("abc", (4, 8, 8)),
+        ("abc", (4, 4)),
+        ("ab", (4, 8)),
+        ("abd", (4, 8)),
+        ("abcd", (4, 8)),
+    ],
+)
+def test_a_network_of_other_widths_or_of_inputs_that_are_not_given_is_not_gone_on_from(
+    models, channels: str, widths: tuple[int, ...]
+) -> None:
+    path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
+    with pytest.raises(ConfigError, match=r"Expected before\.safetensors to be of the same widths"):
+        _begun(_architecture(channels, widths=widths), path)
 
 
 def test_what_is_gone_on_from_has_to_be_trained_first(patients, tiny_recipe, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.tumours import LesionOrigin, Tumour
+from angio_pipeline.core.tumours import Feeder, LesionOrigin, Tumour
 from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.dsa import MaskParams, SubtractParams, choose_mask, subtract
 from angio_pipeline.perfusion import PerfusionParams, measure
@@ -21,6 +22,7 @@ from angio_pipeline.tumour import (
     find_feeders,
     find_shunts,
     tumours_from_rois,
+    weigh_options,
 )
 from angio_pipeline.vessels import GraphParams, SegmentParams, build_graph, segment
 
@@ -144,6 +146,56 @@ def test_two_positions_are_kept_apart_when_one_would_reach_liver(comb) -> None:
     targets = choose_targets(graph, flow, into, {"F1": 3}, params=TargetParams())
     assert [t.covers for t in targets] == [("F1",)]
     assert targets[0].non_target_fraction == 0
+
+
+def test_the_trade_off_names_the_best_set_of_each_number_as_long_as_more_reach_less(comb) -> None:
+    graph, _, _ = comb
+    # Between the fork and the two ends something else is fed, and beyond the second end, too.
+    flow = np.array([5.0, 1.0, 4.0, 1.0, 2.0])
+    into = np.array([2.0, 0.0, 2.0, 1.0, 1.0])
+    one, two = weigh_options(graph, flow, into, {"F1": 3, "F2": 4}, params=TargetParams())
+    assert [len(option.targets) for option in (one, two)] == [1, 2]
+    assert one.non_target_fraction == pytest.approx(2 / 4)
+    assert two.non_target_fraction == pytest.approx(1 / 3)
+    assert {target.covers for target in two.targets} == {("F1",), ("F2",)}
+
+
+def test_no_second_position_is_offered_where_it_would_gain_nothing(comb) -> None:
+    graph, flow, into = comb
+    (only,) = weigh_options(graph, flow, into, {"F1": 3, "F2": 4}, params=TargetParams())
+    assert len(only.targets) == 1
+    assert only.non_target_fraction == 0
+
+
+def test_a_target_tells_how_the_way_turns_and_how_far_past_the_fork_it_lies(comb) -> None:
+    graph, flow, _ = comb
+    # The other branch of the fork feeds something else, so the position lies beyond the fork.
+    into = np.array([1.0, 0.0, 1.0, 1.0, 0.0])
+    (target,) = choose_targets(graph, flow, into, {"F1": 3}, params=TargetParams())
+    # Straight on past the side branch, then half a right angle.
+    assert target.turns_deg == pytest.approx((0, 45), abs=1)
+    assert target.beyond_last_branch_px == pytest.approx(0.85 * np.hypot(20, 20), rel=0.05)
+
+
+def test_a_map_finds_the_feeder_that_the_tree_lost_and_says_so_in_its_evidence(stages, still_scene) -> None:
+    sub, _maps, _, graph, _ = stages
+    tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
+    (known,) = find_feeders(tumour, graph, sub, params=FeederParams())[0].feeders
+    own = known.centreline[np.linalg.norm(known.centreline - known.branch_start, axis=1).argmin() :]
+    shown = np.zeros(sub.valid.shape, np.float32)
+    cv2.polylines(shown, [np.rint(own[:, ::-1]).astype(np.int32)], False, 0.9, 3)
+    trunk = replace(graph, branches=tuple(b for b in graph.branches if b.id != _last_of(graph, known).id))
+    fed, _ = find_feeders(tumour, trunk, sub, params=FeederParams(), feeding=shown)
+    assert fed.feeders[0].probability > 0.5
+    assert fed.feeders[0].evidence["mapped"] > 0.7
+    assert np.linalg.norm(np.array(fed.feeders[0].branch_start) - known.branch_start) < 12
+    nothing, _ = find_feeders(tumour, graph, sub, params=FeederParams(), feeding=np.zeros_like(shown))
+    assert all(feeder.probability < 0.5 for feeder in nothing.feeders)
+
+
+def _last_of(graph: VesselGraph, feeder: Feeder) -> Branch:
+    end = feeder.centreline[-1]
+    return min(graph.branches, key=lambda b: float(np.linalg.norm(b.centreline - end, axis=1).min()))
 
 
 def test_an_empty_graph_feeds_nothing(stages, still_scene) -> None:

@@ -16,15 +16,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from angio_pipeline import outputs
-from angio_pipeline.batch.plan import FollowUpTask, Plan, RunTask
-from angio_pipeline.batch.tasks import Outcome, Settings, refuse, run_task
+from angio_pipeline.batch.plan import Plan
+from angio_pipeline.batch.tasks import Outcome, Settings, Task, refuse, run_task
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.workers import hold_threads, start_method
 
 __all__ = ["BatchReport", "execute"]
-
-Task = RunTask | FollowUpTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,12 @@ def execute(
     for outcome in _outcomes(tasks, settings, workers, scheduler):
         outcomes.append(outcome)
         progress(outcome)
-    refusals = (*plan.refusals, *(r for o in outcomes for r in o.refusals))
+    # A comparison stands on what its runs' analyses wrote; it is no input, and is not counted as one.
+    compared = []
+    for outcome in _outcomes(plan.comparisons, settings, workers, scheduler):
+        compared.append(outcome)
+        progress(outcome)
+    refusals = (*plan.refusals, *(r for o in (*outcomes, *compared) for r in o.refusals))
     subjects = tuple(sorted({task.subject for task in tasks}))
     _write_pages(settings, subjects, refusals)
     return BatchReport(

@@ -1,4 +1,4 @@
-"""What there is to do: one task a run, one a patient's follow-ups; and what cannot be done.
+"""What there is to do: one task a run, one a patient's follow-ups, one its comparisons; and what cannot be done.
 
 A plan holds paths and identifiers only, so that it can cross to another process or machine.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from angio_pipeline import ingest
+from angio_pipeline import ingest, outputs
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 
-__all__ = ["FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
+__all__ = ["ComparisonTask", "FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class RunTask:
 
     item: ingest.RunItem
     rois: tuple[Path, ...] = ()
+    corrections: tuple[Path, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -48,15 +49,29 @@ class FollowUpTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonTask:
+    """All runs of one patient that share a day with another: before and after embolisation, perhaps."""
+
+    subject: str
+    runs: tuple[RunTask, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where the results go, below the subject's folder."""
+        return outputs.EMBOLISATION
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, and the inputs refused before anything was computed."""
+    """Tasks, and the inputs refused before anything was computed; comparisons wait for all runs."""
 
     runs: tuple[RunTask, ...]
     follow_ups: tuple[FollowUpTask, ...]
     refusals: tuple[Refusal, ...] = field(default=())
+    comparisons: tuple[ComparisonTask, ...] = field(default=())
 
     def __len__(self) -> int:
-        return len(self.runs) + len(self.follow_ups)
+        return len(self.runs) + len(self.follow_ups) + len(self.comparisons)
 
 
 def relative_folder(source: Source) -> str:
@@ -64,20 +79,29 @@ def relative_folder(source: Source) -> str:
     return f"{source.date}/{ingest.series_folder(source)}"
 
 
-def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = ()) -> Plan:
+def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), corrections: Sequence[Path] = ()) -> Plan:
     """Return what to do with what was found.
 
     Parameters
     ----------
     extra_rois : sequence of Path
         Regions given on the command line, beside those found among the sources.
+    corrections : sequence of Path
+        Files with a reader's corrections; each run is given those that hold edits of it.
+
+    Raises
+    ------
+    InputRefused
+        When a region or a file of corrections cannot be read.
     """
-    loose = [path for item in found.rois if not item.source.sop_instance_uid for path in item.paths] + [*extra_rois]
+    corrected = {path: ingest.corrected_runs(path) for path in corrections}
+    among = [path for item in found.rois if not item.source.sop_instance_uid for path in item.paths]
+    loose = {path: _projections(path) for path in (*among, *extra_rois)}
     drawn: dict[str, list[Path]] = defaultdict(list)
     for item in found.rois:
         if item.source.sop_instance_uid:
             drawn[item.source.subject] += item.paths
-    runs = tuple(RunTask(item, _regions_for(item, drawn, loose)) for item in found.runs)
+    runs = tuple(RunTask(item, _regions_for(item, drawn, loose), _edits_for(item, corrected)) for item in found.runs)
     treated = _treatment_times(found.runs)
     follow_ups, lonely = [], []
     for subject in sorted({item.source.subject for item in (*found.volumes, *found.films)}):
@@ -90,14 +114,53 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = ()) -> Plan:
         follow_ups.append(FollowUpTask(subject, volumes, films, rois, treated.get(subject)))
     used = {p for run in runs for p in run.rois} | {p for later in follow_ups for p in later.rois}
     unused = [_unmatched(path) for path in loose if path not in used]
-    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused))
+    unused += _uncorrected(found.runs, corrected)
+    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused), _comparisons(runs))
 
 
-def _regions_for(item: ingest.Item, drawn: Mapping[str, Sequence[Path]], loose: Sequence[Path]) -> tuple[Path, ...]:
+def _comparisons(runs: Sequence[RunTask]) -> tuple[ComparisonTask, ...]:
+    """Return for each patient the runs that have another of the same day beside them."""
+    days: dict[tuple[str, str], list[RunTask]] = defaultdict(list)
+    for task in runs:
+        days[task.subject, task.item.source.date].append(task)
+    shared: dict[str, list[RunTask]] = defaultdict(list)
+    for (subject, _), members in days.items():
+        shared[subject] += members if len(members) > 1 else []
+    return tuple(ComparisonTask(subject, tuple(members)) for subject, members in sorted(shared.items()) if members)
+
+
+def _edits_for(item: ingest.RunItem, corrected: Mapping[Path, Mapping[str, int]]) -> tuple[Path, ...]:
+    return tuple(path for path, runs in corrected.items() if item.source.sop_instance_uid in runs)
+
+
+def _uncorrected(runs: Sequence[ingest.RunItem], corrected: Mapping[Path, Mapping[str, int]]) -> list[Refusal]:
+    """Return a line for each run that a file corrects and that is not there."""
+    known = {item.source.sop_instance_uid for item in runs}
+    return [
+        Refusal(
+            str(path),
+            "correction_not_matched",
+            f"Expected corrections of the runs given, found {count} of run {uid}, which is not among them.",
+        )
+        for path, edited in corrected.items()
+        for uid, count in edited.items()
+        if uid not in known
+    ]
+
+
+def _projections(path: Path) -> frozenset[str] | None:
+    """Return the projections that a loose DICOM region names; None for one that names none."""
+    return None if path.name.lower().endswith((".png", ".nii", ".nii.gz")) else ingest.projections_of(path)
+
+
+def _regions_for(
+    item: ingest.Item, drawn: Mapping[str, Sequence[Path]], loose: Mapping[Path, frozenset[str] | None]
+) -> tuple[Path, ...]:
     """Return the region files that may concern an input.
 
-    A SEG belongs to its patient, a PNG to the image it is named by; a NIfTI names neither and
-    is matched by its place in space, among scans alone.
+    A DICOM region among the sources belongs to its patient, one that was given beside them to the projections it was
+    drawn on, or to all scans; a PNG to the image it is named by; a NIfTI names nothing and is matched by its place in
+    space, among scans alone.
     """
     own = list(drawn.get(item.source.subject, ()))
     for path in loose:
@@ -106,8 +169,11 @@ def _regions_for(item: ingest.Item, drawn: Mapping[str, Sequence[Path]], loose: 
             uid = path.name[:-4].split("-")[0]
             if uid and uid == item.source.sop_instance_uid:
                 own.append(path)
-        elif not name.endswith((".nii", ".nii.gz")) or isinstance(item, ingest.VolumeItem):
-            own.append(path)
+        elif name.endswith((".nii", ".nii.gz")):
+            own += [path] if isinstance(item, ingest.VolumeItem) else []
+        else:
+            named = loose[path]
+            own += [path] if named is None or item.source.sop_instance_uid in named else []
     return tuple(own)
 
 

@@ -8,22 +8,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import angio_pipeline
 from angio_pipeline import ingest, outputs
-from angio_pipeline.batch.plan import FollowUpTask, RunTask, relative_folder
+from angio_pipeline.batch.comparisons import compare_task
+from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, RunTask, relative_folder
 from angio_pipeline.config import PipelineConfig
+from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
 from angio_pipeline.vessels import Predict, PredictFrame, SegmentParams
 
+if TYPE_CHECKING:
+    from angio_pipeline.pipeline import PredictFeeding
+
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
+Task = RunTask | FollowUpTask | ComparisonTask
 _RECORD = {"schema": "angio-pipeline/record/1"}
 
-__all__ = ["Outcome", "Settings", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
+__all__ = ["Outcome", "Settings", "Task", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Outcome:
     refusals: tuple[Refusal, ...] = ()
 
 
-def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
+def run_task(task: Task, settings: Settings) -> Outcome:
     """Return what became of a task; nothing that goes wrong with one task reaches another."""
     folder = _folder(task, settings)
     try:
@@ -56,6 +62,9 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         if isinstance(task, RunTask):
             refusals = _analyse_run(task, folder, settings)
+        elif isinstance(task, ComparisonTask):
+            compare_task(task, folder, settings.config)
+            refusals = ()
         else:
             refusals = _analyse_follow_ups(task, folder, settings)
         rows = [[r.path, r.reason, r.sentence] for r in refusals]
@@ -74,22 +83,25 @@ def run_task(task: RunTask | FollowUpTask, settings: Settings) -> Outcome:
         return _failed(task, folder, "internal_error", sentence)
 
 
-def _failed(task: RunTask | FollowUpTask, folder: Path, reason: str, sentence: str) -> Outcome:
+def _failed(task: Task, folder: Path, reason: str, sentence: str) -> Outcome:
     """Return the refusal of a task, after what an earlier analysis left there is gone."""
     outputs.clear_results(folder)
     outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
     return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
 
 
-def _folder(task: RunTask | FollowUpTask, settings: Settings) -> Path:
+def _folder(task: Task, settings: Settings) -> Path:
     subject = settings.out / "subjects" / task.subject
-    return subject / task.folder if isinstance(task, RunTask) else subject
+    return subject if isinstance(task, FollowUpTask) else subject / task.folder
 
 
-def refuse(task: RunTask | FollowUpTask, reason: str, sentence: str) -> tuple[Refusal, ...]:
+def refuse(task: Task, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
         return (Refusal(task.item.shown[0], reason, sentence),)
+    if isinstance(task, ComparisonTask):
+        # Its runs were analysed; what failed is the last one's comparison with the others.
+        return (Refusal(task.runs[-1].item.shown[0], reason, sentence),)
     return tuple(Refusal(_shown(item), reason, sentence) for item in (*task.volumes, *task.films))
 
 
@@ -103,11 +115,24 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
 
     run = ingest.read_run(task.item)
     predict, predict_frame = _predictors(settings.config.segment)
-    given = ingest.read_rois(task.rois)
-    mine = [roi for roi in given.films if roi.sop_instance_uid == run.source.sop_instance_uid]
-    result = process_run(run, config=settings.config, rois=mine, predict=predict, predict_frame=predict_frame)
+    predict_feeding = _feeder_predictor(settings.config.feeders.network, settings.config.segment.engine)
+    uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
+    result = process_run(
+        run,
+        config=settings.config,
+        rois=ingest.read_rois(task.rois).drawn_on(uid, size),
+        corrections=ingest.read_corrections(task.corrections, uid),
+        predict=predict,
+        predict_frame=predict_frame,
+        predict_feeding=predict_feeding,
+    )
     outputs.write_run(result, folder)
-    return ()
+    return tuple(_unapplied(one) for one in result.corrections if not one.applied)
+
+
+def _unapplied(one: CorrectionOutcome) -> Refusal:
+    sentence = f"Edit {one.edit.id} ({one.edit.kind}) was not applied. {one.sentence}"
+    return Refusal(one.file, "correction_not_applied", sentence)
 
 
 @lru_cache(maxsize=1)
@@ -129,6 +154,17 @@ def _predictors(params: SegmentParams) -> tuple[Predict | None, PredictFrame | N
     )
 
 
+@lru_cache(maxsize=1)
+def _feeder_predictor(name: str, engine: str) -> PredictFeeding | None:
+    if not name:
+        return None
+    import cv2
+
+    from angio_pipeline.networks.prediction import load_feeder_predictor
+
+    return load_feeder_predictor(name, threads=max(1, cv2.getNumThreads()), engine=engine)
+
+
 def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
     from angio_pipeline.pipeline import process_follow_ups
 
@@ -139,9 +175,9 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
         first = refusals[0]
         raise AngioError(first.sentence, reason=first.reason)
     given = ingest.read_rois(task.rois)
-    result = process_follow_ups(
-        volumes, given.volumes, films, given.films, treated=task.treated, config=settings.config
-    )
+    fitting = [roi for film in films for roi in given.drawn_on(film.source.sop_instance_uid, film.valid.shape)]
+    drawn = [*fitting, *(roi for roi in given.films if roi not in fitting)]
+    result = process_follow_ups(volumes, given.volumes, films, drawn, treated=task.treated, config=settings.config)
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
@@ -168,12 +204,21 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input and regions."""
+def task_digest(task: Task, config: PipelineConfig) -> str:
+    """Return the resume key of a task: code, settings, input, regions, and what a reader corrected of this very run.
+
+    That of a comparison holds those of its runs.
+    """
+    if isinstance(task, ComparisonTask):
+        return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
     parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
+        if task.corrections:
+            parts.append(
+                ingest.edits_digest(ingest.read_corrections(task.corrections, task.item.source.sop_instance_uid))
+            )
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in task.rois]
     if isinstance(task, FollowUpTask):
         parts.append(str(task.treated))
@@ -183,7 +228,7 @@ def task_digest(task: RunTask | FollowUpTask, config: PipelineConfig) -> str:
 def _networks(config: PipelineConfig) -> tuple[str, ...]:
     params = config.segment
     names = () if params.method == "filter" else (params.network, params.frame_network)
-    return tuple(name for name in names if name)
+    return tuple(name for name in (*names, config.feeders.network) if name)
 
 
 def check_weights(config: PipelineConfig) -> None:

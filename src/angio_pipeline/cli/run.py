@@ -21,7 +21,12 @@ def run(
     source: Annotated[list[Path], typer.Argument(help="DICOM files, folders, zip or tar archives, DICOMDIR sets.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
     config: Annotated[str | None, typer.Option(help="A preset (default, fast, research) or a TOML file.")] = None,
-    roi: Annotated[list[Path] | None, typer.Option(help="A lesion: PNG named by SOP UID, DICOM SEG, NIfTI.")] = None,
+    roi: Annotated[
+        list[Path] | None, typer.Option(help="A lesion: PNG named by SOP UID, DICOM SEG or GSPS, NIfTI.")
+    ] = None,
+    corrections: Annotated[
+        list[Path] | None, typer.Option(help="A reader's corrections of earlier results (JSON); may be repeated.")
+    ] = None,
     pixel_shift: Annotated[
         str | None,
         typer.Option(metavar="ROW,COL", help="Move the mask by hand, pixels down and right, up to 200."),
@@ -37,12 +42,17 @@ def run(
 
     Example: angio run exports/ --out results
 
+    A reader's corrections come back with --corrections: what was accepted, rejected, added, moved or
+    redrawn holds again, and what fits nothing any more is named on standard error and in refused.csv.
+
+    Example: angio run exports/ --out results --corrections corrections.json
+
     Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
     could be analysed; 2: usage.
     """
     from angio_pipeline.workers import warm_up
 
-    _check_paths([*source, *(roi or [])], out)
+    _check_paths([*source, *(roi or []), *(corrections or [])], out)
     if not debug:
         warm_up()
     from angio_pipeline import batch
@@ -53,10 +63,11 @@ def run(
         chosen = with_pixel_shift(chosen, _pixel_shift(pixel_shift))
     settings = batch.Settings(out, chosen, resume=resume, debug=debug)
     _check_rois(roi or [])
+    _check_corrections(corrections or [])
     batch.check_weights(chosen)
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            plan = _plan(source, roi or [], Path(workspace))
+            plan = _plan(source, roi or [], corrections or [], Path(workspace))
             report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
     except KeyboardInterrupt:
         typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
@@ -101,15 +112,25 @@ def _check_rois(paths: list[Path]) -> None:
             _usage(f"--roi {path.name}: {error.sentence}")
 
 
+def _check_corrections(paths: list[Path]) -> None:
+    from angio_pipeline import ingest
+    from angio_pipeline.core.errors import AngioError
+
+    try:
+        ingest.check_corrections(paths)
+    except AngioError as error:
+        _usage(f"--corrections: {error.sentence}")
+
+
 def _usage(sentence: str) -> NoReturn:
     typer.echo(f"angio: {sentence}", err=True)
     raise typer.Exit(2)
 
 
-def _plan(source: list[Path], roi: list[Path], workspace: Path) -> Plan:
+def _plan(source: list[Path], roi: list[Path], corrections: list[Path], workspace: Path) -> Plan:
     from angio_pipeline import batch, ingest
 
-    return batch.make_plan(ingest.discover(source, workspace=workspace), roi)
+    return batch.make_plan(ingest.discover(source, workspace=workspace), roi, corrections)
 
 
 def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:
@@ -124,6 +145,9 @@ def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None
 
 
 def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None:
+    for refusal in report.refusals:
+        if refusal.reason in ("correction_not_applied", "correction_not_matched"):
+            typer.echo(f"angio: {Path(refusal.path).name}: {refusal.sentence}", err=True)
     pages = [out / "subjects" / subject / "report.html" for subject in report.subjects]
     if as_json:
         summary = {

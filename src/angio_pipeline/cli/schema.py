@@ -12,21 +12,26 @@ __all__ = ["schema"]
 
 
 class DocumentKind(StrEnum):
-    """The documents that a run of the pipeline writes."""
+    """The documents that a run of the pipeline writes, and the one that it reads."""
 
     RUN = "run"
     LIPIODOL = "lipiodol"
     GRAPH = "graph"
     CURVES = "curves"
+    EMBOLISATION = "embolisation"
+    CORRECTIONS = "corrections"
 
 
 def schema(
     document: Annotated[
         DocumentKind | None,
-        typer.Argument(help="run (analysis.json), lipiodol, graph or curves; without it one schema that takes each."),
+        typer.Argument(
+            help="run (analysis.json), lipiodol, graph, curves, embolisation, or corrections (read by angio run "
+            "--corrections); without it one schema that takes each."
+        ),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of the files that `angio run` writes.
+    """Print the JSON Schema of the files that `angio run` writes, and of the corrections that it reads.
 
     Example: angio schema run > analysis.schema.json
     """

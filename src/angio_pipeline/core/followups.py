@@ -111,11 +111,18 @@ class VolumeRoi:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilmRoi:
-    """A region given by the user on one projection (a run or a film)."""
+    """A region given by the user on one projection (a run or a film).
+
+    Attributes
+    ----------
+    frames : tuple of int
+        Frames of a run that it was drawn on, 0-based; none where it holds wherever the anatomy stands.
+    """
 
     id: str
     mask: npt.NDArray[np.bool_]
     sop_instance_uid: str
+    frames: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=2, dtype=np.bool_))

@@ -67,6 +67,10 @@ class Quality(IntFlag):
     SHIFT_MAKES_WORSE = auto()
     MOTION_CORRECTION_OFF = auto()
     UNFAMILIAR = auto()
+    FLOW_NOT_RESOLVED = auto()
+    HAND_CORRECTED = auto()
+    CORRECTION_NOT_APPLIED = auto()
+    TARGET_OFF_VESSEL = auto()
 
     def names(self) -> list[str]:
         """Return the names of the flags that are set, in registry order."""
@@ -131,6 +135,10 @@ QUALITY_SENTENCES: dict[Quality, str] = {
     Quality.SHIFT_MAKES_WORSE: "The shift of the mask leaves more outside vessels than no shift does.",
     Quality.MOTION_CORRECTION_OFF: "Motion correction was switched off.",
     Quality.UNFAMILIAR: "The image is unlike any that the network was trained on: its vessels may be wrong.",
+    Quality.FLOW_NOT_RESOLVED: "The frames are too far apart, or contrast too faint, for a velocity in any branch.",
+    Quality.HAND_CORRECTED: "A reader corrected this result: what is marked so was set by hand, not found.",
+    Quality.CORRECTION_NOT_APPLIED: "Some of the reader's corrections fit nothing in this run and were not applied.",
+    Quality.TARGET_OFF_VESSEL: "A target that was moved by hand stands on no vessel that was found.",
     Quality.PIXEL_SHIFT_NOT_APPLIED: "There is no mask to move: the pixel shift that was asked for was not applied.",
     Quality.NO_PLAIN_REFERENCE: (
         "No plain scan after treatment shows oil in the lesion to compare with: no retention is given."

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.followups import LesionCourse
+from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Shunt, Tumour
@@ -27,7 +29,7 @@ class TimeDensityCurve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
-    """Everything measured on one run."""
+    """Everything measured on one run; `measures` are those of the graph's branches, in their order."""
 
     run: AngioRun
     subtracted: SubtractedRun
@@ -40,6 +42,8 @@ class RunResult:
     curves: tuple[TimeDensityCurve, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     quality: Quality = Quality.NONE
+    measures: tuple[BranchMeasures, ...] = ()
+    corrections: tuple[CorrectionOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

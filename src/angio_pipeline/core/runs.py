@@ -28,6 +28,7 @@ __all__ = [
     "PhaseRange",
     "Phases",
     "Quantity",
+    "Stage",
     "SubtractedRun",
 ]
 
@@ -48,6 +49,13 @@ class Quantity(StrEnum):
     INTENSITY = "intensity"
     LOG_INTENSITY = "log_intensity"
     ATTENUATION = "attenuation"
+
+
+class Stage(StrEnum):
+    """What a file says of when a run was made: before embolisation or after it."""
+
+    BEFORE = "before"
+    AFTER = "after"
 
 
 class MaskOperation(StrEnum):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.arrays import frozen_array
 
-__all__ = ["CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "Tumour"]
+__all__ = ["ByHand", "CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "TargetOption", "Tumour"]
 
 
 class LesionOrigin(StrEnum):
@@ -19,6 +19,15 @@ class LesionOrigin(StrEnum):
 
     DETECTED = "detected"
     ROI = "roi"
+
+
+class ByHand(StrEnum):
+    """What a reader did to a tumour, a feeder or a target."""
+
+    ADDED = "added"
+    REDRAWN = "redrawn"
+    ACCEPTED = "accepted"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,12 @@ class CannulationTarget:
         Share of the tree downstream of the position that does not go to the tumour.
     covers : tuple of str
         Ids of the feeders that the position reaches.
+    turns_deg : tuple of float
+        How far the way turns at each bifurcation, in the order of the way; foreshortened like every angle.
+    beyond_last_branch_px : float
+        How far the position lies beyond the last branch that also feeds something else; NaN where it does not.
+    corrected : ByHand or None
+        MOVED where a reader put it; diameter, path, tortuosity and fraction are NaN where no vessel was found there.
     """
 
     row: float
@@ -47,6 +62,20 @@ class CannulationTarget:
     tortuosity: float
     non_target_fraction: float
     covers: tuple[str, ...] = ()
+    turns_deg: tuple[float, ...] = ()
+    beyond_last_branch_px: float = float("nan")
+    corrected: ByHand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOption:
+    """One answer to how many positions to take: this many, which reach all feeders, and the share of other tissue.
+
+    `non_target_fraction` is the share of the tree downstream of all positions together that does not go to the tumour.
+    """
+
+    targets: tuple[CannulationTarget, ...]
+    non_target_fraction: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +90,8 @@ class Feeder:
         Where it leaves the vessel that also feeds something else.
     evidence : mapping of str to float
         The named measurements behind `probability`.
+    corrected : ByHand or None
+        ACCEPTED or ADDED by a reader: `probability` is 1 and decided by nothing else.
     """
 
     id: str
@@ -74,6 +105,7 @@ class Feeder:
     overlap_ambiguous: bool
     target: CannulationTarget
     evidence: Mapping[str, float] = field(default_factory=dict)
+    corrected: ByHand | None = None
 
     def __post_init__(self) -> None:
         line = frozen_array(self.centreline, "centreline", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
@@ -84,7 +116,11 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tumour:
-    """One tumour in a run: its blush (or the region given), its feeders, its targets."""
+    """One tumour in a run: its blush (or the region given), its feeders, its targets.
+
+    `options` is the trade-off: the best set of one position, of two, and so on, as long as more positions reach less
+    other tissue.
+    """
 
     id: str
     mask: npt.NDArray[np.bool_]
@@ -92,6 +128,8 @@ class Tumour:
     origin: LesionOrigin
     feeders: tuple[Feeder, ...] = ()
     targets: tuple[CannulationTarget, ...] = ()
+    options: tuple[TargetOption, ...] = ()
+    corrected: ByHand | None = None
 
     def __post_init__(self) -> None:
         mask = frozen_array(self.mask, "mask", ndim=2, dtype=np.bool_)

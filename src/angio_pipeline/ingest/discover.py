@@ -18,14 +18,17 @@ from typing import TypeVar
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.core.runs import Stage
 from angio_pipeline.ingest.files import Candidate, list_files
 from angio_pipeline.ingest.headers import Header, integer, read_header, text, texts
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
 from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
+from angio_pipeline.ingest.presentation import PRESENTATION_STATES
 from angio_pipeline.ingest.pseudonym import read_key
 from angio_pipeline.ingest.rois import read_rois
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
+from angio_pipeline.ingest.stages import STAGE_TAGS, stage_of
 
 __all__ = ["discover"]
 
@@ -70,6 +73,7 @@ class _Entry:
     source: Source
     shape: tuple[int, int, int]
     slice: Slice | None = None
+    stage: Stage | None = None
 
 
 def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
@@ -93,7 +97,7 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
     kept = _without_duplicates(entries, refusals)
     volumes = _volumes(kept, refusals)
     return Discovery(
-        runs=_sorted(RunItem(*_parts(entry)) for entry in kept if entry.role is _Role.RUN),
+        runs=_sorted(RunItem(*_parts(entry), stage=entry.stage) for entry in kept if entry.role is _Role.RUN),
         volumes=_sorted(volumes),
         films=_sorted(FilmItem(*_parts(entry)) for entry in kept if entry.role is _Role.FILM),
         rois=_sorted(RoiItem(*_parts(entry)) for entry in kept if entry.role is _Role.ROI),
@@ -136,8 +140,8 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
     """
     if candidate.path.name.lower().endswith(_ROI_SUFFIXES):
         return _loose_roi(candidate)
-    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *_IMAGE_TAGS, *SLICE_TAGS))
-    role = _role(header)
+    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *STAGE_TAGS, *_IMAGE_TAGS, *SLICE_TAGS))
+    role = _role(header, in_rois=candidate.path.parent.name.lower() == "rois")
     source = describe(header.dataset, candidate.file, key=key, fallback=str(candidate.path.parent))
     if role is _Role.ROI:
         read_rois([candidate.path])  # a region that cannot be read is refused here, before it can cost a run
@@ -155,7 +159,8 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
     shape = (found.frames, found.rows, found.columns)
     if role is _Role.VOLUME and found.frames < 3:
         raise _too_few(found.frames)
-    return _Entry(role, candidate, source, shape, read_slice(header, found) if role is _Role.SLICE else None)
+    one = read_slice(header, found) if role is _Role.SLICE else None
+    return _Entry(role, candidate, source, shape, one, stage_of(header.dataset) if role is _Role.RUN else None)
 
 
 def _loose_roi(candidate: Candidate) -> _Entry:
@@ -170,12 +175,17 @@ def _loose_roi(candidate: Candidate) -> _Entry:
     return _Entry(_Role.ROI, candidate, Source("", "", file=candidate.file), (0, 0, 0))
 
 
-def _role(header: Header) -> _Role:
+def _role(header: Header, *, in_rois: bool) -> _Role:
     ds = header.dataset
     kind = text(ds, "SOPClassUID") or text(getattr(ds, "file_meta", ds), "MediaStorageSOPClassUID")
     modality = text(ds, "Modality").upper()
     if kind in _SEGMENTATION:
         return _Role.ROI
+    if kind in PRESENTATION_STATES:
+        # Most hold rulers and windows of the daily work: only where they were put as regions are they read as such.
+        if in_rois:
+            return _Role.ROI
+        raise _not_ours(header, "a presentation state, which is a region only in --roi or a folder named rois")
     if kind in _CT_MULTIFRAME:
         return _Role.VOLUME
     if kind in _CT or (not kind and modality == "CT"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.core.runs import Stage
 
 __all__ = ["Discovery", "FilmItem", "Item", "RoiItem", "RunItem", "VolumeItem", "digest"]
 
@@ -28,7 +29,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RunItem(Item):
-    """One multi-frame projection object."""
+    """One multi-frame projection object; `stage` is what its file says of embolisation, None when nothing."""
+
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Regions of interest that the user gives: PNG masks, DICOM segmentations, NIfTI volumes.
+"""Regions of interest that the user gives: PNG masks, DICOM segmentations and presentation states, NIfTI volumes.
 
 Names become ids only after everything but letters, digits, `-` and `_` is dropped. A DICOM
 segment keeps a label that is a mere code (`L1`) and is otherwise named by its number; the liver
@@ -24,9 +24,11 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import FilmRoi, VolumeRoi
 from angio_pipeline.ingest.headers import Header, integer, items, number, read_header, text
 from angio_pipeline.ingest.pixels import PixelLimits
+from angio_pipeline.ingest.presentation import PRESENTATION_STATES, FilmOutline, read_outlines
 from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frames
+from angio_pipeline.numerics.polygons import fill_polygons
 
-__all__ = ["RoiSet", "read_rois"]
+__all__ = ["RoiSet", "projections_of", "read_mask", "read_rois"]
 
 Mask = npt.NDArray[np.bool_]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -35,10 +37,20 @@ _LIVER_CODES = {"10200004", "T-62000"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoiSet:
-    """Regions on projections and regions in space."""
+    """Regions on projections, outlines on projections that are not filled yet, and regions in space."""
 
     films: tuple[FilmRoi, ...] = ()
     volumes: tuple[VolumeRoi, ...] = ()
+    outlines: tuple[FilmOutline, ...] = ()
+
+    def drawn_on(self, sop_instance_uid: str, shape: tuple[int, int]) -> tuple[FilmRoi, ...]:
+        """Return the regions of one projection, its outlines filled; one that lies outside it is empty."""
+        masks = [roi for roi in self.films if roi.sop_instance_uid == sop_instance_uid]
+        lines = [line for line in self.outlines if line.sop_instance_uid == sop_instance_uid]
+        filled = [
+            FilmRoi(one.id, fill_polygons([one.line], shape), sop_instance_uid, frames=one.frames) for one in lines
+        ]
+        return (*masks, *filled)
 
 
 def read_rois(paths: Sequence[Path]) -> RoiSet:
@@ -47,7 +59,8 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
     Parameters
     ----------
     paths : sequence of Path
-        `<SOP instance UID>.png` or `<SOP instance UID>-<name>.png` (0 and 255), DICOM SEG, `.nii`, `.nii.gz`.
+        `<SOP instance UID>.png` or `<SOP instance UID>-<name>.png` (0 and 255), DICOM SEG or grayscale softcopy
+        presentation state, `.nii`, `.nii.gz`.
 
     Raises
     ------
@@ -56,6 +69,7 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
     """
     films: list[FilmRoi] = []
     volumes: list[VolumeRoi] = []
+    outlines: list[FilmOutline] = []
     for path in paths:
         name = path.name.lower()
         if not path.is_file() or path.stat().st_size == 0:
@@ -65,10 +79,27 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
         elif name.endswith((".nii", ".nii.gz")):
             volumes += _read_nifti(path)
         else:
-            found = _read_seg(read_header(path))
+            header = read_header(path)
+            if text(header.dataset, "SOPClassUID") in PRESENTATION_STATES:
+                outlines += read_outlines(header.dataset)
+                continue
+            found = _read_seg(header)
             films += found.films
             volumes += found.volumes
-    return RoiSet(tuple(films), tuple(volumes))
+    return RoiSet(tuple(films), tuple(volumes), tuple(outlines))
+
+
+def projections_of(path: Path) -> frozenset[str] | None:
+    """Return the SOP instance UIDs of the projections that a DICOM region was drawn on; None where it lies in space.
+
+    Raises
+    ------
+    InputRefused
+        As `read_rois` does.
+    """
+    found = read_rois([path])
+    drawn = [roi.sop_instance_uid for roi in found.films] + [line.sop_instance_uid for line in found.outlines]
+    return None if found.volumes else frozenset(drawn)
 
 
 def _bad_roi(expected: str, found: str) -> InputRefused:
@@ -83,6 +114,17 @@ def _read_png(path: Path) -> FilmRoi:
     match = re.fullmatch(r"([0-9.]{3,64}?)(?:-(.+))?", path.name[:-4])
     if match is None:
         raise _bad_roi("a PNG named by the image's SOP Instance UID", "another name")
+    return FilmRoi(_safe(match[2] or "") or "R1", read_mask(path), match[1])
+
+
+def read_mask(path: Path) -> Mask:
+    """Return the mask in a PNG, (H, W) bool.
+
+    Raises
+    ------
+    InputRefused
+        `bad_roi`, when it is no PNG of 0 and 255 of a usual size.
+    """
     content = path.read_bytes()
     if content[:8] != _PNG_START or len(content) < 24:
         raise _bad_roi("a PNG", "another kind of file")
@@ -96,7 +138,7 @@ def _read_png(path: Path) -> FilmRoi:
         image = image[..., :3].max(axis=2)
     if np.mean((image > 8) & (image < 247)) > 0.05:
         raise _bad_roi("a mask of 0 and 255", "grey values")
-    return FilmRoi(_safe(match[2] or "") or "R1", image > 127, match[1])
+    return np.asarray(image > 127)
 
 
 def _read_nifti(path: Path) -> list[VolumeRoi]:

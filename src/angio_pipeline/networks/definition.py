@@ -53,6 +53,8 @@ class SmallUNet(nn.Module):
             self.up.append(_Block(2 * width, width))
             before = width
         self.head = nn.Conv2d(before, classes, 1)
+        # Each class is rare: beginning there, learning need not first find out that most pixels are background.
+        nn.init.constant_(self.head.get_parameter("bias"), -3.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits and the description."""

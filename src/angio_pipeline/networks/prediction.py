@@ -11,13 +11,21 @@ import numpy.typing as npt
 from angio_pipeline.core.errors import ModelError
 from angio_pipeline.core.vessels import FrameVessels, VesselProbabilities
 from angio_pipeline.networks.engines import Engine, make_engine
+from angio_pipeline.networks.feeders import FEEDER_CHANNELS, around, picture_tumour
 from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
 from angio_pipeline.networks.tiles import predict_tiled
 from angio_pipeline.networks.weights import LoadedModel, load_model
 from angio_pipeline.numerics.filters import resize
 from angio_pipeline.vessels import CHANNELS, WORKING_PX, RunPictures
 
-__all__ = ["FramePredictor", "RunPredictor", "load_frame_predictor", "load_run_predictor"]
+__all__ = [
+    "FeederPredictor",
+    "FramePredictor",
+    "RunPredictor",
+    "load_feeder_predictor",
+    "load_frame_predictor",
+    "load_run_predictor",
+]
 
 FloatArray = npt.NDArray[np.float32]
 # One frame of the working size in one piece; beyond that, tiles that overlap by what a vessel needs of context.
@@ -88,6 +96,36 @@ class FramePredictor:
         return FrameVessels(known, threshold, unfamiliar, self.model.label)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FeederPredictor:
+    """Tells which pixels belong to a branch that feeds one tumour alone; a `tumour.PredictFeeding`."""
+
+    model: LoadedModel
+    engine: Engine
+    flips: bool = False
+
+    def __call__(self, pictures: RunPictures, tumour: npt.NDArray[np.bool_]) -> FloatArray:
+        """Return the probability, (H, W) of the run's own size, from the run's pictures and a tumour (H, W).
+
+        Raises
+        ------
+        ValueError
+            When the mask is empty, or of another size than the run.
+        """
+        if tumour.shape != pictures.shape:
+            raise ValueError(f"Expected a tumour of {pictures.shape}, found a mask of {tumour.shape}.")
+        channels = pictures.channels
+        covered = resize(tumour.astype(np.float32), channels.shape[1:])
+        # A tumour smaller than a pixel of the working size is where it covers most of one.
+        small = covered >= min(0.5, max(float(covered.max()), 1e-6))
+        place = around(small)
+        shown = picture_tumour(channels[(slice(None), *place)], small[place])
+        probability, _ = _predict(self.model, self.engine, shown, flips=self.flips)
+        whole = np.zeros(channels.shape[1:], np.float32)
+        whole[place] = np.where(channels[-1][place] > 0.5, probability[0], 0)
+        return _full_size(whole, pictures.shape)
+
+
 def load_run_predictor(
     name: str = "run", *, folder: Path | None = None, threads: int | None = None, engine: str = "auto"
 ) -> RunPredictor:
@@ -116,6 +154,21 @@ def load_frame_predictor(
     model = _load(name, folder, kind="frame", channels=FRAME_CHANNELS, classes=("vessel",))
     inputs = len(model.architecture.channels)
     return FramePredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+
+
+def load_feeder_predictor(
+    name: str = "feeder", *, folder: Path | None = None, threads: int | None = None, engine: str = "auto"
+) -> FeederPredictor:
+    """Return the feeder network of that name.
+
+    Raises
+    ------
+    ModelError
+        When its weights are missing, changed, or those of another network.
+    """
+    model = _load(name, folder, kind="feeder", channels=FEEDER_CHANNELS, classes=("feeder",))
+    inputs = len(model.architecture.channels)
+    return FeederPredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
 
 
 def _load(

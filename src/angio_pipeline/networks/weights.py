@@ -24,7 +24,7 @@ from angio_pipeline.core.errors import ModelError
 from angio_pipeline.networks.definition import SmallUNet
 from angio_pipeline.networks.manifest import model_entry, verified_weights
 
-__all__ = ["Architecture", "Calibration", "LoadedModel", "load_model", "save_model"]
+__all__ = ["Architecture", "Calibration", "LoadedModel", "load_model", "read_weights", "save_model"]
 
 _FORMAT = "angio-pipeline/weights/1"
 _CALIBRATED = ("scale", "offset", "threshold", "centre", "whiten")
@@ -106,11 +106,18 @@ def load_model(name: str, folder: Path | None = None) -> LoadedModel:
         fit the network it says it is.
     """
     path = verified_weights(name, folder)
-    architecture, tensors = _read(path)
+    architecture, tensors = read_weights(path)
     return _assemble(name, path, architecture, tensors, model_entry(name, folder).sha256)
 
 
-def _read(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
+def read_weights(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
+    """Return what a file of weights says it is of, and all its tensors.
+
+    Raises
+    ------
+    ModelError
+        When it is unreadable or of another format.
+    """
     try:
         with safe_open(path, framework="pt") as stored:
             told = (stored.metadata() or {}).get("architecture", "{}")

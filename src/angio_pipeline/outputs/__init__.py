@@ -4,8 +4,11 @@ Importing this package costs little: drawing, volume and table libraries are loa
 functions that need them.
 """
 
+from angio_pipeline.outputs.comparisons import ComparedRuns, RunsNotCompared, write_comparisons
 from angio_pipeline.outputs.files import clear_results, write_record
+from angio_pipeline.outputs.folders import EMBOLISATION, RunFolder, read_subject
 from angio_pipeline.outputs.follow_ups import write_follow_up
+from angio_pipeline.outputs.read_back import read_run_result
 from angio_pipeline.outputs.report import write_report
 from angio_pipeline.outputs.runs import write_run
 from angio_pipeline.outputs.schemas import LipiodolDocument, RunDocument, json_schema
@@ -14,11 +17,18 @@ from angio_pipeline.outputs.tables import write_refused, write_tables
 from angio_pipeline.outputs.worklist import write_index
 
 __all__ = [
+    "EMBOLISATION",
+    "ComparedRuns",
     "LipiodolDocument",
     "RunDocument",
+    "RunFolder",
+    "RunsNotCompared",
     "SegmentedImage",
     "clear_results",
     "json_schema",
+    "read_run_result",
+    "read_subject",
+    "write_comparisons",
     "write_follow_up",
     "write_index",
     "write_record",

@@ -17,16 +17,20 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from angio_pipeline import __version__
+from angio_pipeline.core.corrections import CorrectionOutcome, Note, SetPhase
 from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
+from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
 from angio_pipeline.core.runs import Background, MotionReport, PhaseRange, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
 from angio_pipeline.core.vessels import Branch
+from angio_pipeline.outputs.branches import measure_fields
 from angio_pipeline.outputs.schemas import (
     CatheterTipDocument,
+    CorrectionDocument,
     CurveDocument,
     CurvesDocument,
     FeederDocument,
@@ -47,6 +51,7 @@ from angio_pipeline.outputs.schemas import (
     SourceDocument,
     SubtractionDocument,
     TargetDocument,
+    TargetOptionDocument,
     TimepointDocument,
     TumourDocument,
     TumourTargetDocument,
@@ -61,10 +66,13 @@ __all__ = [
     "run_document",
     "run_quality",
     "shared_windows",
+    "source_document",
     "tumour_mask_name",
 ]
 
 _SOFTWARE = SoftwareDocument(name="angio-pipeline", version=__version__)
+# The usual outer diameters of microcatheters, French.
+_MICROCATHETERS_F = (2.0, 2.4, 2.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ def run_document(result: RunResult) -> RunDocument:
     """Return `analysis.json` for one run."""
     units, quality, tip = _units(result), run_quality(result), result.tip
     return RunDocument(
-        source=_source(result.run.source),
+        source=source_document(result.run.source),
         image=_image(result, units),
         subtraction=_subtraction(result),
         phases=_phases(result),
@@ -176,10 +184,26 @@ def run_document(result: RunResult) -> RunDocument:
         settings=plain(result.settings),
         provenance=_operations(result.subtracted.provenance, result.run.provenance),
         software=_SOFTWARE,
+        corrections=[_correction(one) for one in result.corrections],
     )
 
 
-def _source(source: Source) -> SourceDocument:
+def _correction(one: CorrectionOutcome) -> CorrectionDocument:
+    edit = one.edit
+    return CorrectionDocument(
+        id=edit.id,
+        kind=edit.kind,
+        time=edit.time,
+        reviewer=edit.reviewer,
+        comment=edit.comment,
+        text=edit.text if isinstance(edit, Note) else None,
+        applied=one.applied,
+        sentence=one.sentence,
+    )
+
+
+def source_document(source: Source) -> SourceDocument:
+    """Return what results say of an input: identifiers only."""
     return SourceDocument(
         sop_instance_uid=source.sop_instance_uid,
         series_instance_uid=source.series_instance_uid,
@@ -259,6 +283,7 @@ def _phases(result: RunResult) -> PhasesDocument:
         arterial=(phases.arterial.first, phases.arterial.last),
         parenchymal=_frame_range(phases.parenchymal),
         venous=_frame_range(phases.venous),
+        corrected=any(one.applied and isinstance(one.edit, SetPhase) for one in result.corrections),
     )
 
 
@@ -292,8 +317,21 @@ def _tumour(tumour: Tumour, units: _Units) -> TumourDocument:
         probability=tumour.probability,
         origin=tumour.origin,
         feeders=[_feeder(feeder, units) for feeder in sorted(tumour.feeders, key=lambda f: f.rank)],
-        targets=[TumourTargetDocument(covers=list(t.covers), **_target(t, units).model_dump()) for t in tumour.targets],
+        targets=[_tumour_target(target, units) for target in tumour.targets],
+        target_options=[
+            TargetOptionDocument(
+                positions=len(option.targets),
+                non_target_fraction=option.non_target_fraction,
+                targets=[_tumour_target(target, units) for target in option.targets],
+            )
+            for option in tumour.options
+        ],
+        corrected=tumour.corrected,
     )
+
+
+def _tumour_target(target: CannulationTarget, units: _Units) -> TumourTargetDocument:
+    return TumourTargetDocument(covers=list(target.covers), **_target(target, units).model_dump())
 
 
 def _feeder(feeder: Feeder, units: _Units) -> FeederDocument:
@@ -310,6 +348,7 @@ def _feeder(feeder: Feeder, units: _Units) -> FeederDocument:
         overlap_ambiguous=feeder.overlap_ambiguous,
         target=_target(feeder.target, units),
         evidence={name: units.named(name, value) for name, value in feeder.evidence.items()},
+        corrected=feeder.corrected,
     )
 
 
@@ -324,23 +363,34 @@ def _target(target: CannulationTarget, units: _Units) -> TargetDocument:
         bifurcations=target.bifurcations,
         tortuosity=_number(target.tortuosity),
         non_target_fraction=_number(target.non_target_fraction),
+        turns_deg=[round(angle, 1) for angle in target.turns_deg],
+        beyond_last_branch_mm=units.mm(target.beyond_last_branch_px),
+        beyond_last_branch_px=_number(target.beyond_last_branch_px),
+        microcatheter_fits=_fits(units.mm(target.diameter_px)),
+        corrected=target.corrected,
     )
+
+
+def _fits(diameter_mm: float | None) -> dict[str, bool] | None:
+    """Return by outer diameter in French (3 F are 1 mm) whether a microcatheter is no wider than the vessel."""
+    return None if diameter_mm is None else {f"{size:.1f} F": size / 3 <= diameter_mm for size in _MICROCATHETERS_F}
 
 
 def graph_document(result: RunResult) -> GraphDocument:
     """Return `graph.json`: nodes, and branches directed with the flow."""
     units, graph = _units(result), result.graph
+    measures = result.measures or (None,) * len(graph.branches)
     uncertain = Quality.FLOW_DIRECTION_UNCERTAIN in run_quality(result)
     return GraphDocument(
         root=graph.root,
         flow_from="shape" if uncertain else "arrival",
         nodes=[GraphNode(id=i, row=row, col=col) for i, (row, col) in enumerate(_points(graph.nodes))],
-        branches=[_branch(branch, units) for branch in graph.branches],
+        branches=[_branch(branch, m, units) for branch, m in zip(graph.branches, measures, strict=True)],
         crossings=_points(graph.crossings),
     )
 
 
-def _branch(branch: Branch, units: _Units) -> GraphBranch:
+def _branch(branch: Branch, measures: BranchMeasures | None, units: _Units) -> GraphBranch:
     return GraphBranch(
         id=branch.id,
         start=branch.start,
@@ -351,6 +401,7 @@ def _branch(branch: Branch, units: _Units) -> GraphBranch:
         length_px=round(branch.length_px, 3),
         diameter_px=_number(branch.diameter_px, 3),
         overlap_ambiguous=branch.overlap_ambiguous,
+        **measure_fields(branch, measures, units.spacing, times_known=units.times_known),
     )
 
 

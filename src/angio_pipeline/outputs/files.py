@@ -18,6 +18,7 @@ _OF_A_RUN = (
     "record.json",
     "analysis.json",
     "graph.json",
+    "branches.csv",
     "curves.json",
     "maps.npz",
     "artery.png",
@@ -25,9 +26,12 @@ _OF_A_RUN = (
     "catheter.png",
     "tumour-*.png",
     "overlay.png",
+    "flow.png",
     "thumbnail.png",
     "before.png",
     "after.png",
+    "embolisation.json",
+    "comparison-*.png",
     ".tmp-*",
 )
 _OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from angio_pipeline.outputs.schemas import CurvesDocument, LipiodolDocument, RunDocument
+from angio_pipeline.outputs.schemas import CurvesDocument, EmbolisationDocument, LipiodolDocument, RunDocument
 
-__all__ = ["RunFolder", "SubjectFolder", "read_refused", "read_subject", "read_subjects"]
+__all__ = ["EMBOLISATION", "RunFolder", "SubjectFolder", "read_refused", "read_subject", "read_subjects"]
 
 Document = TypeVar("Document", bound=BaseModel)
+EMBOLISATION = "embolisation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class SubjectFolder:
     runs: tuple[RunFolder, ...]
     follow_up: LipiodolDocument | None
     problem: str | None
+    embolisation: EmbolisationDocument | None = None
+    embolisation_problem: str | None = None
 
 
 def read_subjects(out: Path) -> list[SubjectFolder]:
@@ -63,7 +66,13 @@ def read_subject(subject_dir: Path) -> SubjectFolder:
     runs = [_read_run(path) for path in series if _holds_run(path)]
     failure = _failure(_read_plain(subject_dir / "record.json"))
     follow_up, problem = (None, failure) if failure else _read(subject_dir / "lipiodol.json", LipiodolDocument)
-    return SubjectFolder(subject_dir, subject_dir.name, tuple(runs), follow_up, problem)
+    compared, not_compared = _read_comparisons(subject_dir / EMBOLISATION)
+    return SubjectFolder(subject_dir, subject_dir.name, tuple(runs), follow_up, problem, compared, not_compared)
+
+
+def _read_comparisons(folder: Path) -> tuple[EmbolisationDocument | None, str | None]:
+    failure = _failure(_read_plain(folder / "record.json"))
+    return (None, failure) if failure else _read(folder / "embolisation.json", EmbolisationDocument)
 
 
 def _holds_run(path: Path) -> bool:

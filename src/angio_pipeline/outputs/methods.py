@@ -17,7 +17,8 @@ _BACKGROUND = {
 def run_methods(document: RunDocument) -> list[str]:
     """Return the sentences for one run; frames are counted from 1, as on a viewer."""
     sentences = [_acquisition(document), _background(document), _alignment(document), _noise(document)]
-    sentences += [_timing(document), _told_by(document), _tree(document), _scale(document)]
+    sentences += [_timing(document), _told_by(document), _tree(document), _flow(document), _scale(document)]
+    sentences.append(_corrections(document))
     if any(tumour.feeders for tumour in document.tumours):
         sentences.append(
             "A feeder's probability is the software's own estimate from the evidence listed beside it; it is not a "
@@ -119,6 +120,29 @@ def _tree(document: RunDocument) -> str:
     length = f"{vessels.length_px:.0f} px" if vessels.length_mm is None else f"{vessels.length_mm:.0f} mm"
     root = "rooted at the catheter tip" if document.catheter_tip else "rooted at an assumed origin"
     return f"The arterial tree has {vessels.branches} branches, {length} in projection, {root}."
+
+
+def _flow(document: RunDocument) -> str:
+    settings = document.settings.get("measures")
+    if not isinstance(settings, dict) or not document.vessels.branches or document.image.frame_interval_s is None:
+        return ""
+    level, most = settings["bolus"]["level"], settings["velocity"]["largest_log_sd"]
+    return (
+        f"The leading edge has come where a piece of vessel reaches {100 * level:.0f} % of its greatest contrast; its "
+        "times were fitted over the whole tree, and a velocity is given where the fit knows its logarithm to "
+        f"±{most:.2g} (standard deviation)."
+    )
+
+
+def _corrections(document: RunDocument) -> str:
+    applied = [one for one in document.corrections if one.applied]
+    if not applied:
+        return ""
+    readers = sorted({one.reviewer for one in applied if one.reviewer})
+    by = f" by {', '.join(readers)}" if readers else ""
+    last = max(one.time for one in applied)
+    count = f"{len(applied)} correction{'s' if len(applied) > 1 else ''}"
+    return f"{count}{by}, the last of {last:%Y-%m-%d %H:%M %Z}, changed what the software had found."
 
 
 def _scale(document: RunDocument) -> str:

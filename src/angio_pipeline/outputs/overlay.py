@@ -48,6 +48,8 @@ _TIP = "#00b4d8"
 _SHUNT = "#7b2cbf"
 _VEIN = "#4a6fa5"
 _UNTIMED = (0.17, 0.44, 0.56)
+_DRAWN = (0, (4, 1.5))
+"""The line of what was drawn by hand."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -258,7 +260,8 @@ def _draw_outlines(axes: Axes, scene: _Scene) -> None:
         for outline in mask_outlines(tumour.mask, scene.scale):
             closed = np.vstack([outline, outline[:1]])
             axes.plot(*closed.T, color="white", linewidth=3.6, alpha=0.8, solid_joinstyle="round")
-            axes.plot(*closed.T, color=_TUMOUR, linewidth=2.0, solid_joinstyle="round")
+            drawn = _DRAWN if tumour.corrected is not None else "-"
+            axes.plot(*closed.T, color=_TUMOUR, linewidth=2.0, solid_joinstyle="round", linestyle=drawn)
     if result.vessels.vein is not None:
         for outline in mask_outlines(result.vessels.vein, scene.scale):
             axes.plot(*outline.T, color=_VEIN, linewidth=1.3, linestyle=(0, (1, 1.6)))
@@ -280,7 +283,8 @@ Label = tuple[str, tuple[float, float], str]
 def _feeder_labels(scene: _Scene) -> list[Label]:
     labels: list[Label] = []
     for feeder in sorted(scene.feeders, key=lambda f: -f.probability):
-        words = f"{_short(feeder.id, scene)}  {feeder.probability:.2f}"
+        told = f"{feeder.probability:.2f}" if feeder.corrected is None else f"{feeder.corrected.value} by hand"
+        words = f"{_short(feeder.id, scene)}  {told}"
         if feeder.overlap_ambiguous:
             words += "\noverlap: cannot decide"
         own = feeder.centreline[_own_part(feeder) :]
@@ -307,6 +311,7 @@ def _mark_targets(axes: Axes, scene: _Scene, board: LabelBoard) -> list[Label]:
                 axes.plot([x + 8 * dx, x + 19 * dx], [y + 8 * dy, y + 19 * dy], color=colour, linewidth=width)
         board.take(Box(float(x) - 20, float(y) - 20, 40, 40))
         words = "target" if len(targets) == 1 else f"target {number}"
+        words += f" {target.corrected.value} by hand" if target.corrected is not None else ""
         reached = ", ".join(_short(name, scene) for name in target.covers)
         labels.append((f"{words}: {reached}" if reached else words, (float(x), float(y)), _TARGET))
     return labels
@@ -465,7 +470,16 @@ def _legend_entries(scene: _Scene) -> list[tuple[Any, str]]:
             "feeder? overlap:\ncannot decide",
         ),
         (bool(feeders), {"color": _FEEDER, "lw": 2}, "way to the feeder"),
-        (bool(result.tumours), {"color": _TUMOUR, "lw": 2.4}, "tumour blush or region"),
+        (
+            any(t.corrected is None for t in result.tumours),
+            {"color": _TUMOUR, "lw": 2.4},
+            "tumour blush or region",
+        ),
+        (
+            any(t.corrected is not None for t in result.tumours),
+            {"color": _TUMOUR, "lw": 2.4, "ls": _DRAWN},
+            "tumour, drawn by hand",
+        ),
         (
             any(t.targets for t in result.tumours),
             {"color": _TARGET, "marker": "o", "ls": "", "mfc": "none", "mew": 2.4, "ms": 12},

@@ -13,9 +13,11 @@ from urllib.parse import quote
 
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
+from angio_pipeline.outputs.branches import flow_story
 from angio_pipeline.outputs.charts import Band, Series, line_chart
+from angio_pipeline.outputs.comparison_story import comparison_story
 from angio_pipeline.outputs.files import write_text
-from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subject
+from angio_pipeline.outputs.folders import EMBOLISATION, RunFolder, SubjectFolder, read_subject
 from angio_pipeline.outputs.methods import follow_up_methods, residuals, run_methods
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
@@ -62,6 +64,7 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
         "follow_up_methods": follow_up_methods(follow_up) if follow_up is not None else [],
         "follow_up_settings": _settings(follow_up.settings) if follow_up is not None else [],
         "projection_limit": QUALITY_SENTENCES[Quality.PROJECTION_LIMIT],
+        **comparison_story(subject.embolisation, subject.embolisation_problem, subject.path / EMBOLISATION),
     }
 
 
@@ -75,10 +78,11 @@ def _courses(follow_up: LipiodolDocument) -> list[tuple[str, LiverDocument]]:
 
 def _run(run: RunFolder) -> dict[str, Any]:
     document = run.document
-    names = ("overlay", "before", "after")
+    names = ("overlay", "flow", "before", "after")
     pictures = {name: None if document is None else data_uri(run.path / f"{name}.png") for name in names}
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")
+    story["flow_file"] = quote(f"{run.name}/flow.png")
     if document is None:
         return story | {"document": None, "angulation": None, "chart": None, "layers": None}
     return story | {
@@ -87,6 +91,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
         "angulation": _angulation(document),
         "likely": likely_feeders(document),
         "undecided": [f.id for tumour in document.tumours for f in tumour.feeders if f.overlap_ambiguous],
+        "flow_story": flow_story(run.path),
         "shunts": [f"{s.kind.value} {s.probability:.2f}" for s in document.shunts],
         "overlay_words": _overlay_words(document),
         "motion_words": _motion_words(document),
@@ -106,7 +111,8 @@ def _angulation(document: RunDocument) -> str | None:
 def likely_feeders(document: RunDocument) -> list[str]:
     """Return the feeders with probability of at least 0.5 that overlap leaves decided, best first."""
     feeders = [f for t in document.tumours for f in t.feeders if f.probability >= 0.5 and not f.overlap_ambiguous]
-    return [f"{f.id} {f.probability:.2f}" for f in sorted(feeders, key=lambda f: -f.probability)]
+    ranked = sorted(feeders, key=lambda f: -f.probability)
+    return [f"{f.id} {'by hand' if f.corrected else f'{f.probability:.2f}'}" for f in ranked]
 
 
 def _overlay_words(document: RunDocument) -> str:

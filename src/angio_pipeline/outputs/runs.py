@@ -17,8 +17,10 @@ from angio_pipeline.outputs.documents import (
     tumour_mask_name,
 )
 from angio_pipeline.outputs.files import clear_results, replacing, write_json
+from angio_pipeline.outputs.flow import flow_picture
 from angio_pipeline.outputs.overlay import overlay_picture
 from angio_pipeline.outputs.pictures import grey_vessels, resized, vessel_window, write_mask, write_png
+from angio_pipeline.outputs.tables import write_branches
 
 __all__ = ["write_run"]
 
@@ -29,9 +31,9 @@ _THUMBNAIL_PX = 240
 def write_run(result: RunResult, directory: Path) -> None:
     """Write everything of one run below `directory`, except the record that says it is complete.
 
-    Files: `analysis.json`, `graph.json`, `curves.json`, `artery.png`, `vein.png` when veins were told
-    from arteries, `tumour-<id>.png`, `maps.npz`, `overlay.png`, `thumbnail.png`, and `before.png` and
-    `after.png` when a motion correction was kept.
+    Files: `analysis.json`, `graph.json`, `branches.csv`, `curves.json`, `artery.png`, `vein.png` when veins
+    were told from arteries, `tumour-<id>.png`, `maps.npz`, `overlay.png`, `flow.png` when there are branches,
+    `thumbnail.png`, and `before.png` and `after.png` when a motion correction was kept.
 
     Raises
     ------
@@ -43,7 +45,9 @@ def write_run(result: RunResult, directory: Path) -> None:
     _write_masks(result, directory)
     _write_maps(result, directory / "maps.npz")
     _write_pictures(result, directory)
-    write_json(directory / "graph.json", graph_document(result))
+    graph = graph_document(result)
+    write_json(directory / "graph.json", graph)
+    write_branches(directory / "branches.csv", graph)
     write_json(directory / "curves.json", curves_document(result))
     write_json(directory / "analysis.json", run_document(result))
 
@@ -72,6 +76,8 @@ def _write_maps(result: RunResult, path: Path) -> None:
 def _write_pictures(result: RunResult, directory: Path) -> None:
     picture = overlay_picture(result)
     write_png(directory / "overlay.png", picture)
+    if result.graph.branches:
+        write_png(directory / "flow.png", flow_picture(result))
     subtracted = result.subtracted
     live = subtracted.frames[subtracted.reference_frame]
     window = vessel_window(live, subtracted.valid)

@@ -1,4 +1,6 @@
-"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json` and `curves.json` hold.
+"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json`, `curves.json`, `embolisation.json` hold.
+
+What a file of corrections holds stands in `core.corrections`, as it is read as well as written.
 
 The field names and their meaning are a contract with every reader of the results. A field may be
 added at any time; a change of meaning changes the version in `schema`. Unknown is `null`, never 0,
@@ -9,16 +11,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from angio_pipeline.core.corrections import CorrectionsDocument
+from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
 from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
-from angio_pipeline.core.tumours import LesionOrigin, ShuntKind
+from angio_pipeline.core.measures import VelocityState
+from angio_pipeline.core.tumours import ByHand, LesionOrigin, ShuntKind
 
 __all__ = [
+    "AlignmentDocument",
+    "BlushChangeDocument",
     "CatheterTipDocument",
+    "ComparisonDocument",
+    "CorrectionDocument",
     "CurveDocument",
     "CurvesDocument",
+    "EmbolisationDocument",
+    "FeederChangeDocument",
     "FeederDocument",
     "GraphBranch",
     "GraphDocument",
@@ -28,8 +39,11 @@ __all__ = [
     "LesionDocument",
     "LipiodolDocument",
     "LiverDocument",
+    "NotComparedDocument",
     "OperationDocument",
+    "PassageDocument",
     "PhasesDocument",
+    "ReferenceArteryDocument",
     "ResidualLayersDocument",
     "RunDocument",
     "ShuntDocument",
@@ -38,6 +52,7 @@ __all__ = [
     "SubtractionDocument",
     "TargetDocument",
     "TimepointDocument",
+    "TumourChangeDocument",
     "TumourDocument",
     "TumourTargetDocument",
     "VesselsDocument",
@@ -144,6 +159,7 @@ class PhasesDocument(_Document):
     arterial: FrameRange
     parenchymal: FrameRange | None
     venous: FrameRange | None
+    corrected: bool = Field(default=False, description="Whether a reader set any of them.")
 
 
 class CatheterTipDocument(_Document):
@@ -180,12 +196,25 @@ class TargetDocument(_Document):
     non_target_fraction: float | None
     diameter_px: float | None = None
     path_length_px: float | None = None
+    turns_deg: list[float] = []
+    beyond_last_branch_mm: float | None = None
+    beyond_last_branch_px: float | None = None
+    microcatheter_fits: dict[str, bool] | None = None
+    corrected: ByHand | None = Field(default=None, description="Whether a reader put it there.")
 
 
 class TumourTargetDocument(TargetDocument):
     """One position of the smallest set that covers all of a tumour's feeders."""
 
     covers: list[str]
+
+
+class TargetOptionDocument(_Document):
+    """The best set of so many positions, and the share of the tree downstream of them that is not the tumour's."""
+
+    positions: int
+    non_target_fraction: Fraction
+    targets: list[TumourTargetDocument]
 
 
 class FeederDocument(_Document):
@@ -203,6 +232,7 @@ class FeederDocument(_Document):
     overlap_ambiguous: bool
     target: TargetDocument
     evidence: dict[str, float | None] = {}
+    corrected: ByHand | None = Field(default=None, description="What a reader did; the probability is then 1.")
 
 
 class TumourDocument(_Document):
@@ -217,6 +247,8 @@ class TumourDocument(_Document):
     origin: LesionOrigin
     feeders: list[FeederDocument]
     targets: list[TumourTargetDocument]
+    target_options: list[TargetOptionDocument] = []
+    corrected: ByHand | None = Field(default=None, description="What a reader did; the origin is then `roi`.")
 
 
 class ShuntDocument(_Document):
@@ -227,6 +259,19 @@ class ShuntDocument(_Document):
     row: float
     col: float
     arrival_s: float | None
+
+
+class CorrectionDocument(_Document):
+    """What became of one edit of a reader."""
+
+    id: str
+    kind: str
+    time: AwareDatetime
+    reviewer: str | None
+    comment: str | None
+    text: str | None = Field(default=None, description="Of a note.")
+    applied: bool
+    sentence: str
 
 
 class RunDocument(_Document):
@@ -246,6 +291,7 @@ class RunDocument(_Document):
     settings: dict[str, Any] = {}
     provenance: list[OperationDocument] = []
     software: SoftwareDocument | None = None
+    corrections: list[CorrectionDocument] = []
 
 
 class GraphNode(_Document):
@@ -257,7 +303,13 @@ class GraphNode(_Document):
 
 
 class GraphBranch(_Document):
-    """One branch; its points run with the flow, from `start` to `end`."""
+    """One branch; its points run with the flow, from `start` to `end`.
+
+    Lengths and velocities are those of the projection; intervals hold 95 %. `arrival_start_s`, `arrival_end_s` and
+    the velocity are of the leading edge of contrast, fitted over the whole tree; `velocity_state` says why a branch
+    has no velocity. `taper` is diameter lost over length. `generation` counts bifurcations from the root and is
+    `null` where the root does not reach.
+    """
 
     id: int
     start: int
@@ -268,6 +320,20 @@ class GraphBranch(_Document):
     length_px: float
     diameter_px: float | None
     overlap_ambiguous: bool
+    strahler_order: int | None = None
+    generation: int | None = None
+    length_mm: float | None = None
+    tortuosity: float | None = None
+    mean_diameter_px: float | None = None
+    mean_diameter_mm: float | None = None
+    taper: float | None = None
+    arrival_start_s: float | None = None
+    arrival_end_s: float | None = None
+    velocity_px_s: float | None = None
+    velocity_interval_px_s: Interval | None = None
+    velocity_mm_s: float | None = None
+    velocity_interval_mm_s: Interval | None = None
+    velocity_state: VelocityState | None = None
 
 
 class GraphDocument(_Document):
@@ -366,15 +432,136 @@ class LipiodolDocument(_Document):
     software: SoftwareDocument | None = None
 
 
-_DOCUMENTS: dict[str, type[_Document]] = {
+class AlignmentDocument(_Document):
+    """How the run after lies against the run before, (row, col) pixels; matches are correlations, at most 1."""
+
+    shift_px: Point
+    anatomy_shift_px: Point | None = Field(description="null where no unsubtracted anatomy could be compared")
+    anatomy_match: float | None
+    vessel_match: float | None
+    by_vessels: bool = Field(description="false: bone alone aligns the runs, and no feeder is judged")
+
+
+class ReferenceArteryDocument(_Document):
+    """The artery that both runs are measured by; contrast is attenuation, a value for each of `times_s`."""
+
+    how: str
+    centreline: list[Point]
+    diameter_px: float | None
+    peak_before: float | None
+    peak_after: float | None
+    area_before: float | None = Field(description="under its curve, attenuation times seconds")
+    area_after: float | None
+    curve_before: list[float | None]
+    curve_after: list[float | None]
+
+
+class PassageDocument(_Document):
+    """One curve over the reference artery's: amplitudes are ratios, the time is after the artery's arrival."""
+
+    peak: float | None
+    auc: float | None
+    wash_in: float | None
+    time_to_peak_s: float | None
+
+
+class BlushChangeDocument(_Document):
+    """A tumour's stain above its surroundings in both runs."""
+
+    residual: float | None = Field(description="peak after over peak before, each over the reference artery's")
+    residual_interval: Interval | None
+    residual_area: float | None = Field(description="area that stains after over area that stained before")
+    area_before_px: int
+    area_after_px: int
+    area_before_mm2: float | None
+    area_after_mm2: float | None
+    surroundings_share: float | None = Field(description="share of the surroundings' curve that was taken off")
+    before: PassageDocument
+    after: PassageDocument
+    curve_before: list[float | None] = Field(description="over the reference artery's peak, for each of `times_s`")
+    curve_after: list[float | None] = Field(
+        description="over what the reference artery's peak would be with the area after and the shape before"
+    )
+
+
+class FeederChangeDocument(_Document):
+    """One feeder of the run before, read in both runs along the part that is the tumour's own."""
+
+    id: str
+    probability: Fraction
+    contribution: Fraction
+    patency: Patency
+    contrast_before: float | None = Field(description="area under its curve over the reference artery's")
+    contrast_after: float | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    delay_before_s: float | None = Field(description="mean transit time from the reference artery")
+    delay_after_s: float | None
+    centreline: list[Point]
+    reason: str
+
+
+class TumourChangeDocument(_Document):
+    """One tumour of the run before; `sace` is null where it cannot be decided, and `reason` says by what or why."""
+
+    id: str
+    blush: BlushChangeDocument | None
+    feeders: list[FeederChangeDocument]
+    flow: Flow | None
+    sace: SaceLevel | None
+    reason: str
+
+
+class ComparisonDocument(_Document):
+    """Two runs of one view, compared. Places are pixels of the run before."""
+
+    before: SourceDocument
+    after: SourceDocument
+    paired_by: Literal["label", "order"] = Field(
+        description="label: a file calls its run before or after; order: first and last run of the view"
+    )
+    alignment: AlignmentDocument
+    reference_artery: ReferenceArteryDocument
+    times_s: list[float] = Field(description="0 when the reference artery has half its contrast")
+    tumours: list[TumourChangeDocument]
+    picture: str
+    picture_time_s: float
+    cautions: list[str] = []
+    quality: list[str] = []
+    quality_sentences: list[str] = []
+
+
+class NotComparedDocument(_Document):
+    """Runs that were not compared, and why."""
+
+    before: SourceDocument | None
+    after: SourceDocument | None
+    reason: str
+    sentence: str
+
+
+class EmbolisationDocument(_Document):
+    """`embolisation.json`: before against after embolisation, for every pair of runs of one patient."""
+
+    schema_: Literal["angio-pipeline/embolisation/1"] = Field(default="angio-pipeline/embolisation/1", alias="schema")
+    comparisons: list[ComparisonDocument]
+    not_compared: list[NotComparedDocument]
+    settings: dict[str, Any] = {}
+    software: SoftwareDocument | None = None
+
+
+_DOCUMENTS: dict[str, type[BaseModel]] = {
     "run": RunDocument,
     "lipiodol": LipiodolDocument,
     "graph": GraphDocument,
     "curves": CurvesDocument,
+    "embolisation": EmbolisationDocument,
+    "corrections": CorrectionsDocument,
 }
 
 _AnyDocument = Annotated[
-    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument, Field(discriminator="schema_")
+    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument | EmbolisationDocument | CorrectionsDocument,
+    Field(discriminator="schema_"),
 ]
 
 
@@ -383,7 +570,7 @@ def json_schema(document: str | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    document : {"run", "lipiodol", "graph", "curves"}, optional
+    document : {"run", "lipiodol", "graph", "curves", "embolisation", "corrections"}, optional
         Without it the schema accepts each of them, told apart by their `schema` key.
 
     Raises

@@ -7,12 +7,21 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from angio_pipeline.core.embolisation import Patency
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.outputs.branches import BRANCH_COLUMNS, branch_rows, read_branches
 from angio_pipeline.outputs.files import replacing, write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subjects
-from angio_pipeline.outputs.schemas import FeederDocument, TimepointDocument, TumourDocument
+from angio_pipeline.outputs.schemas import (
+    FeederDocument,
+    GraphDocument,
+    SourceDocument,
+    TimepointDocument,
+    TumourChangeDocument,
+    TumourDocument,
+)
 
-__all__ = ["write_refused", "write_tables"]
+__all__ = ["write_branches", "write_refused", "write_tables"]
 
 Cell = str | float | int | bool | None
 Row = dict[str, Cell]
@@ -44,6 +53,8 @@ _RUN_COLUMNS: Columns = {
     "tumours": "BIGINT",
     "feeders": "BIGINT",
     "shunts": "BIGINT",
+    "corrections": "BIGINT",
+    "corrections_not_applied": "BIGINT",
     "quality": "VARCHAR",
     "problem": "VARCHAR",
 }
@@ -56,6 +67,7 @@ _FEEDER_COLUMNS: Columns = {
     "tumour_probability": "DOUBLE",
     "tumour_area_mm2": "DOUBLE",
     "tumour_area_px": "BIGINT",
+    "tumour_corrected": "VARCHAR",
     "feeder": "VARCHAR",
     "rank": "BIGINT",
     "probability": "DOUBLE",
@@ -64,14 +76,17 @@ _FEEDER_COLUMNS: Columns = {
     "diameter_px": "DOUBLE",
     "arrival_s": "DOUBLE",
     "overlap_ambiguous": "BOOLEAN",
+    "corrected": "VARCHAR",
     "target_row": "DOUBLE",
     "target_col": "DOUBLE",
+    "target_corrected": "VARCHAR",
     "path_length_mm": "DOUBLE",
     "path_length_px": "DOUBLE",
     "bifurcations": "BIGINT",
     "tortuosity": "DOUBLE",
     "non_target_fraction": "DOUBLE",
 }
+_BRANCH_COLUMNS: Columns = {"subject": "VARCHAR", "date": "VARCHAR", "series": "VARCHAR", **BRANCH_COLUMNS}
 _LIPIODOL_COLUMNS: Columns = {
     "subject": "VARCHAR",
     "lesion": "VARCHAR",
@@ -100,6 +115,36 @@ _LIPIODOL_COLUMNS: Columns = {
     "half_life_high_days": "DOUBLE",
     "quality": "VARCHAR",
 }
+_EMBOLISATION_COLUMNS: Columns = {
+    "subject": "VARCHAR",
+    "date": "VARCHAR",
+    "before": "VARCHAR",
+    "after": "VARCHAR",
+    "before_sop_instance_uid": "VARCHAR",
+    "after_sop_instance_uid": "VARCHAR",
+    "paired_by": "VARCHAR",
+    "compared": "BOOLEAN",
+    "tumour": "VARCHAR",
+    "residual_blush": "DOUBLE",
+    "residual_blush_low": "DOUBLE",
+    "residual_blush_high": "DOUBLE",
+    "residual_area": "DOUBLE",
+    **{
+        f"{name}_{run}": "DOUBLE"
+        for name in ("peak", "auc", "wash_in", "time_to_peak_s")
+        for run in ("before", "after")
+    },
+    "flow": "VARCHAR",
+    "sace": "VARCHAR",
+    "feeders_open": "BIGINT",
+    "feeders_slowed": "BIGINT",
+    "feeders_closed": "BIGINT",
+    "feeders_unknown": "BIGINT",
+    "feeders": "VARCHAR",
+    "vessel_match": "DOUBLE",
+    "reason": "VARCHAR",
+    "sentence": "VARCHAR",
+}
 
 
 def write_refused(out: Path, refusals: Sequence[Refusal]) -> None:
@@ -108,15 +153,23 @@ def write_refused(out: Path, refusals: Sequence[Refusal]) -> None:
     write_text(out / "refused.csv", _csv(("path", "reason", "sentence"), rows))
 
 
+def write_branches(path: Path, document: GraphDocument) -> None:
+    """Write the table of one run's branches as CSV; without a branch it has its header only."""
+    write_text(path, _csv(tuple(BRANCH_COLUMNS), branch_rows(document)))
+
+
 def write_tables(out: Path) -> None:
-    """Write `runs`, `feeders` and `lipiodol` as .csv and .parquet from the files below `out`.
+    """Write the tables of runs, feeders, branches, oil and embolisation, .csv and .parquet, from the files below `out`.
 
     `response` is left out while no subject holds a response. An empty table has its header only.
     """
     subjects = read_subjects(out)
     _write_table(out, "runs", _RUN_COLUMNS, _each_run(subjects, _run_rows))
     _write_table(out, "feeders", _FEEDER_COLUMNS, _each_run(subjects, _feeder_rows))
+    write_text(out / "branches.csv", _csv(tuple(_BRANCH_COLUMNS), _each_run(subjects, _branch_rows)))
+    _parquet_of_csv(out / "branches.csv", _BRANCH_COLUMNS)
     _write_table(out, "lipiodol", _LIPIODOL_COLUMNS, [row for s in subjects for row in _lipiodol_rows(s)])
+    _write_table(out, "embolisation", _EMBOLISATION_COLUMNS, [row for s in subjects for row in _embolisation_rows(s)])
 
 
 def _each_run(
@@ -150,6 +203,8 @@ def _run_rows(subject: SubjectFolder, run: RunFolder) -> Iterable[Row]:
         "tumours": len(document.tumours),
         "feeders": sum(len(tumour.feeders) for tumour in document.tumours),
         "shunts": len(document.shunts),
+        "corrections": sum(one.applied for one in document.corrections),
+        "corrections_not_applied": sum(not one.applied for one in document.corrections),
         "quality": " ".join(document.quality),
     }
     return [row]
@@ -171,12 +226,21 @@ def _feeder_row(tumour: TumourDocument, feeder: FeederDocument) -> Row:
         "tumour_probability": tumour.probability,
         "tumour_area_mm2": tumour.area_mm2,
         "tumour_area_px": tumour.area_px,
+        "tumour_corrected": tumour.corrected and tumour.corrected.value,
         "feeder": feeder.id,
         **feeder.model_dump(include=measured),
+        "corrected": feeder.corrected and feeder.corrected.value,
         "target_row": target.row,
         "target_col": target.col,
+        "target_corrected": target.corrected and target.corrected.value,
         **target.model_dump(include=path),
     }
+
+
+def _branch_rows(subject: SubjectFolder, run: RunFolder) -> Iterable[Row]:
+    where: Row = {"subject": subject.subject, "date": run.date, "series": run.series}
+    rows = read_branches(run.path / "branches.csv") if run.document is not None else []
+    return [{**where, **row.model_dump(mode="json")} for row in rows]
 
 
 def _lipiodol_rows(subject: SubjectFolder) -> Iterable[Row]:
@@ -211,6 +275,55 @@ def _timepoint_row(point: TimepointDocument) -> Row:
         **{f"coverage_{hu}": (point.coverage or {}).get(hu) for hu in ("75", "160", "215")},
         "quality": " ".join(point.quality),
     }
+
+
+def _embolisation_rows(subject: SubjectFolder) -> Iterable[Row]:
+    """Return a row for each tumour that was compared, and one for each pair of runs that was not."""
+    document = subject.embolisation
+    for one in document.comparisons if document is not None else []:
+        pair = _pair_row(subject, one.before, one.after)
+        same: Row = {"paired_by": one.paired_by, "compared": True, "vessel_match": one.alignment.vessel_match}
+        for tumour in one.tumours:
+            yield {**pair, **same, **_tumour_change_row(tumour)}
+    for refused in document.not_compared if document is not None else []:
+        told: Row = {"compared": False, "reason": refused.reason, "sentence": refused.sentence}
+        yield {**_pair_row(subject, refused.before, refused.after), **told}
+
+
+def _pair_row(subject: SubjectFolder, before: SourceDocument | None, after: SourceDocument | None) -> Row:
+    row: Row = {"subject": subject.subject, "date": next((s.date for s in (after, before) if s is not None), None)}
+    for name, source in (("before", before), ("after", after)):
+        if source is not None:
+            row |= {name: source.description, f"{name}_sop_instance_uid": source.sop_instance_uid}
+    return row
+
+
+def _tumour_change_row(tumour: TumourChangeDocument) -> Row:
+    blush, kinds = tumour.blush, [feeder.patency for feeder in tumour.feeders]
+    row: Row = {f"feeders_{name}": kinds.count(kind) for name, kind in _PATENCIES.items()}
+    row |= {
+        "tumour": tumour.id,
+        "flow": tumour.flow and tumour.flow.value,
+        "sace": tumour.sace and tumour.sace.value,
+        "feeders": "; ".join(f"{f.id} {f.patency.value}" for f in tumour.feeders),
+        "sentence": tumour.reason,
+    }
+    if blush is None:
+        return row
+    interval = blush.residual_interval or (None, None)
+    row |= {"residual_blush": blush.residual, "residual_blush_low": interval[0], "residual_blush_high": interval[1]}
+    row |= {"residual_area": blush.residual_area}
+    for name, passage in (("before", blush.before), ("after", blush.after)):
+        row |= {f"{key}_{name}": value for key, value in passage.model_dump().items()}
+    return row
+
+
+_PATENCIES = {
+    "open": Patency.OPEN,
+    "slowed": Patency.SLOWED,
+    "closed": Patency.CLOSED,
+    "unknown": Patency.UNKNOWN,
+}
 
 
 def _write_table(out: Path, name: str, columns: Columns, rows: Sequence[Row]) -> None:
@@ -249,3 +362,14 @@ def _write_parquet(path: Path, columns: Columns, rows: Sequence[Row]) -> None:
             connection.executemany(f"INSERT INTO written VALUES ({marks})", values)
         quoted = str(temporary).replace("'", "''")
         connection.execute(f"COPY written TO '{quoted}' (FORMAT parquet)")
+
+
+def _parquet_of_csv(path: Path, columns: Columns) -> None:
+    """Write a table of very many rows as Parquet beside its CSV: row by row would take a millisecond each."""
+    import duckdb
+
+    types = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
+    with duckdb.connect() as connection, replacing(path.with_suffix(".parquet")) as temporary:
+        source, target = (str(p).replace("'", "''") for p in (path, temporary))
+        read = f"read_csv('{source}', header = true, auto_detect = false, nullstr = '', columns = {types})"
+        connection.execute(f"COPY (SELECT * FROM {read}) TO '{target}' (FORMAT parquet)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from angio_pipeline.outputs.comparison_story import comparison_findings
 from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subjects
 from angio_pipeline.outputs.pages import day, render
@@ -15,7 +16,7 @@ from angio_pipeline.outputs.report import course_story, likely_feeders
 __all__ = ["write_index"]
 
 _THUMBNAILS = 6
-_TABLES = ("runs.csv", "feeders.csv", "lipiodol.csv", "response.csv", "refused.csv")
+_TABLES = ("runs.csv", "feeders.csv", "lipiodol.csv", "embolisation.csv", "response.csv", "refused.csv")
 
 
 def write_index(out: Path) -> Path:
@@ -66,7 +67,10 @@ def _row(subject: SubjectFolder) -> dict[str, Any]:
         "thumbnails": thumbnails[:_THUMBNAILS],
         "run_words": f"and {more} more" if more and thumbnails else ("" if thumbnails else "none"),
         "dates": sorted({day(run.date) for run in subject.runs}),
-        "findings": [f"Run {i}: {line}" for i, run in enumerate(subject.runs, start=1) if (line := _finding(run))],
+        "findings": [
+            *(f"Run {i}: {line}" for i, run in enumerate(subject.runs, start=1) if (line := _finding(run))),
+            *comparison_findings(subject.embolisation),
+        ],
         "follow_up": ["not analysed"] if subject.problem else [f"{n}: {course_story(course)}" for n, course in lesions],
         "flags": _flags(subject),
     }

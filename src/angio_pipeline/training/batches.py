@@ -17,12 +17,15 @@ from angio_pipeline.training.packing import CENTRELINE, Packed
 from angio_pipeline.vessels import CHANNELS
 
 __all__ = [
+    "FEEDER_CLASSES",
     "FRAME_CLASSES",
     "RUN_CLASSES",
     "Batch",
     "CropParams",
     "ahead",
     "crop_matrix",
+    "crop_pictures",
+    "disturbed",
     "run_batches",
     "targets_of",
     "warped",
@@ -31,13 +34,19 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 RUN_CLASSES = ("artery", "vein", "blush", "catheter", "centreline")
 FRAME_CLASSES = ("vessel", "centreline")
+FEEDER_CLASSES = ("feeder",)
+_PLAIN = ("arterial", "reference", "last", "mean")
 _TIMED = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arrival", "time_to_peak", "timed")]
-_CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in ("arterial", "reference", "last")]
+_CONTRAST = [k for k, name in enumerate(CHANNELS) if name.endswith("_s") or name in _PLAIN]
 _ANATOMY = [CHANNELS.index("anatomy")]
 _RESTLESS = [CHANNELS.index("restless")]
 _OVER_NOISE = [CHANNELS.index("over_noise")]
 # Between a time and none there is no time that means anything.
 _NEAREST = {CHANNELS.index(name) for name in ("arrival", "time_to_peak", "timed")}
+
+# Area of a blush from which on it has the weight of its pixels alone, and the most that a pixel of a smaller one has.
+_MIDDLING_BLUSH_PX, _MOST_WEIGHT = 1800.0, 4.0
+_BLUSH = RUN_CLASSES.index("blush")
 
 
 class CropParams(Params):
@@ -64,7 +73,7 @@ class CropParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs (N, C, s, s), targets and what is known of them (N, classes, s, s), all float32."""
+    """Inputs (N, C, s, s), targets and the weight of each (N, classes, s, s), 0 where not known, all float32."""
 
     inputs: FloatArray
     targets: FloatArray
@@ -90,15 +99,30 @@ def targets_of(labels: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
 def _place(labels: npt.NDArray[np.uint8], params: CropParams, rng: np.random.Generator) -> tuple[float, float]:
     rows, columns = labels.shape
     if rng.random() < params.on_target:
-        # About an artery half of the time, about a vein or a blush the other half, whatever their area.
-        present = [bit for bit in (Label.ARTERY, Label.ARTERY, Label.VEIN, Label.BLUSH) if (labels & bit).any()]
+        # About a blush half of the time, about an artery or a vein the other half, whatever their area.
+        present = [bit for bit in (Label.ARTERY, Label.VEIN, Label.BLUSH, Label.BLUSH) if (labels & bit).any()]
         if present:
             bit = present[int(rng.integers(len(present)))]
-            where = np.flatnonzero(labels.ravel() & bit)
+            where = np.flatnonzero((_one_blush(labels, rng) if bit == Label.BLUSH else labels & bit).ravel())
             row, column = divmod(int(where[int(rng.integers(len(where)))]), columns)
             jitter = rng.uniform(-0.3, 0.3, 2) * params.size_px
             return float(row + jitter[0]), float(column + jitter[1])
     return float(rng.uniform(0, rows)), float(rng.uniform(0, columns))
+
+
+def _one_blush(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return one blush, drawn so that small ones come as often as large ones."""
+    count, number = cv2.connectedComponents((labels & Label.BLUSH), connectivity=8)
+    return np.asarray(number == int(rng.integers(1, count)))
+
+
+def _small_counts(known: FloatArray, labels: npt.NDArray[np.uint8]) -> FloatArray:
+    """Return what is known with more weight on small blushes, which would be nothing beside large ones."""
+    _, number, parts, _ = cv2.connectedComponentsWithStats(labels & Label.BLUSH, connectivity=8)
+    weight = np.clip(np.sqrt(_MIDDLING_BLUSH_PX / np.maximum(parts[:, cv2.CC_STAT_AREA], 1)), 1, _MOST_WEIGHT)
+    weight[0] = 1
+    known[_BLUSH] *= weight[number]
+    return known
 
 
 def crop_matrix(
@@ -132,29 +156,37 @@ def warped(image: npt.NDArray[np.generic], matrix: npt.NDArray[np.float64], size
     )
 
 
+def crop_pictures(pictures: npt.NDArray[np.float16], matrix: npt.NDArray[np.float64], size: int) -> FloatArray:
+    """Return a crop (C, size, size) of a run's pictures through a matrix of `crop_matrix`; only what it needs is read.
+
+    Times are not averaged.
+    """
+    corners = matrix @ np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]).T
+    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - 2, 0)
+    high = np.ceil(corners.max(axis=1)).astype(int) + 3
+    window = tuple(slice(first, max(last, first + 1)) for first, last in zip(low[::-1], high[::-1], strict=True))
+    moved = matrix - np.array([[0, 0, low[0]], [0, 0, low[1]]])
+    part = np.asarray(pictures[(slice(None), *window)], dtype=np.float32)
+    return np.stack([warped(channel, moved, size, nearest=k in _NEAREST) for k, channel in enumerate(part)])
+
+
 def _crop_run(packed: Packed, params: CropParams, rng: np.random.Generator) -> tuple[FloatArray, ...]:
     labels = np.load(packed.labels)
     pictures = np.load(packed.pictures, mmap_mode="r")
     matrix = crop_matrix(_place(labels, params, rng), labels.shape, params, rng)
-    corners = (
-        matrix @ np.array([[0, 0, 1], [params.size_px, 0, 1], [0, params.size_px, 1], [params.size_px] * 2 + [1]]).T
-    )
-    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - 2, 0)
-    high = np.ceil(corners.max(axis=1)).astype(int) + 3
-    window = (slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1)))
-    matrix[:, 2] -= low
-    part = np.asarray(pictures[(slice(None), *window)], dtype=np.float32)
-    inputs = np.stack(
-        [warped(channel, matrix, params.size_px, nearest=k in _NEAREST) for k, channel in enumerate(part)]
-    )
-    cut = np.asarray(warped(labels[window], matrix, params.size_px, nearest=True), dtype=np.uint8)
+    inputs = crop_pictures(pictures, matrix, params.size_px)
+    cut = np.asarray(warped(labels, matrix, params.size_px, nearest=True), dtype=np.uint8)
     targets, known = targets_of(cut)
+    known = _small_counts(known, cut)
     # Behind a shutter there is nothing to be seen, whatever the truth holds there.
-    return _disturb(inputs, params, rng), targets, known * (inputs[-1:] > 0.5)
+    return disturbed(inputs, params, rng), targets, known * (inputs[-1:] > 0.5)
 
 
-def _disturb(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:
-    """Return the crop with another gain (what a display curve does), more noise, and kinds of pictures left out."""
+def disturbed(inputs: FloatArray, params: CropParams, rng: np.random.Generator) -> FloatArray:
+    """Return a crop of a run's pictures with another gain (what a display curve does), more noise, and kinds left out.
+
+    It is changed in place.
+    """
     if rng.random() < params.disturbed:
         gain = np.float32(np.exp(rng.normal(0, params.gain_log_sd)))
         for k in (*_CONTRAST, *_ANATOMY, *_RESTLESS):

@@ -11,6 +11,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, SubtractedRun
+from angio_pipeline.evaluate.lines import branch_between, resampled
 from angio_pipeline.simulate.angiography import stage
 from angio_pipeline.simulate.dicom.xa import write_xa
 from angio_pipeline.simulate.patient import Patient, make_patient
@@ -34,7 +36,16 @@ from angio_pipeline.simulate.truth import RunTruth, tell_truth
 from angio_pipeline.training.randomise import draw_laboratory
 from angio_pipeline.workers import hold_threads
 
-__all__ = ["RUN_NAMES", "Label", "example_paths", "load_labels", "load_subtracted", "make_examples"]
+__all__ = [
+    "RUN_NAMES",
+    "Label",
+    "TumourLabels",
+    "example_paths",
+    "load_labels",
+    "load_subtracted",
+    "load_tumours",
+    "make_examples",
+]
 
 RUN_NAMES = ("frontal", "oblique", "post")
 
@@ -107,7 +118,7 @@ def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfi
     choice = dsa.choose_mask(run, params=config.mask)
     sub = dsa.denoise(dsa.subtract(run, choice, params=config.subtract), params=config.denoise)
     truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted, frame=sub.reference_frame)
-    _save(path, labels=_labels(truth), **_subtracted_arrays(sub))
+    _save(path, labels=_labels(truth), **_tumour_arrays(truth), **_subtracted_arrays(sub))
     return {"reference_frame": sub.reference_frame}
 
 
@@ -148,6 +159,16 @@ def _labels(truth: RunTruth) -> npt.NDArray[np.uint8]:
     ):
         labels[mask] |= bit
     return labels
+
+
+def _tumour_arrays(truth: RunTruth) -> dict[str, npt.NDArray[Any]]:
+    """Return (H, W) uint16 with a bit for each visible tumour in order, and their feeders as JSON."""
+    told = truth.document["tumours"][:16]
+    tumours = np.zeros(truth.artery.shape, np.uint16)
+    for k, tumour in enumerate(told):
+        tumours[truth.tumours[tumour["id"]]] |= 1 << k
+    feeders = [{name: tumour[name] for name in ("feeders", "faint_feeders")} for tumour in told]
+    return {"tumours": tumours, "feeders": np.array(json.dumps(feeders))}
 
 
 def _subtracted_arrays(sub: SubtractedRun) -> dict[str, npt.NDArray[Any]]:
@@ -204,6 +225,32 @@ def load_labels(path: Path) -> npt.NDArray[np.uint8]:
     with np.load(path) as stored:
         labels: npt.NDArray[np.uint8] = stored["labels"]
     return labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TumourLabels:
+    """A visible tumour (H, W) bool, and the branches that feed it alone, each (K, 2) (row, col), up to where it begins.
+
+    Whether the faint ones are seen is open.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    feeders: tuple[npt.NDArray[np.float64], ...]
+    faint: tuple[npt.NDArray[np.float64], ...]
+
+
+def load_tumours(path: Path) -> tuple[TumourLabels, ...]:
+    """Return the visible tumours of an example."""
+    with np.load(path) as stored:
+        bits, told = stored["tumours"], json.loads(str(stored["feeders"]))
+    return tuple(
+        TumourLabels((bits >> k & 1) > 0, *(tuple(map(_own_part, one[name])) for name in ("feeders", "faint_feeders")))
+        for k, one in enumerate(told)
+    )
+
+
+def _own_part(feeder: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    return resampled(branch_between(feeder["centreline"], feeder["branch_start"]))
 
 
 def begin_worker() -> None:

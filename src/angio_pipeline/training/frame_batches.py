@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,8 +22,10 @@ from angio_pipeline.numerics.filters import gaussian, resize
 from angio_pipeline.training.batches import Batch, CropParams, ahead, crop_matrix, warped
 from angio_pipeline.training.examples import Label
 from angio_pipeline.training.packing import CENTRELINE, Packed
-from angio_pipeline.training.recipe import RealParams
 from angio_pipeline.vessels import WORKING_PX
+
+if TYPE_CHECKING:
+    from angio_pipeline.training.recipe import RealParams
 
 __all__ = ["RealFrames", "frame_batches", "frame_pictures"]
 

@@ -17,11 +17,13 @@ from skimage.morphology import skeletonize
 
 from angio_pipeline import perfusion, vessels
 from angio_pipeline.config import PipelineConfig
-from angio_pipeline.training.examples import Label, load_labels, load_subtracted
+from angio_pipeline.training.examples import Label, TumourLabels, load_labels, load_subtracted, load_tumours
 
-__all__ = ["Packed", "pack_run", "packed_paths"]
+__all__ = ["Packed", "load_packed_tumours", "pack_run", "packed_paths"]
 
 CENTRELINE = 64
+# As OpenCV counts, which draws two pixels more.
+_LINE_PX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +31,25 @@ class Packed:
     """Where one example's arrays lie.
 
     Pictures (C, h, w) float16; labels (h, w) uint8; frame (3, H, W) float16: the reference frame's attenuation, its
-    contrast, and how far that stands out of the noise.
+    contrast, and how far that stands out of the noise; tumours (N, 3, h, w) bool in bits along the last axis
+    (`load_packed_tumours`): each tumour that is visible at this size, what feeds it alone, and what may, if it is seen.
     """
 
     pictures: Path
     labels: Path
     frame: Path
+    tumours: Path
 
     @property
     def complete(self) -> bool:
-        """Whether all three are there."""
-        return self.pictures.is_file() and self.labels.is_file() and self.frame.is_file()
+        """Whether all are there."""
+        return all(path.is_file() for path in (self.pictures, self.labels, self.frame, self.tumours))
 
 
 def packed_paths(folder: Path, example: Path) -> Packed:
     """Return where the arrays of an example lie in `folder`."""
     stem = example.stem
-    return Packed(folder / f"{stem}.pictures.npy", folder / f"{stem}.labels.npy", folder / f"{stem}.frame.npy")
+    return Packed(*(folder / f"{stem}.{part}.npy" for part in ("pictures", "labels", "frame", "tumours")))
 
 
 def pack_run(example: Path, folder: Path, *, config: PipelineConfig | None = None) -> Packed:
@@ -59,6 +63,7 @@ def pack_run(example: Path, folder: Path, *, config: PipelineConfig | None = Non
     pictures = vessels.picture_run(sub, maps).channels
     contrast = sub.frames[sub.reference_frame]
     frame = np.stack([sub.attenuation, contrast, contrast / max(sub.noise_sd, 1e-6)])
+    _save(packed.tumours, np.packbits(_tumours_at(load_tumours(example), pictures.shape[1:]), axis=-1))
     # Labels last: a stopped run leaves an example incomplete, never half-labelled.
     _save(packed.pictures, pictures.astype(np.float16))
     _save(packed.frame, np.clip(frame, -60000, 60000).astype(np.float16))
@@ -72,6 +77,34 @@ def _labels_at(labels: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDArr
     out = labels.copy()
     out[skeletonize((labels & Label.ARTERY) > 0)] |= CENTRELINE
     return out
+
+
+def load_packed_tumours(packed: Packed, columns: int) -> npt.NDArray[np.bool_]:
+    """Return (N, 3, h, w) tumours, feeders and faint feeders of pictures that are `columns` wide."""
+    return np.unpackbits(np.load(packed.tumours), axis=-1, count=columns).astype(np.bool_)
+
+
+def _tumours_at(tumours: Sequence[TumourLabels], shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+    rows, columns = shape
+    out = np.zeros((len(tumours), 3, rows, columns), np.bool_)
+    for k, tumour in enumerate(tumours):
+        mask = cv2.resize(tumour.mask.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
+        scale = (columns / tumour.mask.shape[1], rows / tumour.mask.shape[0])
+        out[k] = np.stack([mask, *(_drawn(lines, scale, (rows, columns)) for lines in (tumour.feeders, tumour.faint))])
+    # At the edge of a frame there may be one of few pixels, and none of them at this size.
+    return out[out[:, 0].any(axis=(1, 2))]
+
+
+def _drawn(
+    lines: Sequence[npt.NDArray[np.float64]], scale: tuple[float, float], shape: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Return the lines, (row, col) each, as wide as a vessel of the working size."""
+    image = np.zeros(shape, np.uint8)
+    for line in lines:
+        # Drawn to a sixteenth of a pixel.
+        points = np.rint(16 * ((line[:, ::-1] + 0.5) * scale - 0.5)).astype(np.int32)
+        cv2.polylines(image, [points], isClosed=False, color=1, thickness=_LINE_PX, lineType=cv2.LINE_8, shift=4)
+    return image
 
 
 def _save(path: Path, array: npt.NDArray[np.generic]) -> None:

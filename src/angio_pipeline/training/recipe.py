@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
-from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, CropParams
+from angio_pipeline.training.batches import CropParams
+from angio_pipeline.training.kinds import KINDS, KindName
 from angio_pipeline.training.loop import LoopParams, LossParams
 
 __all__ = ["DataParams", "RealParams", "Recipe", "load_recipe"]
@@ -48,7 +48,7 @@ class Recipe(Params):
     """How one network is made."""
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
-    kind: Literal["run", "frame"]
+    kind: KindName
     widths: tuple[int, ...] = Field(min_length=2, max_length=7)
     start_from: str | None = Field(None, description="name of a recipe whose weights are gone on from")
     data: DataParams
@@ -61,10 +61,10 @@ class Recipe(Params):
     def _possible(self) -> Recipe:
         if self.data.seed == self.data.held_out_seed:
             raise ValueError("data.held_out_seed must differ from data.seed")
-        expected = len(RUN_CLASSES if self.kind == "run" else FRAME_CLASSES)
+        expected = len(KINDS[self.kind].classes)
         if len(self.loss.classes) != expected:
             raise ValueError(f"loss.classes must hold {expected} weights for a {self.kind} network")
-        if self.real is not None and self.kind == "run":
+        if self.real is not None and self.kind != "frame":
             raise ValueError("real angiograms are for frame networks")
         if self.real is not None and not self.real.apart:
             raise ValueError("real.train, real.calibrate and real.held_out must share no image")

@@ -22,12 +22,13 @@ from torch import nn
 import angio_pipeline
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.networks.definition import SmallUNet
-from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
-from angio_pipeline.networks.weights import Architecture, Calibration, save_model
-from angio_pipeline.training.batches import FRAME_CLASSES, RUN_CLASSES, Batch, run_batches, targets_of
+from angio_pipeline.networks.frames import picture_frame
+from angio_pipeline.networks.weights import Architecture, Calibration, read_weights, save_model
+from angio_pipeline.training.batches import Batch
 from angio_pipeline.training.calibrate import HeldOut, fit_calibration, reliability
 from angio_pipeline.training.examples import begin_worker, make_examples
-from angio_pipeline.training.frame_batches import RealFrames, frame_batches, frame_pictures
+from angio_pipeline.training.frame_batches import RealFrames
+from angio_pipeline.training.kinds import KINDS
 from angio_pipeline.training.loop import Trained, train_loop
 from angio_pipeline.training.packing import Packed, pack_run
 from angio_pipeline.training.recipe import DataParams, Recipe
@@ -40,6 +41,8 @@ FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 # Pictures for the description of what is familiar, and pictures that are looked at while training.
 _FAMILIAR, _WATCHED = 240, 12
+# The weights that see the inputs.
+_FROM_INPUTS = {"down.0.first.weight", "down.0.skip.weight"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,8 @@ def train(
     torch.manual_seed(recipe.loop.seed)
     network = _architecture(recipe).build()
     if recipe.start_from is not None:
-        _start_from(network, folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors")
+        before = folder.parent / recipe.start_from / f"{recipe.start_from}.safetensors"
+        _start_from(network, _architecture(recipe), before)
     # Crops are cut beside the learning, which has the cores.
     with one_image_thread():
         trained = train_loop(
@@ -192,8 +196,9 @@ def _finish(
 ) -> Path:
     """Return the weights of a trained network, calibrated on what was held out, with `summary.json` beside them."""
     network, rng = trained.network, np.random.default_rng(recipe.loop.seed)
-    shown = [_held_out(network, recipe, one) for one in held]
-    familiar = [_held_out(network, recipe, learn[int(k)]).description for k in rng.permutation(len(learn))[:_FAMILIAR]]
+    shown = [picture for one in held for picture in _held_out(network, recipe, one)]
+    drawn = [learn[int(k)] for k in rng.permutation(len(learn))[:_FAMILIAR]]
+    familiar = [picture.description for one in drawn for picture in _held_out(network, recipe, one)]
     if frames is not None:
         # Real images are few: repeated, they have the same say as the simulated ones.
         real_shown = [_real_held_out(network, recipe, *pair) for pair in frames.calibrate]
@@ -228,52 +233,56 @@ def _real_frames(recipe: Recipe, real: Path | None) -> RealFrames | None:
 
 
 def _architecture(recipe: Recipe) -> Architecture:
-    run = recipe.kind == "run"
+    kind = KINDS[recipe.kind]
     return Architecture(
         kind=recipe.kind,
-        channels=CHANNELS if run else FRAME_CHANNELS,
-        classes=RUN_CLASSES if run else FRAME_CLASSES,
+        channels=kind.channels,
+        classes=kind.classes,
         widths=recipe.widths,
         working_px=WORKING_PX,
     )
 
 
-def _start_from(network: SmallUNet, path: Path) -> None:
-    from safetensors.torch import load_file
+def _start_from(network: SmallUNet, architecture: Architecture, path: Path) -> None:
+    """Take the weights of a trained network of the same widths.
 
+    Inputs that it was not given count for nothing at first, and other classes begin anew.
+    """
     if not path.is_file():
         raise ConfigError(f"Expected {path.name} beside this training, found none; train {path.stem!r} first.")
-    tensors = load_file(path)
-    own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    try:
-        network.load_state_dict(own)
-    except RuntimeError:
-        raise ConfigError(
-            f"Expected {path.name} to be of the same widths and classes, found another network."
-        ) from None
+    told, tensors = read_weights(path)
+    own = network.state_dict()
+    theirs = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    fits = told.widths == architecture.widths and set(told.channels) <= set(architecture.channels)
+    # A first block as wide as its inputs has no weights for those that pass it by.
+    if not fits or theirs.keys() != own.keys():
+        raise ConfigError(f"Expected {path.name} to be of the same widths and inputs, found another network.")
+    for name in theirs.keys() & _FROM_INPUTS:
+        theirs[name] = _placed(theirs[name], told.channels, architecture.channels)
+    same = {name: value for name, value in theirs.items() if value.shape == own[name].shape}
+    network.load_state_dict(own | same)
+
+
+def _placed(weights: torch.Tensor, before: Sequence[str], now: Sequence[str]) -> torch.Tensor:
+    """Return weights (outputs, inputs, 3, 3) with the inputs `before` where they are `now`, and 0 for the others."""
+    placed = weights.new_zeros(len(weights), len(now), *weights.shape[2:])
+    placed[:, [now.index(name) for name in before]] = weights
+    return placed
 
 
 def _batches(recipe: Recipe, learn: Sequence[Packed], frames: RealFrames | None) -> Callable[[int], Iterator[Batch]]:
-    def from_step(step: int) -> Iterator[Batch]:
-        options = {"seed": recipe.loop.seed, "first_step": step, "steps": recipe.loop.steps}
-        if recipe.kind == "run":
-            return run_batches(learn, recipe.crops, **options)
-        return frame_batches(learn, frames, recipe.crops, **options)
-
-    return from_step
+    kind = KINDS[recipe.kind]
+    return lambda step: kind.batches(learn, frames, recipe.crops, recipe.loop.seed, step, recipe.loop.steps)
 
 
 @torch.inference_mode()
-def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> HeldOut:
-    labels = np.load(packed.labels)
-    if recipe.kind == "run":
-        pictures = np.load(packed.pictures).astype(np.float32)
-        targets, known = targets_of(labels)
-        known = known * (pictures[-1:] > 0.5)
-    else:
-        pictures, targets, known = frame_pictures(packed)
-    logits, description = _forward(network, pictures, _architecture(recipe).multiple_px)
-    return HeldOut(logits, targets > 0.5, known > 0.5, description)
+def _held_out(network: nn.Module, recipe: Recipe, packed: Packed) -> list[HeldOut]:
+    """Return what the network says of an example's pictures, and what is so."""
+    out = []
+    for pictures, targets, known in KINDS[recipe.kind].pictures(packed):
+        logits, description = _forward(network, pictures, _architecture(recipe).multiple_px)
+        out.append(HeldOut(logits, targets > 0.5, known > 0.5, description))
+    return out
 
 
 @torch.inference_mode()
@@ -291,10 +300,9 @@ def _validate(
     network: nn.Module, *, recipe: Recipe, held: Sequence[Packed], frames: RealFrames | None
 ) -> dict[str, float]:
     """Return the mean Dice at 0.5 of each class over some held-out pictures that show it."""
-    names = RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES
+    names = KINDS[recipe.kind].classes
     found: dict[str, list[float]] = {name: [] for name in names}
-    for packed in held:
-        one = _held_out(network, recipe, packed)
+    for one in (picture for packed in held for picture in _held_out(network, recipe, packed)):
         for k, name in enumerate(names):
             if (one.truth[k] & one.known[k]).any():
                 found[name].append(_dice(one, k))
@@ -327,7 +335,7 @@ def _write_summary(
     counts: Mapping[str, int],
 ) -> None:
     """Write what the model card is made from."""
-    names = RUN_CLASSES if recipe.kind == "run" else FRAME_CLASSES
+    names = KINDS[recipe.kind].classes
     curves = {}
     for k, name in enumerate(names):
         known = [one.known[k] for one in shown]

@@ -24,6 +24,7 @@ from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.numerics.filters import resize
 from angio_pipeline.tumour.candidates import find_candidates
 from angio_pipeline.tumour.evidence import measure_evidence, tumour_probability
+from angio_pipeline.tumour.placing import place_region
 from angio_pipeline.tumour.tissue import TissuePicture, picture_tissue
 from angio_pipeline.tumour.waists import split_at_waists
 
@@ -38,7 +39,7 @@ _AS_LIKELY = 0.1
 
 
 class BlushParams(Params):
-    """Settings of `find_blush`; where a network tells the blush, only the least radius and the count hold."""
+    """Settings of `find_blush`; where a network tells the blush, the least radius, probability and count hold."""
 
     window_s: float = Field(2.5, gt=0, description="frames this long after the arteries have emptied show the blush")
     emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
@@ -49,7 +50,7 @@ class BlushParams(Params):
     )
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
     least_radius_px: float = Field(4.0, gt=0, description="smaller is no tumour; for a 512-pixel frame")
-    min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour; without a network, which has its own")
+    min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour")
     max_count: int = Field(6, ge=1)
 
 
@@ -78,21 +79,26 @@ def find_blush(
 
 
 def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) -> tuple[tuple[Tumour, ...], Quality]:
-    """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first."""
+    """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first.
+
+    The network's threshold outlines blush; whether there is one is said by a region's likeliest twentieth.
+    """
     scale = max(blush.shape) / 512
-    found: list[Scored] = []
-    for region in split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale):
-        found.append((float(blush[region].mean()), region))
-    # The network's own threshold has decided what is blush; the mean over a region is what it says of the whole.
-    likely = sorted(found, key=lambda s: -s[0])[: params.max_count]
+    regions = split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale)
+    found = [(float(np.percentile(blush[region], 95)), region) for region in regions]
+    likely = sorted((s for s in found if s[0] >= params.min_probability), key=lambda s: -s[0])[: params.max_count]
     tumours = tuple(Tumour(f"T{k + 1}", mask, p, LesionOrigin.DETECTED) for k, (p, mask) in enumerate(likely))
     return tumours, Quality.NONE if tumours else Quality.NO_TUMOUR_BLUSH
 
 
 def tumours_from_rois(rois: Sequence[FilmRoi], sub: SubtractedRun) -> tuple[tuple[Tumour, ...], Quality]:
-    """Return the regions given for this run as tumours; one of another size is flagged, not stretched."""
+    """Return the regions given for this run as tumours, laid where the anatomy stands in the reference frame.
+
+    One of another size, or drawn on a frame whose motion is not known, is flagged, not stretched.
+    """
     size = sub.frames.shape[1:]
-    fitting = [roi for roi in rois if roi.mask.shape == size and roi.mask.any()]
+    placed = [place_region(roi, sub) for roi in rois if roi.mask.shape == size]
+    fitting = [roi for roi in placed if roi is not None and roi.mask.any()]
     names: list[str] = []
     for roi in fitting:
         taken = sum(name == roi.id or name.startswith(f"{roi.id}-") for name in names)

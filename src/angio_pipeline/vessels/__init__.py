@@ -1,6 +1,7 @@
 """Vessels: segmentation, centreline, radius, graph, root, flow."""
 
 from angio_pipeline.vessels.graph import GraphParams, build_graph
+from angio_pipeline.vessels.measures import MeasureParams, measure_branches
 from angio_pipeline.vessels.network import Network, NetworkParams, build_network
 from angio_pipeline.vessels.pictures import CHANNELS, WORKING_PX, RunPictures, picture_run, working_shape
 from angio_pipeline.vessels.segmentation import Predict, PredictFrame, SegmentParams, arterial_image, segment
@@ -11,6 +12,7 @@ __all__ = [
     "CHANNELS",
     "WORKING_PX",
     "GraphParams",
+    "MeasureParams",
     "Network",
     "NetworkParams",
     "Predict",
@@ -23,6 +25,7 @@ __all__ = [
     "build_graph",
     "build_network",
     "find_root",
+    "measure_branches",
     "picture_run",
     "root_tree",
     "segment",

@@ -2,7 +2,7 @@
 
 Strategy: contrast passes once, so a run is told by few pictures. Frames are averaged in windows that are
 counted from the onset of contrast, narrow while arteries fill and wide later on; beside them stand the
-arterial phase, the reference frame and the run's end, the maps of the passage, the anatomy that was
+arterial phase, the reference frame, the run's end and its mean, the maps of the passage, the anatomy that was
 subtracted (catheter and coils show in it, and so do the edges that motion leaves), how restless each pixel
 is, and how far it stands out of the noise. All are made at one working size, about as many pixels across as
 the network was trained on. Nothing is scaled by the picture itself: the same contrast gives the same
@@ -34,6 +34,7 @@ CHANNELS = (
     "arterial",
     "reference",
     "last",
+    "mean",
     "arrival",
     "time_to_peak",
     "timed",
@@ -78,8 +79,10 @@ def picture_run(sub: SubtractedRun, maps: PerfusionMaps) -> RunPictures:
     timed = sub.timing_measurable and Quality.TIMES_UNKNOWN not in sub.quality
     channels = [_squashed(picture, _CONTRAST) for picture in _moments(frames, times, timed=timed)]
     reference = _resized(sub.frames[sub.reference_frame], size)
-    # Veins are fullest when the run ends, wherever that falls among the windows.
-    channels += [_squashed(picture, _CONTRAST) for picture in (arterial, reference, frames[-2:].mean(axis=0))]
+    # Veins are fullest when the run ends, wherever that falls among the windows; a blush that is faint stands
+    # out best in the mean of all frames.
+    last, mean = frames[-2:].mean(axis=0), frames.mean(axis=0)
+    channels += [_squashed(picture, _CONTRAST) for picture in (arterial, reference, last, mean)]
     channels += _times(sub, maps, size, timed=timed)
     channels.append(_squashed(_anatomy(sub, size, valid), _ANATOMY))
     channels.append(_squashed(_restlessness(frames), _RESTLESS))

@@ -1,0 +1,84 @@
+"""Paths out of a map of what feeds a tumour: where they run, where they end, and how the tree leads on from them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from angio_pipeline.core.vessels import Branch, VesselGraph
+from angio_pipeline.tumour.feeding import FeedingParams, feeding_paths
+from angio_pipeline.tumour.ways import mapped_ways
+
+SIZE = 512
+
+
+def _map(*lines: list[tuple[int, int]], level: float = 0.9) -> np.ndarray:
+    """Return a map that is certain along the lines, (row, col), and knows nothing elsewhere."""
+    image = np.zeros((SIZE, SIZE), np.float32)
+    for line in lines:
+        cv2.polylines(image, [np.array(line)[:, ::-1].astype(np.int32)], False, level, 3)
+    return image
+
+
+@pytest.fixture
+def tumour() -> np.ndarray:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    return np.asarray(np.hypot(rows - 250, columns - 250) < 30)
+
+
+def test_a_path_runs_along_the_map_to_the_tumour(tumour: np.ndarray) -> None:
+    (path,) = feeding_paths(_map([(150, 250), (225, 250)]), tumour, params=FeedingParams())
+    assert np.abs(path.line[:, 1] - 250).max() <= 3
+    assert path.line[0, 0] == pytest.approx(150, abs=4)
+    assert path.line[-1, 0] == pytest.approx(220, abs=6)
+    assert path.probability.mean() > 0.8
+
+
+def test_branches_that_join_before_the_tumour_are_told_apart(tumour: np.ndarray) -> None:
+    shown = _map([(150, 210), (200, 250), (222, 250)], [(150, 290), (200, 250)])
+    starts = sorted(path.line[0, 1] for path in feeding_paths(shown, tumour, params=FeedingParams()))
+    assert starts == pytest.approx([210, 290], abs=6)
+
+
+def test_what_does_not_reach_the_tumour_is_no_path(tumour: np.ndarray) -> None:
+    assert feeding_paths(_map([(20, 20), (90, 20)]), tumour, params=FeedingParams()) == []
+
+
+def test_a_faint_map_is_no_path(tumour: np.ndarray) -> None:
+    assert feeding_paths(_map([(150, 250), (225, 250)], level=0.3), tumour, params=FeedingParams()) == []
+
+
+def test_an_empty_map_has_no_path(tumour: np.ndarray) -> None:
+    assert feeding_paths(np.zeros((SIZE, SIZE), np.float32), tumour, params=FeedingParams()) == []
+
+
+def _branch(k: int, start: tuple[float, float], end: tuple[float, float]) -> Branch:
+    line = np.linspace(start, end, 51)
+    return Branch(k, k, k + 1, line, np.full(51, 2.0), np.full(51, float(k)))
+
+
+@pytest.fixture
+def trunk() -> VesselGraph:
+    """A trunk from the left edge that turns down towards the tumour."""
+    branches = (_branch(0, (150, 100), (150, 250)), _branch(1, (150, 250), (225, 250)))
+    return VesselGraph(np.array([(150.0, 100.0), (150.0, 250.0), (225.0, 250.0)]), branches, 0)
+
+
+def test_the_tree_leads_from_the_root_to_where_a_path_begins(tumour: np.ndarray, trunk: VesselGraph) -> None:
+    paths = feeding_paths(_map([(180, 250), (225, 250)]), tumour, params=FeedingParams())
+    (way,) = mapped_ways(trunk, paths, near_px=4.0)
+    assert way.before == (0,)
+    assert way.branches == (1,)
+    assert way.line[0] == pytest.approx((150, 100))
+    steps = np.linalg.norm(np.diff(way.line, axis=0), axis=1)
+    assert steps.max() < 8
+    assert way.line[-1, 0] == pytest.approx(220, abs=6)
+
+
+def test_a_path_far_from_the_tree_stands_alone(tumour: np.ndarray, trunk: VesselGraph) -> None:
+    paths = feeding_paths(_map([(250, 360), (250, 275)]), tumour, params=FeedingParams())
+    (way,) = mapped_ways(trunk, paths, near_px=4.0)
+    assert way.before == way.branches == ()
+    assert len(way.upstream) == 0
+    assert np.array_equal(way.line, way.own)
