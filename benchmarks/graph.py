@@ -184,8 +184,11 @@ def section(figures: dict[str, Any]) -> str:
                 f"| {_share(row, 'crossings_passed', 'crossings')} | {_share(row, 'ways_right', 'tips')} "
                 f"| {1000 * row['median_s']:.0f} |"
             )
-    lines += ["", "| trees | centreline, rms px | radius over the true one, median | quartiles apart | against the flow |",
-              "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    lines += [
+        "",
+        "| trees | centreline, rms px | radius over the true one, median | quartiles apart | against the flow |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for name, told in figures["sets"].items():
         row = told["contestants"]["angio"]
         lines.append(

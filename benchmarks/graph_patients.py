@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from angio_pipeline import dsa, ingest, perfusion
 from angio_pipeline.config import PipelineConfig
@@ -57,10 +58,11 @@ def make_patient_scene(seed: int, run: str = "frontal", preset: str = "clinical"
     segmentation = VesselSegmentation(
         truth.artery.astype(np.float32), truth.artery, catheter=truth.catheter, method="truth"
     )
-    return scene_of(_seen(scene, visible_segments(scene, exposure, from_the_tip(scene)[0]), sub.reference_frame), segmentation, sub, maps)
+    seen = visible_segments(scene, exposure, from_the_tip(scene)[0])
+    return scene_of(_seen(scene, seen, sub.reference_frame), segmentation, sub, maps)
 
 
-def _seen(scene: RunScene, seen: np.ndarray, frame: int) -> Pieces:
+def _seen(scene: RunScene, seen: npt.NDArray[np.bool_], frame: int) -> Pieces:
     before, turned = from_the_tip(scene)
     tubes = scene.tubes("arteries", frame)
     start = np.where(turned[:, None], tubes.end, tubes.start)

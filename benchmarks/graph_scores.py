@@ -96,9 +96,7 @@ def score(graph: VesselGraph, scene: Scene) -> Scores:
     total, against = _against_flow(graph, scene.tree, scale)
     return Scores(
         edges=count_edges(scene.tree.lines, scene.tree.radii_px, scale),
-        edges_found=count_edges(
-            [b.centreline for b in graph.branches], [b.radius_px for b in graph.branches], scale
-        ),
+        edges_found=count_edges([b.centreline for b in graph.branches], [b.radius_px for b in graph.branches], scale),
         forks=int(clear_forks.sum()),
         forks_hit=int((hit & clear_forks).sum()),
         forks_all=len(scene.forks),
@@ -197,7 +195,8 @@ def centreline_errors(graph: VesselGraph, scene: Scene) -> tuple[Array, Array]:
     points = np.vstack([_fine(line) for line in tree.lines])
     radii = np.concatenate([_fine(r[:, None], line)[:, 0] for r, line in zip(tree.radii_px, tree.lines, strict=True)])
     places = [(fork.place, 3 * fork.radius_px) for fork in scene.forks]
-    places += [(np.array([c.row, c.col]), 3 * c.radius_px / max(np.sin(np.deg2rad(c.angle_deg)), 0.2)) for c in scene.crossings]
+    for c in scene.crossings:
+        places.append((np.array([c.row, c.col]), 3 * c.radius_px / max(np.sin(np.deg2rad(c.angle_deg)), 0.2)))
     places += [(line[e], 3 * r[e]) for line, r in zip(tree.lines, tree.radii_px, strict=True) for e in (0, -1)]
     scale = scene.scale
     own = np.vstack([b.centreline for b in graph.branches])

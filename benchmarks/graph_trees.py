@@ -117,7 +117,7 @@ class Scene:
     @property
     def scale(self) -> float:
         """Frame size over 512."""
-        return max(self.segmentation.artery.shape) / 512
+        return float(max(self.segmentation.artery.shape)) / 512
 
 
 def make_scene(kind: str, seed: int, size_px: int = 1024, *, gaps: int = 0) -> Scene:
@@ -233,7 +233,7 @@ class Pieces:
     def chains(self) -> tuple[list[list[int]], list[int]]:
         """Return the pieces of each edge from fork to fork, and each edge's parent."""
         below: list[list[int]] = [[] for _ in self.before]
-        roots = []
+        roots: list[int] = []
         for k, parent in enumerate(self.before):
             (below[parent] if parent >= 0 else roots).append(k)
         chains, parents = [], []
@@ -325,7 +325,8 @@ def _seen_free(tree: TrueTree, edge: int, scale: float) -> tuple[Array, BoolArra
     line, radius = _fine(tree.lines[edge], tree.radii_px[edge])
     free = np.ones(len(line), bool)
     for k, (other, width) in enumerate(zip(tree.lines, tree.radii_px, strict=True)):
-        if k == edge or (other.min(axis=0) > line.max(axis=0) + 40).any() or (other.max(axis=0) < line.min(axis=0) - 40).any():
+        apart = np.maximum(other.min(axis=0) - line.max(axis=0), line.min(axis=0) - other.max(axis=0))
+        if k == edge or (apart > 40).any():
             continue
         fine, reach = _fine(other, width)
         away, at = cKDTree(fine).query(line)
@@ -402,7 +403,7 @@ def _seen_on_both_sides(
     # Before it on its way from the root, and beyond it on its way to any tip.
     def near(part: int) -> BoolArray:
         line, free = seen[part]
-        return free & (np.linalg.norm(line - (crossing.row, crossing.col), axis=1) < reach)
+        return np.asarray(free & (np.linalg.norm(line - (crossing.row, crossing.col), axis=1) < reach))
 
     reach = 3 * crossing.radius_px + 10 * scale
     at = int(np.argmin(np.linalg.norm(seen[edge][0] - (crossing.row, crossing.col), axis=1)))
@@ -501,11 +502,10 @@ def _ragged(carm: CArm, pieces: Pieces, rng: Rng) -> BoolArray:
     for a, b, r in zip(pieces.at, pieces.to, pieces.radius_px, strict=True):
         ends = [(round(16 * fine * (float(p[1]) + 0.5)), round(16 * fine * (float(p[0]) + 0.5))) for p in (a, b)]
         cv2.line(shadow, ends[0], ends[1], 255, max(1, round(2 * fine * max(float(r), 0.6))), cv2.LINE_8, 4)
-    share = cv2.resize(shadow, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    share = cv2.GaussianBlur(share, (0, 0), 0.8)
+    share = np.asarray(cv2.resize(shadow, shape[::-1], interpolation=cv2.INTER_AREA), np.float32) / 255
+    spread = np.asarray(cv2.GaussianBlur(share, (0, 0), 0.8))
     noise = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 1.2)
-    mask = share + 0.12 * noise / noise.std() > 0.5
-    return _largest(np.asarray(mask))
+    return _largest(np.asarray(spread + 0.12 * noise / noise.std() > 0.5))
 
 
 def _largest(mask: BoolArray) -> BoolArray:
@@ -513,12 +513,13 @@ def _largest(mask: BoolArray) -> BoolArray:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= 25
     keep[0] = False
-    return np.asarray(keep[labels]) if count > 1 else mask
+    return np.asarray(keep[labels], dtype=np.bool_) if count > 1 else mask
 
 
 def _gap(tree: TrueTree, shape: tuple[int, ...], rng: Rng) -> BoolArray:
     # A disc over some place of a thin edge.
-    edges = [e for e in range(len(tree.lines)) if _length(tree.lines[e]) > 60 * shape[1] / 1024 and tree.parents[e] >= 0]
+    least = 60 * shape[1] / 1024
+    edges = [e for e in range(len(tree.lines)) if _length(tree.lines[e]) > least and tree.parents[e] >= 0]
     edges.sort(key=lambda e: float(np.median(tree.radii_px[e])))
     edge = int(rng.choice(edges[: max(1, len(edges) // 2)]))
     line = tree.lines[edge]

@@ -132,11 +132,7 @@ def junctions_with_truth(scene: Scene) -> Iterator[tuple[Junction, Arms, Reading
 def _with_truth(
     network: Network, courses: Courses, scale: float
 ) -> Iterator[tuple[Junction, Arms, Readings, int | None]]:
-    found = [
-        j
-        for j in find_junctions(network, scale, alone=frozenset())
-        if 3 <= len(j.arms) <= 7
-    ]
+    found = [j for j in find_junctions(network, scale, alone=frozenset()) if 3 <= len(j.arms) <= 7]
     for junction, arms in zip(found, measure_arms(network, found, scale), strict=True):
         readings = readings_of(junction, arms, scale)
         yield junction, arms, readings, true_reading(junction, arms, readings, courses)

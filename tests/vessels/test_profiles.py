@@ -5,22 +5,21 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from vessel_tubes import BLUR_PX, Tube, tube_run
 
 from angio_pipeline.numerics.polylines import Polylines
 from angio_pipeline.vessels import NetworkParams, build_network
 from angio_pipeline.vessels.profiles import ProfileParams, Profiles, centred, measure_profiles
 
-from vessel_tubes import BLUR_PX, Tube, tube_run
-
 LINE = np.stack([np.linspace(60, 200, 141), np.full(141, 100.0)], axis=1)
 
 
 def _across(radius: float, place: float = 100.0, noise: float = 0.0, spread: float = 0.7) -> np.ndarray:
-    """An upright tube of attenuation 0.02 a pixel at column `place`, spread by a Gaussian."""
-    fine = np.arange(0, 200, 0.05)
+    """An upright tube of attenuation 0.02 a pixel at column `place`, spread by a Gaussian, seen by square pixels."""
+    fine = np.arange(-0.475, 199.5, 0.05)
     chord = 0.02 * 2 * np.sqrt(np.maximum(radius**2 - (fine - place) ** 2, 0))
     kernel = np.exp(-0.5 * (np.arange(-6, 6.01, 0.05) / spread) ** 2)
-    profile = np.convolve(chord, kernel / kernel.sum(), mode="same")[::20]
+    profile = np.convolve(chord, kernel / kernel.sum(), mode="same").reshape(-1, 20).mean(axis=1)
     rng = np.random.default_rng(1)
     return (np.tile(profile, (260, 1)) + 0.1 + rng.normal(0, noise, (260, len(profile)))).astype(np.float32)
 
@@ -39,14 +38,16 @@ def _measured(image: np.ndarray, radius: float, **params: float) -> Profiles:
 @pytest.mark.parametrize("radius", [1.2, 1.8, 2.5, 4.0, 6.5, 11.0])
 def test_the_radius_is_that_of_the_tube(radius: float) -> None:
     found = _measured(_across(radius), radius)
-    assert np.median(found.radius_px) == pytest.approx(radius, rel=0.03)
-    assert np.median(found.base) == pytest.approx(0.1, abs=0.002)
+    assert np.median(found.radius_px) == pytest.approx(radius, rel=0.04)
+    assert np.median(found.base) == pytest.approx(0.1, abs=0.015 * 0.04 * radius)
 
 
 def test_twice_the_attenuation_is_not_twice_the_radius() -> None:
     image = _across(3.0)
     louder = 2 * (image - 0.1) + 0.1
-    assert np.median(_measured(louder, 3.0).radius_px) == pytest.approx(np.median(_measured(image, 3.0).radius_px), 1e-3)
+    assert np.median(_measured(louder, 3.0).radius_px) == pytest.approx(
+        np.median(_measured(image, 3.0).radius_px), 1e-3
+    )
 
 
 def test_a_mask_drawn_too_wide_widens_no_vessel() -> None:
@@ -88,4 +89,4 @@ def test_doubling_the_noise_moves_no_radius_by_much() -> None:
 
 
 def test_the_spread_that_is_assumed_is_that_of_the_tubes() -> None:
-    assert ProfileParams().spread_px == pytest.approx(np.hypot(BLUR_PX, 0.29), abs=0.05)
+    assert ProfileParams().spread_px == pytest.approx(BLUR_PX)

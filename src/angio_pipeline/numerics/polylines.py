@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ class Polylines:
     def split(self, values: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
         """Return what belongs to each line of values (N, ...) at all points."""
         bounds = self.first.tolist()
-        return [values[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [values[a:b] for a, b in pairwise(bounds)]
 
     def resampled(self) -> Polylines:
         """Return the lines with points at equal steps of at most one pixel; those shorter than a pixel as they are."""

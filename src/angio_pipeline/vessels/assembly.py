@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.vessels import Branch
 from angio_pipeline.vessels.junctions import Arms, Junction
-from angio_pipeline.vessels.network import Edge, Network
+from angio_pipeline.vessels.network import Network
 from angio_pipeline.vessels.orientation import SOURCE, Choice, Place
 
 __all__ = ["Assembly"]
@@ -128,9 +128,7 @@ class Assembly:
         line = inner.across(own[-1], main, rest)
         return np.concatenate([own[len(own) - 1 - back :], line[1:]])
 
-    def _leave(
-        self, run: _Run, inner: _Inner, start: Array, group: list[int], node: int, doubtful: bool
-    ) -> list[_Way]:
+    def _leave(self, run: _Run, inner: _Inner, start: Array, group: list[int], node: int, doubtful: bool) -> list[_Way]:
         if len(group) == 1:
             arm = inner.junction.arms[group[0]]
             run.parts.append(_straight(start, inner.first_row(group[0])))

@@ -209,8 +209,19 @@ def measure_arms(network: Network, junctions: list[Junction], scale: float) -> l
         width = _widths(lines.first, radius, edge, end, scale)
         start = _starts(lines.points, lines.first, width, edge, end, scale)
         told = _tell(lines.points, lines.first, radius, contrast, arrival, width, start, edge, end, scale)
-        middle = _middles(network, junction)
-        out.append(Arms(start, told[:, :2], told[:, 2:4], *told[:, 4:].T, arrival_sd_s=spread[edge], middle=middle))
+        measured = Arms(
+            start=start,
+            place=told[:, :2],
+            heading=told[:, 2:4],
+            radius_px=told[:, 4],
+            contrast=told[:, 5],
+            arrival_s=told[:, 6],
+            slowness=told[:, 7],
+            way_px=told[:, 8],
+            arrival_sd_s=spread[edge],
+            middle=_middles(network, junction),
+        )
+        out.append(measured)
     return out
 
 

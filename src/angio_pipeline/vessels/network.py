@@ -42,7 +42,7 @@ class NetworkParams(Params):
     spur_px: float = Field(
         3.0, ge=0, description="open ends that stick out of a vessel by less than this and their own radius are pruned"
     )
-    gap_px: float = Field(24.0, ge=0, description="longest gap that is bridged")
+    gap_px: float = Field(24.0, ge=0, description="longest gap between ends of centrelines that is bridged")
     gap_angle_deg: float = Field(40.0, gt=0, le=90)
     smoothing_px: float = Field(0.7, ge=0, description="Gaussian over each frame before it is read")
     along_px: float = Field(1.5, ge=0, description="Gaussian along the centreline")
@@ -364,9 +364,7 @@ def reversed_edge(edge: Edge) -> Edge:
     )
 
 
-def with_node_near(
-    network: Network, point: Sequence[float], reach_px: float, *, piece_of: int
-) -> tuple[Network, int]:
+def with_node_near(network: Network, point: Sequence[float], reach_px: float, *, piece_of: int) -> tuple[Network, int]:
     """Return the network with a node at the place nearest to a point, and that node.
 
     It is one of the network's own where one lies within `reach_px` of that place; else an edge is cut there.
@@ -406,5 +404,13 @@ def _hanging_together(network: Network, node: int) -> set[int]:
 
 
 def _cut(edge: Edge, part: slice, a: int, b: int) -> Edge:
-    return Edge(a, b, edge.path[part], edge.radius_px[part], edge.arrival_s[part], edge.contrast[part], edge.bridged,
-        edge.arrival_sd_s)
+    return Edge(
+        a,
+        b,
+        edge.path[part],
+        edge.radius_px[part],
+        edge.arrival_s[part],
+        edge.contrast[part],
+        edge.bridged,
+        edge.arrival_sd_s,
+    )

@@ -62,7 +62,7 @@ class Place:
         return cls(junction, fed_by, pattern, cost, best)
 
     def add(self, fed_by: IntArray, pattern: int) -> int:
-        """Return the number of a new reading, for a pattern that has none: of junctions of many arms not all are told."""
+        """Return the number of a new reading: of junctions of many arms not all are told."""
         self.fed_by = np.vstack([self.fed_by, fed_by])
         self.pattern = np.append(self.pattern, pattern)
         self.cost = np.append(self.cost, float(self.cost.max()) + 1.0)

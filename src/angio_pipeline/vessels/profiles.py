@@ -28,6 +28,9 @@ Image = npt.NDArray[np.float32]
 
 _SAMPLES = 33
 _STEP_PX = 0.25
+# A pixel is a mean over its square (variance 1/12), and between pixels an image is read straight from one to
+# the next, which spreads it by a triangle two pixels wide (variance 1/6).
+_GRID_SD_PX = 0.5
 # Radii of which profiles are held ready, px: 0.25 to 64 in equal ratios.
 _RADII = np.geomspace(0.25, 64.0, 65)
 
@@ -35,7 +38,7 @@ _RADII = np.geomspace(0.25, 64.0, 65)
 class ProfileParams(Params):
     """Settings of the measurement across vessels; lengths are for a 512-pixel frame and grow with it."""
 
-    spread_px: float = Field(0.65, ge=0.1, description="sd of detector, focal spot and pixel, set by hand")
+    spread_px: float = Field(0.6, ge=0.1, description="sd of detector and focal spot, set by hand")
     along_px: float = Field(2.0, ge=0, description="Gaussian along the vessel, of its middle and of its radius")
     dilution_sd: float = Field(
         0.3, gt=0, description="how far blood's attenuation may differ from that in wide vessels (sd of its log)"
@@ -101,12 +104,13 @@ def measure_profiles(
     Parameters
     ----------
     spread_px : float
-        Standard deviation of all that has spread the profile.
+        Standard deviation of what has spread the profile, save for the grid of pixels.
     noise_sd, grain_px : float
         Noise of `image`, and the length over which it hangs together.
     """
     normal = _normals(lines.points, lines.first)
     across = _sample(image, mask, inside, lines.points, normal, lines.first, along)
+    spread_px = float(np.hypot(spread_px, _GRID_SD_PX))
     table = _chords(round(spread_px, 3))
     # Neighbours share their profiles: every so many points are enough, those between are filled in by the caller.
     chosen = (free >= 0.5) & (np.arange(len(free)) % max(1, along // 2) == 0)
@@ -188,6 +192,13 @@ def _half_width(radius: float) -> float:
 
 
 @compiled
+def _beside(image: Image, row: float, col: float, dr: float, dc: float, first: float, second: float) -> float:
+    # Mean of two samples so far to the side.
+    one = _value(image, row + first * dr, col + first * dc)
+    return 0.5 * (one + _value(image, row + second * dr, col + second * dc))
+
+
+@compiled
 def _shifts(image: Image, mask: npt.NDArray[np.uint8], inside: Image, points: Array, normal: Array) -> Array:
     # Centroid of what lies above the line through the tissue on either side, twice.
     out = np.zeros(len(points))
@@ -200,8 +211,8 @@ def _shifts(image: Image, mask: npt.NDArray[np.uint8], inside: Image, points: Ar
         shift = 0.0
         for _ in range(2):
             left, right = max(low, shift - near - 1.0), min(high, shift + near + 1.0)
-            base_l = 0.5 * (_value(image, row + left * dr, col + left * dc) + _value(image, row + (left + 0.5) * dr, col + (left + 0.5) * dc))
-            base_r = 0.5 * (_value(image, row + right * dr, col + right * dc) + _value(image, row + (right - 0.5) * dr, col + (right - 0.5) * dc))
+            base_l = _beside(image, row, col, dr, dc, left, left + 0.5)
+            base_r = _beside(image, row, col, dr, dc, right, right - 0.5)
             total = moment = 0.0
             for n in range(_SAMPLES):
                 x = left + (right - left) * n / (_SAMPLES - 1)
@@ -289,8 +300,8 @@ def _solve(profile: Array, half: float, chord: Array) -> tuple[float, float, flo
 
 @compiled
 def _fit(
-    across: Array, chosen: npt.NDArray[np.bool_], table: Array, blood: float, dilution_sd: float, noise_sd: float, grain_px: float,
-    misfit: float,
+    across: Array, chosen: npt.NDArray[np.bool_], table: Array, blood: float, dilution_sd: float, noise_sd: float,
+    grain_px: float, misfit: float,
 ) -> Array:  # fmt: skip
     # Of each point: radius, peak, base, attenuation of a pixel's length of blood.
     out = np.full((len(across), 4), np.nan)
@@ -302,7 +313,7 @@ def _fit(
         half, profile = across[k, 0], across[k, 1:]
         guess = (half - 3.0) / 1.6
         low = max(1, int(np.log(max(0.3 * guess, _RADII[1]) / _RADII[0]) / ratio))
-        high = min(len(_RADII) - 2, int(np.log(1.8 * guess + 1.0) / ratio - np.log(_RADII[0]) / ratio) + 1)
+        high = min(len(_RADII) - 2, int(np.log((1.8 * guess + 1.0) / _RADII[0]) / ratio) + 1)
         best, least = -1, np.inf
         for r in range(low - 1, high + 2):
             a, _, left, count = _solve(profile, half, table[r])

@@ -141,9 +141,7 @@ def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt
     return np.asarray(region[np.clip(rows, 0, region.shape[0] - 1), np.clip(cols, 0, region.shape[1] - 1)])
 
 
-def _islands(
-    network: Network, places: list[Place], along: Array, settled: set[int]
-) -> list[tuple[int, Choice]]:
+def _islands(network: Network, places: list[Place], along: Array, settled: set[int]) -> list[tuple[int, Choice]]:
     """Return for each piece that the root does not feed the place where it begins, and how it runs.
 
     Of its widest open ends the one counts from which the piece is likeliest.
