@@ -83,7 +83,7 @@ def measure_peer(make: Callable[[npt.NDArray[np.bool_]], Skeleton], scenes: Sequ
     totals: dict[str, float] = {}
     times, errors = [], []
     for scene in scenes:
-        mask = np.asarray(scene.segmentation.artery)
+        mask = np.array(scene.segmentation.artery)
         start = time.process_time()
         found = make(mask)
         times.append(time.process_time() - start)
@@ -145,7 +145,7 @@ def measure(count: int) -> dict[str, Any]:
     warm = make_scene("clean", FIRST_SEED + 999, 512)
     build_graph(warm.segmentation, warm.sub, warm.maps, params=GraphParams())
     for make in PEERS.values():
-        make(np.asarray(warm.segmentation.artery))
+        make(np.array(warm.segmentation.artery))
     found: dict[str, Any] = {}
     for name, (kind, size_px, gaps, share, _) in SETS.items():
         seeds = range(FIRST_SEED, FIRST_SEED + max(1, round(share * count)))
