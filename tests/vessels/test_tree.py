@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from vessel_tubes import Tube, TubeRun, tube_run
 
 from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.perfusion import PerfusionParams, measure
 from angio_pipeline.vessels import NetworkParams, TreeParams, build_network, root_tree
 
 TRUNK = Tube([(470, 250), (400, 250)], 5.0, start_s=0.6)
@@ -127,3 +130,32 @@ def test_what_stands_alone_begins_at_its_wide_end() -> None:
     island = [b for b in graph.branches if b.centreline[0, 1] < 150]
     (first,) = (b for b in island if all(other.end != b.start for other in island))
     assert first.centreline[0] == pytest.approx([60, 60], abs=10)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_turning_the_picture_turns_the_tree(turns: int) -> None:
+    run = _two_that_cross(220)
+    seen = {"frames": np.rot90(run.sub.frames, turns, axes=(1, 2)).copy()}
+    for name in ("valid", "uncorrected", "attenuation"):
+        seen[name] = np.rot90(getattr(run.sub, name), turns).copy()
+    sub = replace(run.sub, **seen)
+    turned = TubeRun(np.rot90(run.artery, turns).copy(), sub, measure(sub, params=PerfusionParams()))
+
+    def place(row: float, col: float) -> tuple[float, float]:
+        for _ in range(turns):
+            row, col = 511 - col, row
+        return row, col
+
+    graph = _tree(turned, place(470, 250))
+    assert len(graph.branches) == len(_tree(run).branches)
+    assert _passes(_way_to(graph, place(60, 310)), place(320, 200))
+    assert _passes(_way_to(graph, place(60, 190)), place(320, 300))
+
+
+def test_where_vessels_overlap_each_keeps_the_width_that_it_has_beside() -> None:
+    graph = _tree(_crossing_at_right_angles(late_s=0.0))
+    way = next(b for b in graph.branches if np.linalg.norm(b.centreline[-1] - (200, 400)) < 10)
+    away = np.abs(way.centreline[:, 1] - 250) + np.abs(way.centreline[:, 0] - 200)
+    over = way.radius_px[away < 4]
+    assert len(over) >= 3
+    assert over == pytest.approx(2.4, rel=0.12)

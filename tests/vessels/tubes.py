@@ -80,6 +80,9 @@ def _shadow(tube: Tube) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
     high = np.minimum(np.ceil(line.max(axis=0) + tube.radius + 3), SIZE).astype(int)
     rows, cols = (a.ravel() for a in np.mgrid[low[0] : high[0], low[1] : high[1]])
     index = cKDTree(line)
+    # Only near the tube are there chords to measure.
+    reached = np.isfinite(index.query(np.stack([rows, cols], axis=1), distance_upper_bound=tube.radius + 2)[0])
+    rows, cols = rows[reached], cols[reached]
     chord = np.zeros(len(rows))
     for dr in (-0.375, -0.125, 0.125, 0.375):
         for dc in (-0.375, -0.125, 0.125, 0.375):
