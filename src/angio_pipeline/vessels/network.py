@@ -131,6 +131,7 @@ def build_network(
     ----------
     artery : ndarray, (H, W) bool
     """
+    # Gaps are bridged on the draft that is told here.
     from angio_pipeline.vessels.gaps import bridge_gaps
 
     scale = max(artery.shape) / 512

@@ -26,7 +26,7 @@ __all__ = ["TreeParams", "along_features", "root_tree"]
 
 Array = npt.NDArray[np.float64]
 
-# Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `junctions`.
+# Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `readings`.
 _LATER, _THINNER = 4.2, 0.8
 _SUREST_S, _UNSURE_S = 0.02, 0.15
 _ENDS_TRIED = 3
