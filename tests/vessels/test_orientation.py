@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angio_pipeline.vessels.junctions import Arm, Junction
-from angio_pipeline.vessels.orientation import Choice, Place, solve
+from angio_pipeline.vessels.orientation import SOURCE, Choice, Place, _Board, _State, solve
 from angio_pipeline.vessels.readings import _all_readings
 
 # Root 0, a fork 1, two sides 2 and 3 that meet at 4, and two ends.
@@ -109,3 +109,24 @@ def test_evidence_along_an_edge_turns_the_edges_of_a_loop() -> None:
     around = runs([(0, 0), (0, 5), (5, 0), (0, 5), (5, 0)])
     assert up_both == dict.fromkeys(range(5), False)
     assert around == {0: False, 1: False, 2: True, 3: False, 4: True}
+
+
+def test_only_arms_on_which_readings_differ_are_unsure() -> None:
+    # A root, a place of five arms, four ends: who feeds arm 2 is open, that arm 0 feeds arms 3 and 4 is not.
+    pairs = [(0, 1), (2, 1), (1, 3), (1, 4), (1, 5)]
+    places = _board(pairs, np.random.default_rng(0), 0.0)
+    hub = places[1]
+    told = {(-1, -1, 0, 0, 0): 0.0, (-1, -1, 1, 0, 0): 0.1}
+    cost = np.array([told.get(tuple(row), 40.0) for row in hub.fed_by.tolist()])
+    places[1] = Place.of(hub.junction, hub.fed_by, hub.pattern, cost)
+    along = np.array([(0.0, 40.0)] * len(pairs))
+    # The second vessel that comes in stands for one that begins elsewhere: its far end is fed by the source too.
+    places[2] = Place.root(places[2].junction)
+    choice = Choice(dict.fromkeys(range(len(pairs)), False))
+    board = _Board(places, along)
+    state = _State(board, choice, list(range(len(places))))
+    state.begin({0: SOURCE, 1: SOURCE, 2: 0, 3: 0, 4: 0})
+    unsure = state.unsure()[1]
+    assert unsure[2] == pytest.approx(1 / (1 + np.exp(0.1)), abs=1e-6)
+    assert unsure[3:] == pytest.approx(0, abs=1e-6)
+    assert state.doubts()[1] >= unsure.max() - 1e-9

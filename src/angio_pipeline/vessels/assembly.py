@@ -21,6 +21,7 @@ from angio_pipeline.vessels.orientation import SOURCE, Choice, Place
 __all__ = ["Assembly"]
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _AXIS_RADII = 2.0
 """How far above a fork, in radii, its children's lines may still meet the axis."""
@@ -92,11 +93,11 @@ class Assembly:
         if not fed:
             self._finish(way.run, self._node(rows[-1]))
             return []
-        doubtful = choice.doubt.get(number, 0.0) >= self.doubt
+        doubtful = choice.unsure[number] >= self.doubt
         inner = _Inner(self, number, bit)
         return self._divide(way.run, inner, fed, rows[last - 1 :], doubtful)
 
-    def _divide(self, run: _Run, inner: _Inner, fed: list[int], rest: Array, doubtful: bool) -> list[_Way]:
+    def _divide(self, run: _Run, inner: _Inner, fed: list[int], rest: Array, doubtful: Mask) -> list[_Way]:
         """Lead a run on into the arms it feeds: one carries it on, the others leave from its axis."""
         main = max(fed, key=inner.worth)
         axis = self._axis(run, inner, main, rest)
@@ -109,10 +110,12 @@ class Assembly:
         for at, group, node in sorted(leaving, key=lambda item: item[0]):
             begin.parts.append(axis[before : at + 1])
             fork = self._finish(begin, None)
-            begin, before = _Run(fork, doubtful=doubtful), at
-            ways += self._leave(_Run(fork, doubtful=doubtful), inner, axis[at], group, node, doubtful)
+            begin, before = _Run(fork, doubtful=bool(doubtful[main])), at
+            ways += self._leave(
+                _Run(fork, doubtful=bool(doubtful[group].any())), inner, axis[at], group, node, doubtful
+            )
         begin.parts.append(axis[before:])
-        begin.doubtful |= doubtful
+        begin.doubtful |= bool(doubtful[main])
         arm = inner.junction.arms[main]
         ways.append(_Way(begin, arm.edge, int(inner.arms.start[main])))
         return ways
@@ -128,7 +131,7 @@ class Assembly:
         line = inner.across(own[-1], main, rest)
         return np.concatenate([own[len(own) - 1 - back :], line[1:]])
 
-    def _leave(self, run: _Run, inner: _Inner, start: Array, group: list[int], node: int, doubtful: bool) -> list[_Way]:
+    def _leave(self, run: _Run, inner: _Inner, start: Array, group: list[int], node: int, doubtful: Mask) -> list[_Way]:
         if len(group) == 1:
             arm = inner.junction.arms[group[0]]
             run.parts.append(_straight(start, inner.first_row(group[0])))

@@ -96,12 +96,15 @@ class Choice:
         For each place the reading that was chosen.
     doubt : dict of int to float
         For each place the probability of all other readings together.
+    unsure : dict of int to (K,) array
+        For each arm of a place the probability that another arm feeds it, or that flow runs the other way in it.
     cost : float
     """
 
     reversed: dict[int, bool] = field(default_factory=dict)
     reading: dict[int, int] = field(default_factory=dict)
     doubt: dict[int, float] = field(default_factory=dict)
+    unsure: dict[int, Array] = field(default_factory=dict)
     cost: float = 0.0
 
 
@@ -142,6 +145,7 @@ def solve(places: Sequence[Place], along: Array, root: int) -> Choice:
     choice.cost = state.cost()
     choice.reading = state.reading
     choice.doubt = state.doubts()
+    choice.unsure = state.unsure()
     return choice
 
 
@@ -195,6 +199,7 @@ class _State:
             self.pattern[number] |= 1 << bit
         self.reading: dict[int, int] = {}
         self.close: dict[int, float] = {}
+        self.close_edge: dict[int, float] = {}
 
     # --- costs -----------------------------------------------------------------------------------
 
@@ -317,7 +322,7 @@ class _State:
         """Turn round ways that lead to where two vessels come in, while that is cheaper."""
         refused: set[tuple[int, ...]] = set()
         for _ in range(_ROUNDS):
-            self.close = {}
+            self.close, self.close_edge = {}, {}
             better = False
             for number in self.members:
                 for edges in self._turns(number):
@@ -367,6 +372,7 @@ class _State:
 
     def _note(self, edges: Sequence[int], gain: float) -> None:
         for edge in edges:
+            self.close_edge[edge] = min(self.close_edge.get(edge, np.inf), gain)
             for number, _ in self.board.ends[edge]:
                 self.close[number] = min(self.close.get(number, np.inf), gain)
 
@@ -380,6 +386,26 @@ class _State:
                 continue
             same = place.cost[place.pattern == self.pattern[number]]
             other = 1.0 - 1.0 / float(np.exp(np.clip(place.cost[chosen] - same, -50, 50)).sum())
-            turned = 1.0 / (1.0 + float(np.exp(min(max(self.close.get(number, np.inf), 0.0), 50.0))))
-            found[number] = max(other, turned)
+            found[number] = max(other, _probability(self.close.get(number, np.inf)))
         return found
+
+    def unsure(self) -> dict[int, Array]:
+        """Return for each arm of each place how likely it is that it is fed otherwise."""
+        found = {}
+        for number in self.members:
+            place, chosen = self.board.places[number], self.reading[number]
+            arms = place.junction.arms
+            if chosen < 0:
+                found[number] = np.ones(len(arms))
+                continue
+            same = np.flatnonzero(place.pattern == self.pattern[number])
+            likely = np.exp(np.clip(place.cost[chosen] - place.cost[same], -50, 50))
+            other = likely @ (place.fed_by[same] != place.fed_by[chosen]) / likely.sum()
+            turned = [_probability(self.close_edge.get(arm.edge, np.inf)) for arm in arms]
+            found[number] = np.maximum(other, turned)
+        return found
+
+
+def _probability(gain: float) -> float:
+    """Return how likely the other of two choices is that costs so much more."""
+    return 1.0 / (1.0 + float(np.exp(min(max(gain, 0.0), 50.0))))

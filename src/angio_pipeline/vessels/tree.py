@@ -39,7 +39,7 @@ class TreeParams(Params):
         2.0, ge=0, description="for leaving a tumour, in log-likelihood: its vessels are end arteries; set by hand"
     )
     ambiguous_probability: float = Field(
-        0.25, gt=0, le=1, description="other readings together as likely as this make a branch ambiguous"
+        0.25, gt=0, le=1, description="a branch as likely as this to be fed otherwise is ambiguous"
     )
 
 
