@@ -189,6 +189,8 @@ class VesselGraph:
         Node at the catheter tip, or the assumed origin; None for an empty graph.
     crossings : ndarray, (C, 2) float64
         Places where two branches pass over each other.
+    crossing_probability : ndarray, (C,) float64
+        How likely each place was read rightly, in the model that read it; NaN where nothing tells (default).
     """
 
     nodes: npt.NDArray[np.float64]
@@ -196,12 +198,16 @@ class VesselGraph:
     root: int | None
     crossings: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     quality: Quality = Quality.NONE
+    crossing_probability: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         nodes = frozen_array(self.nodes, "nodes", ndim=2, dtype=np.float64, shape=(None, 2), finite=True)
         object.__setattr__(self, "nodes", nodes)
         crossings = frozen_array(self.crossings, "crossings", ndim=2, dtype=np.float64, shape=(None, 2))
         object.__setattr__(self, "crossings", crossings)
+        told = np.full(len(crossings), np.nan) if self.crossing_probability is None else self.crossing_probability
+        told = frozen_array(told, "crossing_probability", ndim=1, dtype=np.float64, shape=(len(crossings),))
+        object.__setattr__(self, "crossing_probability", told)
         for branch in self.branches:
             if not (0 <= branch.start < len(nodes) and 0 <= branch.end < len(nodes)):
                 raise ValueError(f"Expected branch {branch.id} to join known nodes, found {branch.start}-{branch.end}.")

@@ -6,25 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
-from angio_pipeline.vessels.network import NetworkParams, build_network
-from angio_pipeline.vessels.segmentation import arterial_image, vessel_contrast
+from angio_pipeline.vessels.network import NetworkParams, build_network, with_node_near
 from angio_pipeline.vessels.tip import TipParams, find_root
 from angio_pipeline.vessels.tree import TreeParams, root_tree
 
 __all__ = ["GraphParams", "build_graph"]
 
+# A catheter's tip this near a node of the network, in pixels of a 512-pixel frame, lies at it.
+_AT_NODE_PX = 6.0
+
 
 class GraphParams(Params):
     """Settings of `build_graph`."""
 
-    widest_px: float = Field(25.0, gt=1, description="what is wider is background, for a 512-pixel frame")
-    contrast_smoothing_px: float = Field(0.7, ge=0)
     network: NetworkParams = NetworkParams()
     tip: TipParams = TipParams()
     tree: TreeParams = TreeParams()
@@ -47,10 +46,10 @@ def build_graph(
     """
     artery = segmentation.artery
     scale = max(artery.shape) / 512
-    image = arterial_image(sub, maps, smoothing_px=params.contrast_smoothing_px * scale)
-    contrast = vessel_contrast(image, params.widest_px * scale)
-    network = build_network(artery, contrast, sub, maps, params=params.network)
+    network = build_network(artery, sub, maps, params=params.network)
     root, tip = find_root(network, artery, sub, params=params.tip, catheter=segmentation.catheter)
+    if root is not None and tip is not None:
+        network, root = with_node_near(network, (tip.row, tip.col), _AT_NODE_PX * scale, piece_of=root)
     graph = root_tree(network, root, scale=scale, params=params.tree, end_region=tumours)
     quality = graph.quality
     if tip is None and graph.branches:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -89,27 +90,46 @@ def catheter_end(
 
     Of several such ends the one deepest in artery counts: the other end of a catheter leads out of the picture.
     """
-    joined = ndimage.binary_closing(np.pad(catheter, 4), iterations=max(1, round(2 * scale)))[4:-4, 4:-4]
-    pieces, count = ndimage.label(joined, structure=np.ones((3, 3)))
-    if count == 0:
+    joined = _closed(catheter, max(1, round(2 * scale)))
+    count, pieces = cv2.connectedComponents(joined, connectivity=8)
+    if count < 2:
         return None
-    lines = skeletonize(joined)
-    lengths = ndimage.sum_labels(lines, pieces, index=np.arange(1, count + 1))
-    line = lines & (pieces == 1 + int(np.argmax(lengths)))
-    if lengths.max() < params.least_catheter_px * scale:
+    rows, cols = np.flatnonzero(joined.any(axis=1)), np.flatnonzero(joined.any(axis=0))
+    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+    lines = np.zeros(joined.shape, dtype=np.bool_)
+    lines[window] = skeletonize(joined[window] > 0)
+    lengths = np.bincount(pieces[lines], minlength=count)
+    line = (lines & (pieces == 1 + int(np.argmax(lengths[1:])))).astype(np.uint8)
+    if lengths[1:].max() < params.least_catheter_px * scale:
         return None
-    neighbours = ndimage.convolve(line.astype(np.uint8), np.ones((3, 3), np.uint8), mode="constant") - line
-    ends = np.argwhere(line & (neighbours == 1))
+    neighbours = cv2.filter2D(line, cv2.CV_8U, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT) - line
+    ends = np.argwhere((line > 0) & (neighbours == 1))
     rim = 3 * scale
     inner = [e for e in ends if min(*e, line.shape[0] - 1 - e[0], line.shape[1] - 1 - e[1]) > rim]
     if not inner:
         return None
-    # Inside an artery the distance counts below nothing.
-    outside = ndimage.distance_transform_edt(~artery) - ndimage.distance_transform_edt(artery)
-    row, col = min(inner, key=lambda e: outside[tuple(e)])
-    if outside[row, col] > params.end_reach_px * scale:
-        return None
-    return float(row), float(col)
+    away, row, col = min((_outside(artery, int(r), int(c), round(40 * scale)), int(r), int(c)) for r, c in inner)
+    return None if away > params.end_reach_px * scale else (float(row), float(col))
+
+
+def _outside(artery: npt.NDArray[np.bool_], row: int, col: int, reach: int) -> float:
+    """Return how far a pixel lies outside the artery, below nothing inside it; pixels up to `reach` away count."""
+    low, left = max(0, row - reach), max(0, col - reach)
+    part = artery[low : row + reach + 1, left : col + reach + 1].astype(np.uint8)
+    here = row - low, col - left
+    inside = bool(part[here])
+    if part.all() or not part.any():
+        return float(-reach if inside else reach)
+    away = cv2.distanceTransform(part if inside else 1 - part, cv2.DIST_L2, 5)[here]
+    return float(-away if inside else away)
+
+
+def _closed(mask: npt.NDArray[np.bool_], times: int) -> npt.NDArray[np.uint8]:
+    """Return the mask, 0 or 1, with gaps of up to twice as many pixels as `times` closed."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), *(4 + times,) * 4, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, cross, iterations=times)
+    return np.ascontiguousarray(closed[4 + times : -4 - times, 4 + times : -4 - times])
 
 
 def _nearest_node(network: Network, point: tuple[float, float]) -> int:

@@ -1,20 +1,12 @@
 """From the undirected network to a rooted tree whose branches run with the flow.
 
-Strategy: each edge can be entered from either end. Going on from one edge to another through a
-node costs more the sharper the turn, the earlier the arrival beyond it and the more the calibre
-grows; at a place where four arms meet, anything but straight on costs extra, because it looks
-like a crossing. The cheapest way from the root (Dijkstra over directed edges) gives every edge
-its direction; then each edge takes as its parent the one of all edges that flow into its start
-that goes on into it most naturally, whatever it cost to get there. Two edges at one node with
-different parents pass over each other, and the node is split. Where the second-best parent is
-nearly as cheap, the branch is marked ambiguous rather than guessed.
+Strategy: every place where edges meet is read (`junctions`), the likeliest directions and readings
+of all places together are found (`orientation`), and the branches are put together from them
+(`assembly`). What the root does not reach is fed from an end of its own. Where another reading is
+nearly as likely, the branches that hang on it are marked ambiguous rather than guessed.
 """
 
 from __future__ import annotations
-
-import heapq
-from collections import defaultdict
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,33 +14,33 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
-from angio_pipeline.core.vessels import Branch, VesselGraph
-from angio_pipeline.vessels.network import Edge, Network, reversed_edge
+from angio_pipeline.core.vessels import VesselGraph
+from angio_pipeline.numerics.compiled import compiled
+from angio_pipeline.vessels.assembly import Assembly
+from angio_pipeline.vessels.junctions import find_junctions, measure_arms
+from angio_pipeline.vessels.network import Network
+from angio_pipeline.vessels.orientation import Choice, Place, solve
+from angio_pipeline.vessels.readings import readings_of
 
-__all__ = ["TreeParams", "root_tree"]
+__all__ = ["TreeParams", "along_features", "root_tree"]
 
-State = tuple[int, int]
-"""An edge's number and the node it is left by."""
+Array = npt.NDArray[np.float64]
+
+# Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `readings`.
+_LATER, _THINNER = 4.2, 0.8
+_SUREST_S, _UNSURE_S = 0.02, 0.15
+_ENDS_TRIED = 3
 
 
 class TreeParams(Params):
-    """Costs of `root_tree`."""
+    """Settings of `root_tree`."""
 
-    turn: float = Field(1.0, ge=0, description="times 1 - cos(turn)")
-    arrival_per_s: float = Field(0.8, ge=0, description="per second that arrival falls beyond a node")
-    widening: float = Field(0.8, ge=0, description="per doubling of calibre, as contrast tells it, beyond 1.1")
-    crossing: float = Field(0.7, ge=0, description="for not going straight on where four arms meet")
-    length_per_px: float = Field(0.002, ge=0, description="for a 512-pixel frame")
-    out_of_tumour: float = Field(10.0, ge=0, description="for leaving a tumour: its vessels are end arteries")
-    ambiguous_margin: float = Field(0.35, ge=0, description="a second-best parent within this is ambiguous")
-
-
-@dataclass(slots=True)
-class _Search:
-    """Dijkstra's books: cost and parent of each directed edge, and what every parent would cost."""
-
-    cost: dict[State, float] = field(default_factory=dict)
-    parent: dict[State, State | None] = field(default_factory=dict)
+    out_of_tumour: float = Field(
+        2.0, ge=0, description="for leaving a tumour, in log-likelihood: its vessels are end arteries; set by hand"
+    )
+    ambiguous_probability: float = Field(
+        0.25, gt=0, le=1, description="a branch as likely as this to be fed otherwise is ambiguous"
+    )
 
 
 def root_tree(
@@ -69,77 +61,76 @@ def root_tree(
     scale : float
         Frame size over 512.
     end_region : ndarray, (H, W) bool, optional
-        Tumours: a way that leads out of one is taken only where there is no other.
+        Tumours: a way that leads out of one is taken only where there is no likelier one.
     """
     if not network.edges or root is None:
         return VesselGraph(np.empty((0, 2)), (), None, quality=Quality.NO_VESSELS)
-    at = network.incident()
-    search = _Search()
-    directed: dict[int, State] = {}
-    inside = _nodes_inside(network, end_region)
-    for start in [root, *_island_roots(network, at, root)]:
-        _grow(network, at, start, search, directed, inside, scale, params)
-    _choose_parents(network, at, search, directed, params)
-    return _assemble(network, at, search, directed, root, params)
+    junctions = find_junctions(network, scale, alone=frozenset({root}))
+    arms = measure_arms(network, junctions, scale)
+    places = []
+    for junction, measured in zip(junctions, arms, strict=True):
+        if root in junction.nodes:
+            places.append(Place.root(junction))
+        elif len(junction.arms) == 1:
+            places.append(Place.end(junction))
+        else:
+            readings = readings_of(junction, measured, scale)
+            places.append(Place.of(junction, readings.fed_by, readings.pattern, readings.cost()))
+    along = _along(network, _nodes_inside(network, end_region), params)
+    assembly = Assembly(network, places, arms, scale=scale, doubt=params.ambiguous_probability)
+    first = next(k for k, junction in enumerate(junctions) if root in junction.nodes)
+    choice = solve(places, along, first)
+    start = assembly.add(choice, first)
+    settled = set(choice.reversed)
+    for begin, piece in _islands(network, places, along, settled):
+        assembly.add(piece, begin)
+    unresolved = any(branch.overlap_ambiguous for branch in assembly.branches)
+    return VesselGraph(
+        nodes=np.array(assembly.nodes),
+        branches=tuple(assembly.branches),
+        root=start,
+        crossings=np.array(assembly.crossings).reshape(-1, 2),
+        quality=Quality.CROSSINGS_UNRESOLVED if unresolved else Quality.NONE,
+        crossing_probability=np.array(assembly.probabilities, dtype=np.float64),
+    )
 
 
-def _choose_parents(
-    network: Network, at: dict[int, list[int]], search: _Search, directed: dict[int, State], params: TreeParams
-) -> None:
-    """Let each edge choose its parent anew by the transition alone, as long as no circle closes."""
-    for number, state in directed.items():
-        parent = search.parent[state]
-        if parent is None:
+def _along(network: Network, inside: npt.NDArray[np.bool_], params: TreeParams) -> Array:
+    """Return (E, 2) the cost of each edge's running from a to b, and from b to a."""
+    odds = along_features(network) @ np.array([_LATER, _THINNER])
+    cost = np.stack([np.logaddexp(0, -odds), np.logaddexp(0, odds)], axis=1)
+    a, b = (np.array([getattr(e, end) for e in network.edges]) for end in ("a", "b"))
+    cost[:, 0] += params.out_of_tumour * (inside[a] & ~inside[b])
+    cost[:, 1] += params.out_of_tumour * (inside[b] & ~inside[a])
+    return np.asarray(cost)
+
+
+def along_features(network: Network) -> Array:
+    """Return (E, 2): whether an edge fills later at b than at a (-1 to 1), and by how much it attenuates less (log)."""
+    first = np.concatenate([[0], np.cumsum([len(e.path) for e in network.edges])]).astype(np.int64)
+    arrival, contrast = (np.concatenate([getattr(e, n) for e in network.edges]) for n in ("arrival_s", "contrast"))
+    return _compare_ends(first, arrival, contrast, np.array([e.arrival_sd_s for e in network.edges]))
+
+
+@compiled
+def _compare_ends(first: npt.NDArray[np.int64], arrival: Array, contrast: Array, spread: Array) -> Array:
+    out = np.zeros((len(first) - 1, 2))
+    for line in range(len(first) - 1):
+        low, high = first[line], first[line + 1]
+        size = high - low
+        if size < 6:
             continue
-        entry = parent[1]
-        rivals = [directed[k] for k in at[entry] if k != number and directed.get(k, (k, -1))[1] == entry]
-        for rival in sorted(rivals, key=lambda r: _transition(network, at, r, number, params)):
-            if not _descends(search, rival, state):
-                search.parent[state] = rival
-                break
-
-
-def _descends(search: _Search, state: State | None, ancestor: State) -> bool:
-    """Return whether a directed edge hangs below another."""
-    while state is not None:
-        if state == ancestor:
-            return True
-        state = search.parent[state]
-    return False
-
-
-def _grow(
-    network: Network,
-    at: dict[int, list[int]],
-    root: int,
-    search: _Search,
-    directed: dict[int, State],
-    inside: npt.NDArray[np.bool_],
-    scale: float,
-    params: TreeParams,
-) -> None:
-    """Settle every edge that can be reached from `root`."""
-    queue: list[tuple[float, int, State, State | None]] = []
-    for number in at[root]:
-        edge = network.edges[number]
-        for leave in {_other(edge, root)} if edge.a != edge.b else {edge.b}:
-            heapq.heappush(queue, (params.length_per_px * edge.length_px / scale, number, (number, leave), None))
-    while queue:
-        cost, _, state, parent = heapq.heappop(queue)
-        number, leave = state
-        if number in directed:
-            continue
-        directed[number] = state
-        search.cost[state], search.parent[state] = cost, parent
-        for following in at[leave]:
-            if following == number or following in directed:
-                continue
-            edge = network.edges[following]
-            onward = (following, _other(edge, leave))
-            step = _transition(network, at, state, following, params)
-            total = cost + step + params.length_per_px * edge.length_px / scale
-            total += params.out_of_tumour * bool(inside[leave] and not inside[onward[1]])
-            heapq.heappush(queue, (total, following, onward, state))
+        span, margin = max(2, size // 3), min(2, size // 4)
+        early, late = arrival[low + margin : low + span + 1], arrival[high - span - 1 : high - margin]
+        apart = np.nanmean(late) - np.nanmean(early)
+        if apart == apart:
+            sure = _SUREST_S + (spread[line] if spread[line] == spread[line] else _UNSURE_S)
+            out[line, 0] = np.tanh(apart / sure)
+        thick = np.median(contrast[low + margin : low + span + 1])
+        thin = np.median(contrast[high - span - 1 : high - margin])
+        if thick > 0 and thin > 0:
+            out[line, 1] = min(max(np.log(thick / thin), -1.0), 1.0)
+    return out
 
 
 def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
@@ -150,143 +141,61 @@ def _nodes_inside(network: Network, region: npt.NDArray[np.bool_] | None) -> npt
     return np.asarray(region[np.clip(rows, 0, region.shape[0] - 1), np.clip(cols, 0, region.shape[1] - 1)])
 
 
-def _other(edge: Edge, node: int) -> int:
-    return edge.b if edge.a == node else edge.a
+def _islands(network: Network, places: list[Place], along: Array, settled: set[int]) -> list[tuple[int, Choice]]:
+    """Return for each piece that the root does not feed the place where it begins, and how it runs.
 
-
-def _transition(network: Network, at: dict[int, list[int]], state: State, following: int, params: TreeParams) -> float:
-    """Return the cost of going on from a directed edge to the edge `following`."""
-    number, node = state
-    before, after = network.edges[number], network.edges[following]
-    turn = 1 - float(_direction_in(before, node) @ -_direction_in(after, node))
-    cost = params.turn * turn
-    cost += params.arrival_per_s * max(0.0, _end_value(before, node, "arrival_s") - _mean_arrival(after) - 0.1)
-    wide, narrow = _end_value(after, node, "contrast"), _end_value(before, node, "contrast")
-    if wide > 0:
-        cost += params.widening * min(3.0, max(0.0, float(np.log2(wide / max(narrow, 1e-6) / 1.1))))
-    if len(at[node]) >= 4 and turn > 0.3:
-        cost += params.crossing
-    return cost
-
-
-def _direction_in(edge: Edge, node: int) -> npt.NDArray[np.float64]:
-    """Return the unit direction in which the edge runs into the node."""
-    path = edge.path if edge.b == node else edge.path[::-1]
-    reach = min(len(path) - 1, max(6, round(3 * float(np.nanmean(edge.radius_px)))))
-    vector = path[-1] - path[-1 - reach]
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
-
-
-def _end_value(edge: Edge, node: int, name: str) -> float:
-    """Return the mean of a quantity over the part of the edge next to the node, 0 when unknown."""
-    values: npt.NDArray[np.float64] = getattr(edge, name)
-    near = values[-12:-2] if edge.b == node else values[2:12]
-    near = near if len(near) else values
-    return float(np.nanmean(near)) if np.isfinite(near).any() else 0.0
-
-
-def _mean_arrival(edge: Edge) -> float:
-    """Return the edge's mean arrival; unknown counts as no evidence (infinitely late)."""
-    return float(np.nanmean(edge.arrival_s)) if np.isfinite(edge.arrival_s).any() else float("inf")
-
-
-def _island_roots(network: Network, at: dict[int, list[int]], root: int) -> list[int]:
-    """Return one node for each piece that the root cannot reach: the widest open end."""
-    seen = _reachable(network, at, root)
-    roots = []
-    for node in sorted(at, key=lambda n: -max(_end_value(network.edges[k], n, "radius_px") for k in at[n])):
-        if node not in seen:
-            part = _reachable(network, at, node)
-            seen |= part
-            ends = [n for n in part if len(at[n]) == 1] or [node]
-            roots.append(max(ends, key=lambda n: _end_value(network.edges[at[n][0]], n, "radius_px")))
-    return roots
-
-
-def _reachable(network: Network, at: dict[int, list[int]], start: int) -> set[int]:
-    seen, stack = {start}, [start]
-    while stack:
-        node = stack.pop()
-        for number in at[node]:
-            other = _other(network.edges[number], node)
-            if other not in seen:
-                seen.add(other)
-                stack.append(other)
-    return seen
-
-
-def _assemble(
-    network: Network,
-    at: dict[int, list[int]],
-    search: _Search,
-    directed: dict[int, State],
-    root: int,
-    params: TreeParams,
-) -> VesselGraph:
-    """Return the graph with nodes split where edges pass over each other."""
-    nodes: list[npt.NDArray[np.float64]] = []
-    copy_of: dict[tuple[int, State | None], int] = {}
-
-    def node_copy(node: int, via: State | None) -> int:
-        key = (node, via)
-        if key not in copy_of:
-            copy_of[key] = len(nodes)
-            nodes.append(network.nodes[node])
-        return copy_of[key]
-
-    start_copy = node_copy(root, None)
-    branches = []
-    for number in sorted(directed):
-        edge, state = network.edges[number], directed[number]
-        flows = edge if state[1] == edge.b else reversed_edge(edge)
-        entry = _other(edge, state[1])
-        branches.append(
-            Branch(
-                id=number,
-                start=node_copy(entry, search.parent[state]),
-                end=node_copy(state[1], state),
-                centreline=flows.path,
-                radius_px=flows.radius_px,
-                arrival_s=flows.arrival_s,
-                overlap_ambiguous=_is_ambiguous(network, at, search, directed, number, params),
-                contrast=flows.contrast,
-            )
-        )
-    crossings = _crossings(directed, search, network)
-    quality = Quality.CROSSINGS_UNRESOLVED if any(b.overlap_ambiguous for b in branches) else Quality.NONE
-    return VesselGraph(np.array(nodes), tuple(branches), start_copy, crossings, quality)
-
-
-def _is_ambiguous(
-    network: Network,
-    at: dict[int, list[int]],
-    search: _Search,
-    directed: dict[int, State],
-    number: int,
-    params: TreeParams,
-) -> bool:
-    """Return whether another incoming edge would have been nearly as cheap a parent."""
-    state = directed[number]
-    parent = search.parent[state]
-    if parent is None:
-        return False
-    entry = parent[1]
-    chosen = _transition(network, at, parent, number, params)
-    for other in at[entry]:
-        rival = directed.get(other)
-        if other in (number, parent[0]) or rival is None or rival[1] != entry:
+    Of its widest open ends the one counts from which the piece is likeliest.
+    """
+    found = []
+    of_edge: dict[int, list[int]] = {}
+    for number, place in enumerate(places):
+        for arm in place.junction.arms:
+            of_edge.setdefault(arm.edge, []).append(number)
+    for edge in of_edge:
+        if edge in settled:
             continue
-        if _transition(network, at, rival, number, params) - chosen < params.ambiguous_margin:
-            return True
-    return False
+        members, piece = _piece(places, of_edge, edge)
+        settled |= piece
+        best: tuple[int, Choice] | None = None
+        for begin in _likely_begins(network, places, members):
+            kept = places[begin]
+            places[begin] = Place.root(kept.junction)
+            choice = solve(places, along, begin)
+            if best is None or choice.cost < best[1].cost:
+                best = begin, choice
+            places[begin] = kept
+        if best is not None:
+            places[best[0]] = Place.root(places[best[0]].junction)
+            found.append(best)
+    return found
 
 
-def _crossings(directed: dict[int, State], search: _Search, network: Network) -> npt.NDArray[np.float64]:
-    """Return the places where more than one parent passes a node and goes on."""
-    going_on: dict[int, set[State]] = defaultdict(set)
-    for state in directed.values():
-        parent = search.parent[state]
-        if parent is not None:
-            going_on[parent[1]].add(parent)
-    places = [network.nodes[node] for node, parents in going_on.items() if len(parents) > 1]
-    return np.array(places) if places else np.empty((0, 2))
+def _piece(places: list[Place], of_edge: dict[int, list[int]], edge: int) -> tuple[set[int], set[int]]:
+    members: set[int] = set()
+    edges: set[int] = set()
+    stack = list(of_edge[edge])
+    while stack:
+        number = stack.pop()
+        if number in members:
+            continue
+        members.add(number)
+        for arm in places[number].junction.arms:
+            edges.add(arm.edge)
+            stack.extend(of_edge[arm.edge])
+    return members, edges
+
+
+def _likely_begins(network: Network, places: list[Place], members: set[int]) -> list[int]:
+    """Return the places at which a piece may begin: its widest open ends, or its widest place if it has none."""
+
+    def width(number: int) -> float:
+        widths = []
+        for arm in places[number].junction.arms:
+            edge = network.edges[arm.edge]
+            part = slice(0, 12) if arm.end == 0 else slice(-12, None)
+            widths.append(float(np.mean(edge.contrast[part])))
+        return max(widths, default=0.0)
+
+    ends = [number for number in members if len(places[number].junction.arms) == 1]
+    ranked = sorted(ends or members, key=lambda number: -width(number))
+    return ranked[: _ENDS_TRIED if ends else 1]
