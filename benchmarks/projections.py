@@ -224,8 +224,8 @@ def geometry_words(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return how far true ends of feeders miss their lines, as Markdown."""
     x, y, z = DISPLACED_MM
     lines = [
-        f"True ends of {sum(row['ends'] for row in rows)} feeders against the lines of the same ends in the other",
-        "view,",
+        f"True ends of {sum(row['ends'] for row in rows)} feeders against the lines of the same ends",
+        "in the other view,",
         f"median and largest, mm; displaced: the second run is told to lie ({x:g}, {y:g}, {z:g}) mm (LPS) off.",
         "",
         "| | before alignment | after | correlation of contrast, least |",
