@@ -18,6 +18,7 @@ from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
+from angio_pipeline.projections import ProjectionParams
 from angio_pipeline.tumour import BlushParams, CorrectionParams, FeederParams, ShuntParams
 from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
@@ -39,6 +40,7 @@ class PipelineConfig(Params):
     shunts: ShuntParams = ShuntParams()
     corrections: CorrectionParams = CorrectionParams()
     lipiodol: LipiodolParams = LipiodolParams()
+    projections: ProjectionParams = ProjectionParams()
     embolisation: EmbolisationParams = EmbolisationParams()
 
 

@@ -8,19 +8,20 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import dsa, embolisation, lipiodol, perfusion, tumour, vessels
+from angio_pipeline import dsa, embolisation, lipiodol, perfusion, projections, tumour, vessels
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.corrections import CorrectionOutcome, GivenEdit, Note, correction_quality, outcome
 from angio_pipeline.core.embolisation import RunComparison
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
+from angio_pipeline.core.projections import ProjectionPair
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
-__all__ = ["PredictFeeding", "compare_pair", "process_follow_ups", "process_run", "subtract_run"]
+__all__ = ["PredictFeeding", "compare_pair", "join_pair", "process_follow_ups", "process_run", "subtract_run"]
 
 PredictFeeding = Callable[[vessels.RunPictures, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 """From a run's pictures and a tumour (H, W) to how likely each pixel belongs to a branch that feeds it alone."""
@@ -86,7 +87,7 @@ def process_run(
         tumours=fed,
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
-        settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation"}),
+        settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation", "projections"}),
         quality=quality | correction_quality(told),
         corrections=told,
     )
@@ -109,6 +110,17 @@ def compare_pair(before: RunResult, after: RunResult, *, config: PipelineConfig)
         When they cannot be compared; `reason` names why.
     """
     return embolisation.compare_runs(before, after, params=config.embolisation)
+
+
+def join_pair(first: RunResult, second: RunResult, *, config: PipelineConfig) -> ProjectionPair:
+    """Return what two projections of one injection say together.
+
+    Raises
+    ------
+    InputRefused
+        When they cannot be joined; `reason` names why.
+    """
+    return projections.join_views(first, second, params=config.projections)
 
 
 def process_follow_ups(

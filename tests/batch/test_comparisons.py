@@ -124,3 +124,18 @@ def test_a_run_after_that_was_refused_is_named(session, tmp_path: Path) -> None:
     assert [r.reason for r in report.refusals] == ["nothing_in_view"]
     document = json.loads((subject / "embolisation" / "embolisation.json").read_text())
     assert [one["reason"] for one in document["not_compared"]] == ["not_analysed"]
+
+
+def test_two_views_are_joined_or_refused_with_the_reason_and_told_nowhere_else(session, tmp_path: Path) -> None:
+    report, subject = run(session(), tmp_path)
+    document = json.loads((subject / "projections" / "projections.json").read_text())
+    assert document["pairs"] == []
+    assert [one["reason"] for one in document["not_joined"]] == ["views_alike"]
+    # The same picture called by another angle is no second projection: no tumour is found there, or nothing agrees.
+    report, subject = run(session(PositionerPrimaryAngle=-40.0), tmp_path)
+    document = json.loads((subject / "projections" / "projections.json").read_text())
+    (refused,) = document["not_joined"]
+    assert refused["reason"] in ("no_tumour", "no_tumour_match", "not_aligned")
+    assert refused["second"]["sop_instance_uid"] == "1.2.3.45"
+    assert refused["sentence"] in (subject / "report.html").read_text()
+    assert report.refusals == ()

@@ -16,7 +16,8 @@ def run(*arguments):
 
 
 def test_the_command_prints_a_schema_that_is_one():
-    for arguments in ((), ("run",), ("lipiodol",), ("graph",), ("curves",), ("embolisation",), ("corrections",)):
+    kinds = ("run", "lipiodol", "graph", "curves", "embolisation", "projections", "corrections")
+    for arguments in ((), *((kind,) for kind in kinds)):
         outcome = run(*arguments)
         assert outcome.exit_code == 0
         jsonschema.Draft202012Validator.check_schema(json.loads(outcome.stdout))

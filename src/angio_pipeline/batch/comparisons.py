@@ -18,7 +18,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Stage
 
-__all__ = ["compare_task"]
+__all__ = ["analysed_runs", "compare_task", "read_result"]
 
 
 def compare_task(task: ComparisonTask, folder: Path, config: PipelineConfig) -> None:
@@ -26,7 +26,7 @@ def compare_task(task: ComparisonTask, folder: Path, config: PipelineConfig) -> 
     from angio_pipeline.pipeline import compare_pair
 
     folders = {run.name: run for run in outputs.read_subject(folder.parent).runs}
-    analysed = [one for one in task.runs if _analysed(one, folders)]
+    analysed = analysed_runs(task.runs, folders)
     compared, refused = [], _unanalysed(task.runs, folders)
     pairs = embolisation.choose_pairs(
         [_view(one, folders[one.folder]) for one in analysed],
@@ -36,7 +36,7 @@ def compare_task(task: ComparisonTask, folder: Path, config: PipelineConfig) -> 
     for pair in pairs:
         runs = analysed[pair.before], analysed[pair.after]
         try:
-            before, after = (_result(one, folders[one.folder], config) for one in runs)
+            before, after = (read_result(one, folders[one.folder], config) for one in runs)
             found = compare_pair(before, after, config=config)
             compared.append(outputs.ComparedRuns(found, pair.by.value, before.subtracted.spacing))
         except InputRefused as error:
@@ -46,6 +46,11 @@ def compare_task(task: ComparisonTask, folder: Path, config: PipelineConfig) -> 
         refused.append(_no_pair(analysed, config))
     settings = {"embolisation": config.embolisation.model_dump(mode="json")}
     outputs.write_comparisons(compared, refused, folder, settings=settings)
+
+
+def analysed_runs(runs: Sequence[RunTask], folders: dict[str, outputs.RunFolder]) -> list[RunTask]:
+    """Return the runs whose analyses have written something that can be read."""
+    return [one for one in runs if _analysed(one, folders)]
 
 
 def _analysed(task: RunTask, folders: dict[str, outputs.RunFolder]) -> bool:
@@ -76,7 +81,14 @@ def _no_pair(analysed: Sequence[RunTask], config: PipelineConfig) -> outputs.Run
     return outputs.RunsNotCompared(None, None, "no_pair", sentence)
 
 
-def _result(task: RunTask, run: outputs.RunFolder, config: PipelineConfig) -> RunResult:
+def read_result(task: RunTask, run: outputs.RunFolder, config: PipelineConfig) -> RunResult:
+    """Return a run's result from what its analysis wrote, its frames read and subtracted again.
+
+    Raises
+    ------
+    AngioError
+        When a file is missing or damaged, or was written for another subtraction.
+    """
     from angio_pipeline.pipeline import subtract_run
 
     read = ingest.read_run(task.item)

@@ -59,9 +59,10 @@ def execute(
     for outcome in _outcomes(tasks, settings, workers, scheduler):
         outcomes.append(outcome)
         progress(outcome)
-    # A comparison stands on what its runs' analyses wrote; it is no input, and is not counted as one.
+    # Projections and comparisons stand on what their runs' analyses wrote; they are no input, and not counted as one.
+    together: list[Task] = [*plan.projections, *plan.comparisons]
     compared = []
-    for outcome in _outcomes(plan.comparisons, settings, workers, scheduler):
+    for outcome in _outcomes(together, settings, workers, scheduler):
         compared.append(outcome)
         progress(outcome)
     refusals = (*plan.refusals, *(r for o in (*outcomes, *compared) for r in o.refusals))

@@ -1,4 +1,4 @@
-"""What there is to do: one task a run, one a patient's follow-ups, one its comparisons; and what cannot be done.
+"""What there is to do: one task a run, one a patient's follow-ups, its projections, its comparisons; and what cannot.
 
 A plan holds paths and identifiers only, so that it can cross to another process or machine.
 """
@@ -15,7 +15,7 @@ from angio_pipeline import ingest, outputs
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 
-__all__ = ["ComparisonTask", "FollowUpTask", "Plan", "RunTask", "make_plan", "relative_folder"]
+__all__ = ["ComparisonTask", "FollowUpTask", "Plan", "ProjectionTask", "RunTask", "make_plan", "relative_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,30 @@ class ComparisonTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectionTask:
+    """All runs of one patient that share a day with another: two projections of one injection, perhaps."""
+
+    subject: str
+    runs: tuple[RunTask, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where the results go, below the subject's folder."""
+        return outputs.PROJECTIONS
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, and the inputs refused before anything was computed; comparisons wait for all runs."""
+    """Tasks, and the inputs refused before anything was computed; projections and comparisons wait for all runs."""
 
     runs: tuple[RunTask, ...]
     follow_ups: tuple[FollowUpTask, ...]
     refusals: tuple[Refusal, ...] = field(default=())
     comparisons: tuple[ComparisonTask, ...] = field(default=())
+    projections: tuple[ProjectionTask, ...] = field(default=())
 
     def __len__(self) -> int:
-        return len(self.runs) + len(self.follow_ups) + len(self.comparisons)
+        return len(self.runs) + len(self.follow_ups) + len(self.comparisons) + len(self.projections)
 
 
 def relative_folder(source: Source) -> str:
@@ -115,18 +129,19 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), correcti
     used = {p for run in runs for p in run.rois} | {p for later in follow_ups for p in later.rois}
     unused = [_unmatched(path) for path in loose if path not in used]
     unused += _uncorrected(found.runs, corrected)
-    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused), _comparisons(runs))
+    return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused), *_together(runs))
 
 
-def _comparisons(runs: Sequence[RunTask]) -> tuple[ComparisonTask, ...]:
-    """Return for each patient the runs that have another of the same day beside them."""
+def _together(runs: Sequence[RunTask]) -> tuple[tuple[ComparisonTask, ...], tuple[ProjectionTask, ...]]:
+    """Return for each patient the runs that have another of the same day beside them, to compare and to join."""
     days: dict[tuple[str, str], list[RunTask]] = defaultdict(list)
     for task in runs:
         days[task.subject, task.item.source.date].append(task)
     shared: dict[str, list[RunTask]] = defaultdict(list)
     for (subject, _), members in days.items():
         shared[subject] += members if len(members) > 1 else []
-    return tuple(ComparisonTask(subject, tuple(members)) for subject, members in sorted(shared.items()) if members)
+    found = [(subject, tuple(members)) for subject, members in sorted(shared.items()) if members]
+    return tuple(ComparisonTask(*one) for one in found), tuple(ProjectionTask(*one) for one in found)
 
 
 def _edits_for(item: ingest.RunItem, corrected: Mapping[Path, Mapping[str, int]]) -> tuple[Path, ...]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import angio_pipeline
 from angio_pipeline import ingest, outputs
 from angio_pipeline.batch.comparisons import compare_task
-from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, RunTask, relative_folder
+from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, ProjectionTask, RunTask, relative_folder
+from angio_pipeline.batch.projections import join_task
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
-Task = RunTask | FollowUpTask | ComparisonTask
+Task = RunTask | FollowUpTask | ComparisonTask | ProjectionTask
 _RECORD = {"schema": "angio-pipeline/record/1"}
 
 __all__ = ["Outcome", "Settings", "Task", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
@@ -65,6 +66,9 @@ def run_task(task: Task, settings: Settings) -> Outcome:
         elif isinstance(task, ComparisonTask):
             compare_task(task, folder, settings.config)
             refusals = ()
+        elif isinstance(task, ProjectionTask):
+            join_task(task, folder, settings.config)
+            refusals = ()
         else:
             refusals = _analyse_follow_ups(task, folder, settings)
         rows = [[r.path, r.reason, r.sentence] for r in refusals]
@@ -99,7 +103,7 @@ def refuse(task: Task, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
         return (Refusal(task.item.shown[0], reason, sentence),)
-    if isinstance(task, ComparisonTask):
+    if isinstance(task, ComparisonTask | ProjectionTask):
         # Its runs were analysed; what failed is the last one's comparison with the others.
         return (Refusal(task.runs[-1].item.shown[0], reason, sentence),)
     return tuple(Refusal(_shown(item), reason, sentence) for item in (*task.volumes, *task.films))
@@ -207,9 +211,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def task_digest(task: Task, config: PipelineConfig) -> str:
     """Return the resume key of a task: code, settings, input, regions, and what a reader corrected of this very run.
 
-    That of a comparison holds those of its runs.
+    That of a comparison, or of projections, holds those of its runs.
     """
-    if isinstance(task, ComparisonTask):
+    if isinstance(task, ComparisonTask | ProjectionTask):
         return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
     parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]

@@ -19,6 +19,7 @@ class DocumentKind(StrEnum):
     GRAPH = "graph"
     CURVES = "curves"
     EMBOLISATION = "embolisation"
+    PROJECTIONS = "projections"
     CORRECTIONS = "corrections"
 
 
@@ -26,8 +27,8 @@ def schema(
     document: Annotated[
         DocumentKind | None,
         typer.Argument(
-            help="run (analysis.json), lipiodol, graph, curves, embolisation, or corrections (read by angio run "
-            "--corrections); without it one schema that takes each."
+            help="run (analysis.json), lipiodol, graph, curves, embolisation, projections, or corrections (read by "
+            "angio run --corrections); without it one schema that takes each."
         ),
     ] = None,
 ) -> None:

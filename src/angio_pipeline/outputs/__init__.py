@@ -6,8 +6,9 @@ functions that need them.
 
 from angio_pipeline.outputs.comparisons import ComparedRuns, RunsNotCompared, write_comparisons
 from angio_pipeline.outputs.files import clear_results, write_record
-from angio_pipeline.outputs.folders import EMBOLISATION, RunFolder, read_subject
+from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, read_subject
 from angio_pipeline.outputs.follow_ups import write_follow_up
+from angio_pipeline.outputs.projections import RunsNotJoined, write_projections
 from angio_pipeline.outputs.read_back import read_run_result
 from angio_pipeline.outputs.report import write_report
 from angio_pipeline.outputs.runs import write_run
@@ -18,11 +19,13 @@ from angio_pipeline.outputs.worklist import write_index
 
 __all__ = [
     "EMBOLISATION",
+    "PROJECTIONS",
     "ComparedRuns",
     "LipiodolDocument",
     "RunDocument",
     "RunFolder",
     "RunsNotCompared",
+    "RunsNotJoined",
     "SegmentedImage",
     "clear_results",
     "json_schema",
@@ -31,6 +34,7 @@ __all__ = [
     "write_comparisons",
     "write_follow_up",
     "write_index",
+    "write_projections",
     "write_record",
     "write_refused",
     "write_report",

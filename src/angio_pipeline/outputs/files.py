@@ -32,6 +32,8 @@ _OF_A_RUN = (
     "after.png",
     "embolisation.json",
     "comparison-*.png",
+    "projections.json",
+    "projections-*.png",
     ".tmp-*",
 )
 _OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")

@@ -13,12 +13,19 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from angio_pipeline.outputs.schemas import CurvesDocument, EmbolisationDocument, LipiodolDocument, RunDocument
+from angio_pipeline.outputs.schemas import (
+    CurvesDocument,
+    EmbolisationDocument,
+    LipiodolDocument,
+    ProjectionsDocument,
+    RunDocument,
+)
 
-__all__ = ["EMBOLISATION", "RunFolder", "SubjectFolder", "read_refused", "read_subject", "read_subjects"]
+__all__ = ["EMBOLISATION", "PROJECTIONS", "RunFolder", "SubjectFolder", "read_refused", "read_subject", "read_subjects"]
 
 Document = TypeVar("Document", bound=BaseModel)
 EMBOLISATION = "embolisation"
+PROJECTIONS = "projections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class SubjectFolder:
     problem: str | None
     embolisation: EmbolisationDocument | None = None
     embolisation_problem: str | None = None
+    projections: ProjectionsDocument | None = None
+    projections_problem: str | None = None
 
 
 def read_subjects(out: Path) -> list[SubjectFolder]:
@@ -66,13 +75,25 @@ def read_subject(subject_dir: Path) -> SubjectFolder:
     runs = [_read_run(path) for path in series if _holds_run(path)]
     failure = _failure(_read_plain(subject_dir / "record.json"))
     follow_up, problem = (None, failure) if failure else _read(subject_dir / "lipiodol.json", LipiodolDocument)
-    compared, not_compared = _read_comparisons(subject_dir / EMBOLISATION)
-    return SubjectFolder(subject_dir, subject_dir.name, tuple(runs), follow_up, problem, compared, not_compared)
+    compared, not_compared = _read_step(subject_dir / EMBOLISATION, "embolisation.json", EmbolisationDocument)
+    joined, not_joined = _read_step(subject_dir / PROJECTIONS, "projections.json", ProjectionsDocument)
+    return SubjectFolder(
+        path=subject_dir,
+        subject=subject_dir.name,
+        runs=tuple(runs),
+        follow_up=follow_up,
+        problem=problem,
+        embolisation=compared,
+        embolisation_problem=not_compared,
+        projections=joined,
+        projections_problem=not_joined,
+    )
 
 
-def _read_comparisons(folder: Path) -> tuple[EmbolisationDocument | None, str | None]:
+def _read_step(folder: Path, name: str, kind: type[Document]) -> tuple[Document | None, str | None]:
+    """Return what a step after all runs wrote, or why there is none."""
     failure = _failure(_read_plain(folder / "record.json"))
-    return (None, failure) if failure else _read(folder / "embolisation.json", EmbolisationDocument)
+    return (None, failure) if failure else _read(folder / name, kind)
 
 
 def _holds_run(path: Path) -> bool:

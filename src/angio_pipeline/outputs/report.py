@@ -17,10 +17,11 @@ from angio_pipeline.outputs.branches import flow_story
 from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.comparison_story import comparison_story
 from angio_pipeline.outputs.files import write_text
-from angio_pipeline.outputs.folders import EMBOLISATION, RunFolder, SubjectFolder, read_subject
+from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, SubjectFolder, read_subject
 from angio_pipeline.outputs.methods import follow_up_methods, residuals, run_methods
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
+from angio_pipeline.outputs.projection_story import projection_story
 from angio_pipeline.outputs.schemas import (
     LipiodolDocument,
     LiverDocument,
@@ -65,6 +66,7 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
         "follow_up_settings": _settings(follow_up.settings) if follow_up is not None else [],
         "projection_limit": QUALITY_SENTENCES[Quality.PROJECTION_LIMIT],
         **comparison_story(subject.embolisation, subject.embolisation_problem, subject.path / EMBOLISATION),
+        **projection_story(subject.projections, subject.projections_problem, subject.path / PROJECTIONS),
     }
 
 

@@ -1,4 +1,5 @@
-"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json`, `curves.json`, `embolisation.json` hold.
+"""The public documents: what `analysis.json`, `lipiodol.json`, `graph.json`, `curves.json`, `embolisation.json`
+and `projections.json` hold.
 
 What a file of corrections holds stands in `core.corrections`, as it is read as well as written.
 
@@ -18,6 +19,7 @@ from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
 from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.measures import VelocityState
+from angio_pipeline.core.projections import Sight
 from angio_pipeline.core.tumours import ByHand, LesionOrigin, ShuntKind
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "EmbolisationDocument",
     "FeederChangeDocument",
     "FeederDocument",
+    "FeederTwoViewsDocument",
     "GraphBranch",
     "GraphDocument",
     "GraphNode",
@@ -40,12 +43,17 @@ __all__ = [
     "LipiodolDocument",
     "LiverDocument",
     "NotComparedDocument",
+    "NotJoinedDocument",
     "OperationDocument",
+    "PairFeederDocument",
     "PassageDocument",
     "PhasesDocument",
+    "ProjectionPairDocument",
+    "ProjectionsDocument",
     "ReferenceArteryDocument",
     "ResidualLayersDocument",
     "RunDocument",
+    "SecondProjectionDocument",
     "ShuntDocument",
     "SoftwareDocument",
     "SourceDocument",
@@ -55,6 +63,7 @@ __all__ = [
     "TumourChangeDocument",
     "TumourDocument",
     "TumourTargetDocument",
+    "TumourTwoViewsDocument",
     "VesselsDocument",
     "json_schema",
 ]
@@ -217,6 +226,49 @@ class TargetOptionDocument(_Document):
     targets: list[TumourTargetDocument]
 
 
+class FeederTwoViewsDocument(_Document):
+    """What a second projection of the same injection shows of a feeder.
+
+    `probability` is that by both views, beside which the feeder's own stays that of its run alone. Places in space
+    are DICOM LPS millimetres from the C-arm's isocentre as the patient lay in the first of the two runs; `course` and
+    `entry_line` are pixels of the other run.
+    """
+
+    probability: Fraction
+    sight: Sight = Field(description="`passes by`: the branch lies in front of the tumour or behind it.")
+    match: str | None = Field(description="The same feeder in the other run.")
+    apart_mm: float | None = Field(description="Mean distance of the course from its epipolar lines.")
+    misfit: float | None = Field(description="Distance, arrival and calibre together, in standard deviations.")
+    later_s: float | None
+    entry_mm: tuple[float, float, float] | None
+    beyond_mm: float | None = Field(description="How far the entry lies outside the tumour, in space.")
+    entry_line: list[Point] = Field(description="Ends of the entry's epipolar line in the other run.")
+    course: list[Point]
+    reason: str
+    evidence: dict[str, float | None] = {}
+
+
+class TumourTwoViewsDocument(_Document):
+    """Where a second projection shows a tumour; places are DICOM LPS millimetres from the C-arm's isocentre."""
+
+    match: str
+    centre_mm: tuple[float, float, float]
+    radius_mm: float
+    apart_mm: float = Field(description="Between the centre and its epipolar line.")
+    alone: bool = Field(description="No other tumour of either run could be meant.")
+
+
+class SecondProjectionDocument(_Document):
+    """The run that this one was joined with, and how well both agree."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    pose_deg: tuple[float, float]
+    apart_deg: float
+    match: float | None
+    sd_mm: float
+
+
 class FeederDocument(_Document):
     """A branch that supplies the tumour."""
 
@@ -233,6 +285,7 @@ class FeederDocument(_Document):
     target: TargetDocument
     evidence: dict[str, float | None] = {}
     corrected: ByHand | None = Field(default=None, description="What a reader did; the probability is then 1.")
+    two_views: FeederTwoViewsDocument | None = Field(default=None, description="With a second projection.")
 
 
 class TumourDocument(_Document):
@@ -249,6 +302,7 @@ class TumourDocument(_Document):
     targets: list[TumourTargetDocument]
     target_options: list[TargetOptionDocument] = []
     corrected: ByHand | None = Field(default=None, description="What a reader did; the origin is then `roi`.")
+    two_views: TumourTwoViewsDocument | None = Field(default=None, description="With a second projection.")
 
 
 class ShuntDocument(_Document):
@@ -292,6 +346,7 @@ class RunDocument(_Document):
     provenance: list[OperationDocument] = []
     software: SoftwareDocument | None = None
     corrections: list[CorrectionDocument] = []
+    second_projection: SecondProjectionDocument | None = None
 
 
 class GraphNode(_Document):
@@ -550,17 +605,97 @@ class EmbolisationDocument(_Document):
     software: SoftwareDocument | None = None
 
 
+class LandmarkDocument(_Document):
+    """A point of both runs, how far it misses its line after alignment, and whether it took part."""
+
+    name: str
+    apart_mm: float
+    used: bool
+
+
+class ViewAlignmentDocument(_Document):
+    """How the second run had to be moved and turned for both to agree.
+
+    Along the line between the sources a displacement cannot be seen; `sd_mm` is what a line's place is known to.
+    """
+
+    shift_mm: tuple[float, float, float]
+    turn_deg: tuple[float, float]
+    sd_mm: float
+    match: float | None = Field(description="Correlation of the arterial contrast on corresponding lines.")
+    landmarks: list[LandmarkDocument]
+
+
+class PairTumourDocument(TumourTwoViewsDocument):
+    """A tumour of the first run; `match` is its id in the second."""
+
+    id: str
+
+
+class PairFeederDocument(FeederTwoViewsDocument):
+    """A feeder of one run, looked for in the other."""
+
+    id: str
+    tumour: str
+    probability_alone: Fraction
+    entry: Point
+
+
+class ProjectionPairDocument(_Document):
+    """Two projections of one injection."""
+
+    first: SourceDocument
+    second: SourceDocument
+    first_deg: tuple[float, float]
+    second_deg: tuple[float, float]
+    apart_deg: float
+    millimetres_told: bool = Field(description="Whether both files tell how large the patient is.")
+    alignment: ViewAlignmentDocument
+    tumours: list[PairTumourDocument]
+    feeders_first: list[PairFeederDocument]
+    feeders_second: list[PairFeederDocument]
+    picture: str
+    cautions: list[str] = []
+    quality: list[str] = []
+
+
+class NotJoinedDocument(_Document):
+    """Runs that were not joined, and why."""
+
+    first: SourceDocument | None
+    second: SourceDocument | None
+    reason: str
+    sentence: str
+
+
+class ProjectionsDocument(_Document):
+    """`projections.json`: every two projections of one injection of one patient."""
+
+    schema_: Literal["angio-pipeline/projections/1"] = Field(default="angio-pipeline/projections/1", alias="schema")
+    pairs: list[ProjectionPairDocument]
+    not_joined: list[NotJoinedDocument]
+    settings: dict[str, Any] = {}
+    software: SoftwareDocument | None = None
+
+
 _DOCUMENTS: dict[str, type[BaseModel]] = {
     "run": RunDocument,
     "lipiodol": LipiodolDocument,
     "graph": GraphDocument,
     "curves": CurvesDocument,
     "embolisation": EmbolisationDocument,
+    "projections": ProjectionsDocument,
     "corrections": CorrectionsDocument,
 }
 
 _AnyDocument = Annotated[
-    RunDocument | LipiodolDocument | GraphDocument | CurvesDocument | EmbolisationDocument | CorrectionsDocument,
+    RunDocument
+    | LipiodolDocument
+    | GraphDocument
+    | CurvesDocument
+    | EmbolisationDocument
+    | ProjectionsDocument
+    | CorrectionsDocument,
     Field(discriminator="schema_"),
 ]
 
@@ -570,7 +705,7 @@ def json_schema(document: str | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    document : {"run", "lipiodol", "graph", "curves", "embolisation", "corrections"}, optional
+    document : {"run", "lipiodol", "graph", "curves", "embolisation", "projections", "corrections"}, optional
         Without it the schema accepts each of them, told apart by their `schema` key.
 
     Raises

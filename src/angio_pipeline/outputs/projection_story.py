@@ -1,0 +1,104 @@
+"""Two projections in words, from the patient's `projections.json` and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from angio_pipeline.core.geometry import CArmPose
+from angio_pipeline.outputs.overlay import angulation
+from angio_pipeline.outputs.pages import data_uri, day, fixed
+from angio_pipeline.outputs.schemas import (
+    NotJoinedDocument,
+    PairFeederDocument,
+    ProjectionPairDocument,
+    ProjectionsDocument,
+    SourceDocument,
+)
+
+__all__ = ["projection_story"]
+
+
+def projection_story(document: ProjectionsDocument | None, problem: str | None, folder: Path) -> dict[str, Any]:
+    """Return what the report's section shows; the section stays away where there is nothing to tell.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `projections.json` and its pictures are, below the subject's folder.
+    """
+    pairs = document.pairs if document is not None else []
+    refused = document.not_joined if document is not None else []
+    return {
+        "projections": [_pair(one, folder) for one in pairs],
+        "not_joined": [_refused(one) for one in refused],
+        "projections_problem": problem,
+        "joined_at_all": bool(pairs or refused or problem),
+    }
+
+
+def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
+    path = folder / one.picture
+    inside = path.resolve().is_relative_to(folder.resolve())
+    named = [f"{tumour.id} is {tumour.match}" for tumour in one.tumours]
+    return {
+        "title": f"{_run(one.first)} with {_run(one.second)}, {day(one.first.date)}",
+        "views": (
+            f"{angulation(CArmPose(*one.first_deg))} and {angulation(CArmPose(*one.second_deg))}, "
+            f"{one.apart_deg:.0f}° apart. Of the second view {', '.join(named)}."
+        ),
+        "picture": data_uri(path) if inside else None,
+        "picture_file": quote(f"{folder.name}/{one.picture}"),
+        "picture_words": "Both views with the line of each feeder; "
+        + "; ".join(f"{f.id} {f.probability_alone:.2f}, by both {f.probability:.2f}" for f in one.feeders_first),
+        "caption": "Arterial phase of both views; a point of one lies on its line in the other.",
+        "cautions": one.cautions,
+        "feeders": [
+            *(_feeder(feeder, "first") for feeder in one.feeders_first),
+            *(_feeder(feeder, "second") for feeder in one.feeders_second),
+        ],
+        "methods": _methods(one),
+    }
+
+
+def _run(source: SourceDocument) -> str:
+    return source.description or source.file or "a run"
+
+
+def _feeder(feeder: PairFeederDocument, view: str) -> dict[str, str]:
+    return {
+        "id": feeder.id,
+        "view": view,
+        "alone": fixed(feeder.probability_alone),
+        "both": fixed(feeder.probability),
+        "sight": feeder.sight.value,
+        "match": feeder.match or "–",
+        "apart": fixed(feeder.apart_mm, 1, " mm"),
+        "beyond": fixed(feeder.beyond_mm, 0, " mm"),
+        "reason": feeder.reason,
+    }
+
+
+def _refused(one: NotJoinedDocument) -> str:
+    runs = [_run(source) for source in (one.first, one.second) if source is not None]
+    named = f" ({' and '.join(runs)})" if runs else ""
+    return f"No second projection{named}: {one.sentence}"
+
+
+def _methods(one: ProjectionPairDocument) -> list[str]:
+    alignment = one.alignment
+    x, y, z = alignment.shift_mm
+    used = [mark.name for mark in alignment.landmarks if mark.used]
+    left = [f"{mark.name} ({mark.apart_mm:.0f} mm off)" for mark in alignment.landmarks if not mark.used]
+    said = (
+        f"Landmarks that agree: {', '.join(used) or 'none'}" + (f"; left out: {', '.join(left)}" if left else "") + "."
+    )
+    return [
+        "Corresponding lines follow from both angulations and distances, and from the displacement of the patient "
+        f"between the runs, ({x:.1f}, {y:.1f}, {z:.1f}) mm (LPS), at which the arteries' contrast on them agrees "
+        f"(correlation {fixed(alignment.match)}); their place is known to {alignment.sd_mm:.1f} mm.",
+        said,
+        "A feeder's course is looked for along all vessels of the other view's tree, in order, by its distance "
+        "from the lines, by arrival and by calibre.",
+    ]
