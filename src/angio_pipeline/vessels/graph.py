@@ -12,6 +12,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
+from angio_pipeline.vessels.catheter import CatheterParams, find_tip
 from angio_pipeline.vessels.network import NetworkParams, build_network
 from angio_pipeline.vessels.segmentation import arterial_image, vessel_contrast
 from angio_pipeline.vessels.tip import TipParams, find_root
@@ -27,6 +28,7 @@ class GraphParams(Params):
     contrast_smoothing_px: float = Field(0.7, ge=0)
     network: NetworkParams = NetworkParams()
     tip: TipParams = TipParams()
+    catheter: CatheterParams = CatheterParams()
     tree: TreeParams = TreeParams()
 
 
@@ -50,7 +52,9 @@ def build_graph(
     image = arterial_image(sub, maps, smoothing_px=params.contrast_smoothing_px * scale)
     contrast = vessel_contrast(image, params.widest_px * scale)
     network = build_network(artery, contrast, sub, maps, params=params.network)
-    root, tip = find_root(network, artery, sub, params=params.tip, catheter=segmentation.catheter)
+    seen = find_tip(segmentation, sub, maps, params=params.catheter)
+    looked_for = segmentation.catheter is not None
+    root, tip = find_root(network, artery, sub, params=params.tip, seen=seen, looked_for=looked_for)
     graph = root_tree(network, root, scale=scale, params=params.tree, end_region=tumours)
     quality = graph.quality
     if tip is None and graph.branches:
