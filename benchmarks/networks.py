@@ -3,7 +3,8 @@
 Fifty simulated patients of each of `clinical` and `hard`, of seeds that no training ever sees, are analysed by
 `angio run` with the network and with the ridge filter, and compared with their truth by `angio evaluate`. Plain
 filters (at one smoothing, one set of scales) are given the same subtracted pictures, and for each run the threshold
-of the best Dice for that run, which nobody would know beforehand. On real angiograms the
+of the best Dice for that run, which nobody would know beforehand. What is told without a mask is measured by
+taking it from every run: by the frame network, which sees one frame, and by the ridge filter. On real angiograms the
 frame networks are measured where they were not trained. Written: `benchmarks/networks.json` and `docs/networks.md`.
 
     .venv/bin/python benchmarks/networks.py --real FOLDER [--cases N] [--workers W] [--work FOLDER] [--only PART]
@@ -19,6 +20,8 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,10 @@ import numpy.typing as npt
 from angio_pipeline import dsa, ingest, perfusion
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
-from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import AngioRun, Background, PerfusionMaps, SubtractedRun
 from angio_pipeline.evaluate.vessels import mask_scores
 from angio_pipeline.numerics.filters import gaussian
-from angio_pipeline.vessels import arterial_image
+from angio_pipeline.vessels import PredictFrame, arterial_image, segment
 from pages import ROOT, angio, state, write_section
 
 SCRIPT = "benchmarks/networks.py"
@@ -64,7 +67,7 @@ def measure_preset(preset: str, cases: int, workers: int, work: Path) -> dict[st
         out[name] = {key: value for key, value in said.items() if key != "per_run"}
         out[name]["unfamiliar"] = unfamiliar_share(results)
         (results / "per-run.json").write_text(json.dumps(said["per_run"], indent=1) + "\n", encoding="utf-8")
-    out["baselines"] = measure_baselines(patients, workers)
+    out["baselines"], out["without_mask"] = measure_baselines(patients, workers)
     return out
 
 
@@ -75,31 +78,65 @@ def unfamiliar_share(results: Path) -> dict[str, float]:
     return {"share": float(np.mean(flagged)) if flagged else 0.0, "runs": len(flagged)}
 
 
-def measure_baselines(patients: Path, workers: int) -> dict[str, dict[str, float]]:
-    """Return Dice and clDice of plain filters at each run's best threshold, averaged over runs; no answer is 0."""
+Scores = dict[str, dict[str, float]]
+
+
+def measure_baselines(patients: Path, workers: int) -> tuple[Scores, Scores]:
+    """Return mean Dice and clDice of plain filters at each run's best threshold, and without a mask.
+
+    No answer is 0.
+    """
     files = sorted(patients.glob("case-*/dicom/day000/*.dcm"))
     with ProcessPoolExecutor(workers) as pool:
         rows = list(pool.map(score_baselines, files, chunksize=4))
-    names = ("smoothed subtraction", "Frangi", "Sato")
-    return {
-        name: {key: float(np.mean([row[name][key] for row in rows])) for key in ("dice", "cldice")}
-        | {"runs": len(rows)}
-        for name in names
-    }
+    filters, frames = ({name: _mean_of(rows, name) for name in names} for names in (FILTERS, WITHOUT_MASK))
+    return filters, frames
 
 
-def score_baselines(file: Path) -> dict[str, dict[str, float]]:
+def _mean_of(rows: Sequence[Scores], name: str) -> dict[str, float]:
+    return {key: float(np.mean([row[name][key] for row in rows])) for key in ("dice", "cldice")} | {"runs": len(rows)}
+
+
+def score_baselines(file: Path) -> Scores:
     """Return the scores of one run."""
     cv2.setNumThreads(1)
-    nothing = {name: {"dice": 0.0, "cldice": 0.0} for name in ("smoothed subtraction", "Frangi", "Sato")}
+    out = {name: {"dice": 0.0, "cldice": 0.0} for name in (*FILTERS, *WITHOUT_MASK)}
     try:
-        sub, maps = subtracted(file)
+        run = read(file)
+        sub, maps = subtracted(run)
     except AngioError:
-        return nothing
+        return out
     truths = [path for path in (file.parents[2] / "truth").iterdir() if path.name == sub.source.sop_instance_uid]
     artery, ignore = (_grey(truths[0] / f"{name}.png") > 0 for name in ("artery", "ignore"))
     image = arterial_image(sub, maps, smoothing_px=1.0)
-    return {name: best(filtered(image), artery, ignore, sub.valid) for name, filtered in FILTERS.items()}
+    for name, filtered in FILTERS.items():
+        out[name] = best(filtered(image), artery, ignore, sub.valid)
+    for name, told in without_mask(run).items() if not run.already_subtracted else ():
+        scores = mask_scores(told, artery, ignore)
+        out[name] = {"dice": scores["dice"], "cldice": scores["cldice"]}
+    return out
+
+
+WITHOUT_MASK = ("frame network", "ridge filter")
+
+
+def without_mask(run: AngioRun) -> dict[str, BoolArray]:
+    """Return the masks of arteries that the pipeline makes of a run from which no frame can be subtracted."""
+    config = PipelineConfig()
+    choice = replace(dsa.choose_mask(run, params=config.mask), background=Background.SPATIAL, frames=())
+    sub = dsa.subtract(run, choice, params=config.subtract)
+    maps = perfusion.measure(sub, params=config.perfusion)
+    return {
+        name: np.array(segment(sub, maps, params=config.segment, predict_frame=predict).artery)
+        for name, predict in zip(WITHOUT_MASK, (_frame_network(), None), strict=True)
+    }
+
+
+@cache
+def _frame_network() -> PredictFrame:
+    from angio_pipeline.networks.prediction import load_frame_predictor
+
+    return load_frame_predictor("frame", threads=1, engine="torch")
 
 
 def _grey(path: Path) -> FloatArray:
@@ -109,13 +146,17 @@ def _grey(path: Path) -> FloatArray:
     return np.asarray(image, dtype=np.float32)
 
 
-def subtracted(file: Path) -> tuple[SubtractedRun, PerfusionMaps]:
-    """Return a run after the subtraction of the pipeline, and its maps."""
-    config = PipelineConfig()
+def read(file: Path) -> AngioRun:
+    """Return a run as the pipeline reads it, without what is broken."""
     found = ingest.discover([file], workspace=file.parent)
     if not found.runs:
         raise AngioError(found.refusals[0].sentence, reason=found.refusals[0].reason)
-    run = dsa.set_aside_broken(ingest.read_run(found.runs[0]))
+    return dsa.set_aside_broken(ingest.read_run(found.runs[0]))
+
+
+def subtracted(run: AngioRun) -> tuple[SubtractedRun, PerfusionMaps]:
+    """Return a run after the subtraction of the pipeline, and its maps."""
+    config = PipelineConfig()
     sub = dsa.subtract(run, dsa.choose_mask(run, params=config.mask), params=config.subtract)
     return sub, perfusion.measure(sub, params=config.perfusion)
 
@@ -276,6 +317,10 @@ def preset_words(preset: str, found: dict[str, Any]) -> str:
     for name, row in found["baselines"].items():
         lines.append(f"| artery, {name}, each run's best threshold | {row['dice']:.3f} | {row['cldice']:.3f} |")
     lines += [
+        *(
+            f"| artery, one frame alone, {n} | {r['dice']:.3f} | {r['cldice']:.3f} |"
+            for n, r in found["without_mask"].items()
+        ),
         f"| vein, run network | {_score(network['veins'], 'dice')} | – |",
         f"| blush, run network | {_score(network['tumours'], 'dice')} | – |",
         f"| blush, no network | {_score(ridge['tumours'], 'dice')} | – |",

@@ -106,7 +106,8 @@ def _targets(
 
 def _cores(contrast: FloatArray, centreline: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
     """Return the contrast of the nearest centreline, and contrast itself, without what lies below vessels (H, W)."""
-    alone = cv2.morphologyEx(contrast, cv2.MORPH_TOPHAT, np.ones((_BROADEST_PX, _BROADEST_PX), np.uint8))
+    around = np.ones((_BROADEST_PX, _BROADEST_PX), np.uint8)
+    alone: FloatArray = np.asarray(cv2.morphologyEx(contrast, cv2.MORPH_TOPHAT, around), dtype=np.float32)
     if not centreline.any():
         return np.zeros_like(alone), alone
     nearest = distance_transform_edt(~centreline, return_distances=False, return_indices=True)
