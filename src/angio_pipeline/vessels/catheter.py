@@ -50,8 +50,8 @@ class CatheterParams(Params):
     reach_px: float = Field(10.0, gt=0, description="how far to both sides of a point the catheter is looked for")
     early_s: float = Field(0.7, gt=0, description="how long after onset contrast counts as the first")
     rim_px: float = Field(14.0, ge=0, description="an end nearer than this to the picture's rim leads out of it")
-    even_score: float = Field(-5.1, description="log odds of the best point at which it is as likely right as wrong")
-    certainty: float = Field(0.42, gt=0, description="how fast the odds of being right change with them")
+    even_score: float = Field(-4.2, description="log odds of the best point at which it is as likely right as wrong")
+    certainty: float = Field(0.6, gt=0, description="how fast the odds of being right change with them")
     weights: TipWeights = TipWeights()
 
 
