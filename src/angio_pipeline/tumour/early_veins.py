@@ -35,7 +35,7 @@ class EarlyVeinParams(Params):
     around_px: float = Field(60.0, gt=0, description="breadth of what is taken for the tissue around")
     catheter_px: float = Field(6.0, ge=0, description="how near the catheter nothing is looked for")
     along_artery: float = Field(0.5, ge=0, le=1, description="share that lies in arteries from which on it is portal")
-    even_length_px: float = Field(24.0, gt=0, description="length at which a shunt is as likely as none, set by hand")
+    even_length_px: float = Field(26.0, gt=0, description="length at which a shunt is as likely as none, set by hand")
     certainty_per_px: float = Field(0.15, gt=0, description="how fast the odds change with length, set by hand")
 
 
