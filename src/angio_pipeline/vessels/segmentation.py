@@ -38,7 +38,7 @@ class SegmentParams(Params):
 
     method: Literal["network", "filter"] = Field("network", description="what tells vessels; filter: ridges, no veins")
     network: str = Field("run", description="network of models/manifest.toml that tells vessels and blush")
-    frame_network: str = Field("", description="network for runs that do not show contrast coming; empty: ridges")
+    frame_network: str = Field("frame", description="network for runs that do not show contrast coming; empty: ridges")
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
     )
