@@ -7,6 +7,7 @@ import numpy as np
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import Background, SubtractedRun
+from angio_pipeline.core.tumours import Shunt
 from angio_pipeline.core.vessels import VesselSegmentation
 from angio_pipeline.perfusion import PerfusionParams, measure
 from angio_pipeline.tumour import ShuntParams, find_shunts
@@ -51,3 +52,41 @@ def test_a_wide_vein_that_fills_with_the_artery_beside_it_is_a_shunt() -> None:
 def test_the_same_far_from_every_artery_has_moved_and_is_none() -> None:
     assert _shunts(_line(((20, 190), (60, 245)), 9)) == 0
     assert _shunts(np.zeros((256, 256), np.float32)) == 0
+
+
+def _told(vein: np.ndarray, artery: np.ndarray, frames: np.ndarray) -> tuple[Shunt, ...]:
+    still = np.zeros(frames.shape[1:], np.float32)
+    sub = SubtractedRun(
+        frames=frames, times_s=TIMES, valid=np.ones(still.shape, np.bool_), usable=np.ones(len(TIMES), np.bool_),
+        background=Background.MASK, mask_frames=(0, 1), reference_frame=8, motion_px=np.zeros((len(TIMES), 2)),
+        residual_before=0.002, residual_after=0.002, noise_sd=0.002, uncorrected=still, attenuation=still,
+        source=Source("1.2.3", "1.2"),
+    )  # fmt: skip
+    vessels = VesselSegmentation(artery, artery > 0.5, vein=vein > 0.5, vein_probability=vein, method="network")
+    maps = measure(sub, params=PerfusionParams())
+    graph, tip = build_graph(vessels, sub, maps, params=GraphParams())
+    return find_shunts(sub, maps, vessels, graph, (), tip=tip, params=ShuntParams())[0]
+
+
+LATE = np.clip((TIMES - 5.0) / 2.0, 0, 1)
+
+
+def _veins(early: bool) -> tuple[Shunt, ...]:
+    """Return the shunts of a wide vein with a narrow artery upon it."""
+    rng = np.random.default_rng(3)
+    artery, vein = _line(((240, 128), (40, 128)), 5), _line(((150, 130), (60, 130)), 17)
+    course = np.maximum(BOLUS, LATE) if early else LATE
+    drawn = 0.4 * BOLUS[:, None, None] * artery + 0.25 * course[:, None, None] * vein
+    frames = (drawn + 0.002 * rng.standard_normal(drawn.shape)).astype(np.float32)
+    return _told(vein, artery, frames)
+
+
+def test_a_told_vein_that_fills_from_wall_to_wall_with_the_arteries_is_a_shunt_and_lies_in_it() -> None:
+    (found,) = _veins(early=True)
+    assert found.probability > 0.8
+    assert 55 <= found.row <= 155
+    assert abs(found.col - 130) < 8
+
+
+def test_an_artery_upon_a_vein_that_fills_later_is_none() -> None:
+    assert _veins(early=False) == ()

@@ -94,6 +94,8 @@ class VesselSegmentation:
     blush_threshold : float
         The probability of blush from which on a pixel counts.
     catheter : ndarray, (H, W) bool, or None when it was not looked for.
+    vein_probability, catheter_probability : ndarray, (H, W) float32, or None
+        0 to 1; None where none was told.
     method : str
         `network`, `frame network` or `filter`.
     network : str or None
@@ -107,13 +109,18 @@ class VesselSegmentation:
     blush: npt.NDArray[np.float32] | None = None
     blush_threshold: float = 0.5
     catheter: npt.NDArray[np.bool_] | None = None
+    vein_probability: npt.NDArray[np.float32] | None = None
+    catheter_probability: npt.NDArray[np.float32] | None = None
     method: str = "filter"
     network: str | None = None
 
     def __post_init__(self) -> None:
         probability = frozen_array(self.probability, "probability", ndim=2, dtype=np.float32)
         object.__setattr__(self, "probability", probability)
-        for name, dtype in (("artery", np.bool_), ("vein", np.bool_), ("blush", np.float32), ("catheter", np.bool_)):
+        masks = dict.fromkeys(("artery", "vein", "catheter"), np.bool_)
+        for name, dtype in (
+            masks | dict.fromkeys(("blush", "vein_probability", "catheter_probability"), np.float32)
+        ).items():
             if getattr(self, name) is not None:
                 value = frozen_array(getattr(self, name), name, ndim=2, dtype=dtype, shape=probability.shape)
                 object.__setattr__(self, name, value)

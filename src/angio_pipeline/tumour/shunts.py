@@ -1,6 +1,10 @@
 """Shunts: veins that fill before the liver's own parenchyma could have filled them.
 
-Strategy: ridges that are no artery are looked for while arteries fill; one that is wide, long
+Strategy: where a network has told veins, a vein's middle line is followed, and what counts is how much of it is
+filled from wall to wall while arteries fill. A portal vein is crossed and accompanied by arteries that fill then, but
+they are narrower than it: some of its breadth stays empty (`early_veins`).
+
+Without a network, ridges that are no artery are looked for while arteries fill; one that is wide, long
 and fills before the liver tissue around it has reached half of its own peak drains something
 else. Judged against the liver's own arrival, never against a fixed time.
 """
@@ -23,6 +27,7 @@ from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmenta
 from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.numerics.filters import resize, shrink
 from angio_pipeline.numerics.ridges import bright_ridges
+from angio_pipeline.tumour.early_veins import EarlyVeinParams, early_veins
 
 __all__ = ["ShuntParams", "find_shunts"]
 
@@ -39,6 +44,7 @@ class ShuntParams(Params):
     reach_px: float = Field(30.0, gt=0, description="how far from an artery an early vein may begin")
     lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
     min_probability: float = Field(0.5, ge=0, le=1)
+    early: EarlyVeinParams = EarlyVeinParams()
 
 
 def find_shunts(
@@ -56,6 +62,9 @@ def find_shunts(
     untimed |= Quality.TIMES_UNKNOWN in sub.quality
     if untimed or maps.phases.parenchymal is None:
         return (), Quality.SHUNT_NOT_ASSESSED
+    if vessels.vein_probability is not None:
+        told = early_veins(sub, maps, vessels, params=params.early)
+        return tuple(shunt for shunt in told if shunt.probability >= params.min_probability), Quality.NONE
     liver_arrival = _liver_arrival(sub, vessels, tumours)
     if not np.isfinite(liver_arrival):
         return (), Quality.SHUNT_NOT_ASSESSED

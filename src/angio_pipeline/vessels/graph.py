@@ -11,6 +11,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
+from angio_pipeline.vessels.catheter import CatheterParams, find_tip
 from angio_pipeline.vessels.network import NetworkParams, build_network, with_node_near
 from angio_pipeline.vessels.tip import TipParams, find_root
 from angio_pipeline.vessels.tree import TreeParams, root_tree
@@ -26,6 +27,7 @@ class GraphParams(Params):
 
     network: NetworkParams = NetworkParams()
     tip: TipParams = TipParams()
+    catheter: CatheterParams = CatheterParams()
     tree: TreeParams = TreeParams()
 
 
@@ -47,7 +49,9 @@ def build_graph(
     artery = segmentation.artery
     scale = max(artery.shape) / 512
     network = build_network(artery, sub, maps, params=params.network)
-    root, tip = find_root(network, artery, sub, params=params.tip, catheter=segmentation.catheter)
+    seen = find_tip(segmentation, sub, maps, params=params.catheter)
+    looked_for = segmentation.catheter is not None
+    root, tip = find_root(network, artery, sub, params=params.tip, seen=seen, looked_for=looked_for)
     if root is not None and tip is not None:
         network, root = with_node_near(network, (tip.row, tip.col), _AT_NODE_PX * scale, piece_of=root)
     graph = root_tree(network, root, scale=scale, params=params.tree, end_region=tumours)

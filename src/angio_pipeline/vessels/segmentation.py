@@ -105,6 +105,8 @@ def _from_network(sub: SubtractedRun, told: VesselProbabilities, params: Segment
         blush=np.where(sub.valid, told.blush, 0).astype(np.float32),
         blush_threshold=told.thresholds.get("blush", 0.5),
         catheter=told.mask("catheter") & sub.valid,
+        vein_probability=np.where(sub.valid, told.vein, 0).astype(np.float32),
+        catheter_probability=np.where(sub.valid, told.catheter, 0).astype(np.float32),
         method="network",
         network=told.network or None,
     )

@@ -2,7 +2,8 @@
 
 Strategy: contrast leaves the tip first, so the root is where arrival is earliest; it is a
 place of large calibre; and a catheter, dark in the mask frames, leads up to it from outside.
-Each is a named score; their sum ranks open ends and points along the tree.
+Each is a named score; their sum ranks open ends and points along the tree. Where a network has told the catheter,
+`catheter.find_tip` says where it ends, and that is the root.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 from scipy import ndimage
-from skimage.morphology import skeletonize
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.runs import Background, SubtractedRun
@@ -37,10 +37,7 @@ class TipParams(Params):
     reach_px: tuple[float, float] = Field((8.0, 24.0), description="where the catheter is looked for")
     even_score: float = Field(2.7, description="score at which the tip is as likely right as wrong")
     certainty: float = Field(2.5, gt=0, description="how fast the odds change with the score")
-    min_probability: float = Field(0.4, ge=0, le=1, description="below, the tip is called not found")
-    least_catheter_px: float = Field(40.0, gt=0, description="length from which on a told catheter is believed")
-    end_reach_px: float = Field(6.0, ge=0, description="how near an artery its end has to lie")
-    seen_probability: float = Field(0.9, ge=0, le=1, description="of a tip at the end of a told catheter, set by hand")
+    min_probability: float = Field(0.5, ge=0, le=1, description="below, the tip is called not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +53,17 @@ def find_root(
     sub: SubtractedRun,
     *,
     params: TipParams,
-    catheter: npt.NDArray[np.bool_] | None = None,
+    seen: CatheterTip | None = None,
+    looked_for: bool = False,
 ) -> tuple[int | None, CatheterTip | None]:
     """Return the node where the tree begins and, if there is evidence of it, the catheter tip.
 
-    Where a network has told the catheter, its end in an artery is the tip, and the node nearest to it the root.
+    Parameters
+    ----------
+    seen : CatheterTip, optional
+        Where the catheter itself says that its tip is; the node nearest to it is the root.
+    looked_for : bool
+        The catheter was looked for by what tells it: where it was not seen to end, its tip is not in view.
 
     The root is None for an empty network. The tip is None when its probability is low or
     contrast is not seen to come; the root is then only the likeliest origin.
@@ -68,68 +71,17 @@ def find_root(
     if not network.edges:
         return None, None
     scale = max(artery.shape) / 512
-    if catheter is not None:
-        end = catheter_end(catheter, artery, params, scale)
-        if end is not None:
-            return _nearest_node(network, end), CatheterTip(end[0], end[1], params.seen_probability)
+    if seen is not None and seen.probability >= params.min_probability:
+        return _nearest_node(network, (seen.row, seen.col)), seen
     ridge = _catheter_ridges(sub, params, scale)
     candidates = _candidates(network, artery, ridge, params, scale)
     best = max(candidates, key=lambda c: c.score)
     # An open end of full calibre that fills first and has a catheter behind it scores about 3.5.
     probability = float(1 / (1 + np.exp(-params.certainty * (best.score - params.even_score))))
-    if probability < params.min_probability or not sub.timing_measurable:
+    if looked_for or probability < params.min_probability or not sub.timing_measurable:
         return best.node, None
     row, col = network.nodes[best.node]
     return best.node, CatheterTip(float(row), float(col), probability)
-
-
-def catheter_end(
-    catheter: npt.NDArray[np.bool_], artery: npt.NDArray[np.bool_], params: TipParams, scale: float
-) -> tuple[float, float] | None:
-    """Return (row, col) where the longest piece of catheter ends in an artery; None where none does.
-
-    Of several such ends the one deepest in artery counts: the other end of a catheter leads out of the picture.
-    """
-    joined = _closed(catheter, max(1, round(2 * scale)))
-    count, pieces = cv2.connectedComponents(joined, connectivity=8)
-    if count < 2:
-        return None
-    rows, cols = np.flatnonzero(joined.any(axis=1)), np.flatnonzero(joined.any(axis=0))
-    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
-    lines = np.zeros(joined.shape, dtype=np.bool_)
-    lines[window] = skeletonize(joined[window] > 0)
-    lengths = np.bincount(pieces[lines], minlength=count)
-    line = (lines & (pieces == 1 + int(np.argmax(lengths[1:])))).astype(np.uint8)
-    if lengths[1:].max() < params.least_catheter_px * scale:
-        return None
-    neighbours = cv2.filter2D(line, cv2.CV_8U, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT) - line
-    ends = np.argwhere((line > 0) & (neighbours == 1))
-    rim = 3 * scale
-    inner = [e for e in ends if min(*e, line.shape[0] - 1 - e[0], line.shape[1] - 1 - e[1]) > rim]
-    if not inner:
-        return None
-    away, row, col = min((_outside(artery, int(r), int(c), round(40 * scale)), int(r), int(c)) for r, c in inner)
-    return None if away > params.end_reach_px * scale else (float(row), float(col))
-
-
-def _outside(artery: npt.NDArray[np.bool_], row: int, col: int, reach: int) -> float:
-    """Return how far a pixel lies outside the artery, below nothing inside it; pixels up to `reach` away count."""
-    low, left = max(0, row - reach), max(0, col - reach)
-    part = artery[low : row + reach + 1, left : col + reach + 1].astype(np.uint8)
-    here = row - low, col - left
-    inside = bool(part[here])
-    if part.all() or not part.any():
-        return float(-reach if inside else reach)
-    away = cv2.distanceTransform(part if inside else 1 - part, cv2.DIST_L2, 5)[here]
-    return float(-away if inside else away)
-
-
-def _closed(mask: npt.NDArray[np.bool_], times: int) -> npt.NDArray[np.uint8]:
-    """Return the mask, 0 or 1, with gaps of up to twice as many pixels as `times` closed."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), *(4 + times,) * 4, cv2.BORDER_CONSTANT, value=0)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, cross, iterations=times)
-    return np.ascontiguousarray(closed[4 + times : -4 - times, 4 + times : -4 - times])
 
 
 def _nearest_node(network: Network, point: tuple[float, float]) -> int:
@@ -143,7 +95,8 @@ def _catheter_ridges(sub: SubtractedRun, params: TipParams, scale: float) -> npt
     """Return dark lines of the mask frames in noise units, or None without a mask."""
     if sub.background not in (Background.MASK, Background.TEMPORAL):
         return None
-    mask_image = sub.attenuation - sub.uncorrected
+    # As it was moved onto the reference frame: there the arteries are, and the tip among them.
+    mask_image = sub.attenuation - sub.frames[sub.reference_frame]
     sigma = params.catheter_sigma_px * scale
     # Anatomy is rough: what counts as noise is the usual response of this very picture.
     response = bright_ridges(mask_image, (sigma,), noise_sd=1.0).strength
