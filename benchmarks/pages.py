@@ -26,9 +26,9 @@ def angio(*arguments: str) -> str:
 
 
 def state() -> str:
-    """Return the version and the commit that were measured, and whether code or settings differ from that commit."""
+    """Return the version and the commit that were measured, and whether code, settings or weights changed since."""
     version, commit = angio("--version").strip(), _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--", "src", "configs", "benchmarks/*.py") if commit else ""
+    changed = _git("status", "--porcelain", "--", "src", "configs", "models", "benchmarks/*.py") if commit else ""
     return version + (f", commit {commit}" if commit else "") + (" and changes to it" if changed else "")
 
 

@@ -27,11 +27,13 @@ PURPOSE = {
         " of the liver. One forward pass a run: the input is what the subtraction and the maps of the passage give"
         " (`vessels/pictures.py`)."
     ),
+    "feeder": "Tells, about one tumour in a subtracted run, which vessels feed that tumour alone.",
     "frame": (
         "Tells vessels in a single, unsubtracted angiographic frame in which contrast is dark (`networks/frames.py`):"
         " for `angio segment`, and for runs that cannot be subtracted in time."
     ),
 }
+_RARE = 0.05
 WORDS = {"dice_real": "vessel, real coronary angiograms kept for calibration"}
 NOT_FOR = (
     "Research software: it measures and shows, and never advises treatment. It has not been tested on patients'"
@@ -109,7 +111,9 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
     real = watched = ""
     if recipe["real"]:
         kept, tuned = (", ".join(recipe["real"][part]) for part in ("held_out", "calibrate"))
-        real = f" Real images {kept} were kept out of all of it."
+        real = (
+            f" Real images {kept} were learned from in no way; the recipe was changed after seeing how they came out."
+        )
         watched = f" So were real images {tuned}, each as often as makes them as many as the simulated ones."
     lines = [
         f"# {name}",
@@ -147,15 +151,16 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         "",
         "Probability is the logistic of scale × logit + offset, fitted to held-out pixels. The last column is the mean"
         " difference between what was said and what was so, weighted by pixels, of the fitted probabilities on the"
-        " pictures they were fitted to.",
+        f" pictures they were fitted to, over the pixels with a probability of at least {_RARE}: most of the others are"
+        " plain background.",
         "",
         "| class | scale | offset | begins at | error |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for key, (scale, offset) in summary["calibration"].items():
-        bins = summary["reliability"][key]
+        bins = [one for one in summary["reliability"][key] if one[0] >= _RARE]
         total = sum(count for _, _, count in bins)
-        error = sum(abs(said - so) * count for said, so, count in bins) / total
+        error = sum(abs(said - so) * count for said, so, count in bins) / max(total, 1)
         lines.append(f"| {key} | {scale:.3f} | {offset:+.3f} | {summary['thresholds'][key]:.3f} | {error:.4f} |")
     lines += ["", "Independent tests: [docs/networks.md](../docs/networks.md).", ""]
     return "\n".join(lines)

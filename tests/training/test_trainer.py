@@ -366,3 +366,16 @@ def test_a_recipe_is_trained_from_examples_that_lie_on_disk(made, tiny_recipe, t
     assert _loaded(path).name == "tiny-run"
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["examples"] == 4
     assert not (tmp_path / "out" / "data").exists()
+
+
+@pytest.mark.parametrize("place", [*trainer._MAKES_EXAMPLES, *trainer._MAKES_PICTURES])
+def test_a_change_in_whatever_makes_examples_changes_their_digest(tmp_path: Path, monkeypatch, place: str) -> None:
+    original = Path(trainer.angio_pipeline.__file__).parent / place
+    file = tmp_path / place if original.is_file() else tmp_path / place / "deep" / "one.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("ONE = 1\n")
+    monkeypatch.setattr(trainer.angio_pipeline, "__file__", str(tmp_path / "__init__.py"))
+    before = trainer.code_digest(place)
+    file.write_text("ONE = 2\n")
+    assert original.exists()
+    assert trainer.code_digest(place) != before

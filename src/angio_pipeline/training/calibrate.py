@@ -1,6 +1,7 @@
 """After training: probabilities that mean what they say, thresholds, and what a familiar picture is.
 
-All three come from held-out simulated patients. A logistic with a scale and an offset for each class (Platt
+Probabilities and thresholds come from held-out simulated patients and, for frames, a few real images kept for it;
+what is familiar from pictures that were learned from. A logistic with a scale and an offset for each class (Platt
 1999; temperature scaling with an offset, Guo et al. 2017, arXiv:1706.04599) is fitted to pixels drawn evenly
 from all pictures. A class begins at the probability of the best mean Dice over pictures.
 """

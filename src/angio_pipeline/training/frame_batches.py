@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["RealFrames", "frame_batches", "frame_pictures"]
 
 FloatArray = npt.NDArray[np.float32]
-# What a reader of one frame draws: contrast over its noise, smoothed a little; of the clutter around; of the main
-# vessels' contrast. Half of that, and nobody would; between the two it is open.
+# What is taken to be drawn by a reader of one frame, chosen, not measured: contrast over its noise, smoothed a little;
+# of the clutter around; of the main vessels' contrast. Half of that, and nobody would; between the two it is open.
 _FAINT, _OF_CLUTTER, _OF_STRONGEST = 1.5, 0.5, 0.12
 # A vessel is drawn out to this share of the contrast on its centreline (benchmarks/reader_edges.py).
 _EDGE = 0.7

@@ -44,7 +44,8 @@ class Kind:
         Given examples, real frames (for frame networks), how crops are cut, a seed, a first step and the number of
         steps, yields the batches from the first step on.
     pictures : callable
-        Given an example, returns its pictures, targets and what is known of them, whole, as prediction sees them.
+        Given an example, returns its pictures, targets and what is known of them, whole. In frames shutters stay as
+        they are; prediction fills in what is behind them.
     """
 
     channels: tuple[str, ...]

@@ -30,7 +30,7 @@ _ARTERY, _CENTRELINE = 0, -1
 
 
 class LossParams(Params):
-    """How the parts of the loss weigh; classes in the order of the network's outputs, the centreline last."""
+    """How the parts of the loss weigh; classes in the order of the network's outputs, a centreline the last if any."""
 
     classes: tuple[float, ...] = Field(min_length=1)
     skeleton_recall: float = Field(0.5, ge=0)

@@ -41,6 +41,18 @@ FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 # Pictures for the description of what is familiar, and pictures that are looked at while training.
 _FAMILIAR, _WATCHED = 240, 12
+# What an example, and what its packed pictures, come from: with other code they would be others.
+_MAKES_EXAMPLES = (
+    "core",
+    "numerics",
+    "simulate",
+    "ingest",
+    "dsa",
+    "evaluate/lines.py",
+    "training/examples.py",
+    "training/randomise.py",
+)
+_MAKES_PICTURES = ("perfusion", "vessels/pictures.py", "training/packing.py")
 # The weights that see the inputs.
 _FROM_INPUTS = {"down.0.first.weight", "down.0.skip.weight"}
 
@@ -86,11 +98,11 @@ def prepare(data: DataParams, folder: Path, *, workers: int, progress: Progress)
 def _claim_examples(folder: Path, shares: Mapping[str, float], runs: int, *, randomised: bool) -> None:
     # Examples are found by seed and number: those of other settings, or of another simulator, must not be taken.
     told = {"preset_shares": dict(sorted(shares.items())), "runs_each": runs, "randomised": randomised}
-    _claim_cache(folder, {**told, "code": code_digest("core", "numerics", "simulate", "ingest", "dsa")})
+    _claim_cache(folder, {**told, "code": code_digest(*_MAKES_EXAMPLES)})
 
 
 def _claim_packed(folder: Path) -> None:
-    _claim_cache(folder, {"channels": list(CHANNELS), "code": code_digest("perfusion", "vessels/pictures.py")})
+    _claim_cache(folder, {"channels": list(CHANNELS), "code": code_digest(*_MAKES_PICTURES)})
 
 
 def _claim_cache(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -40,7 +40,8 @@ class SegmentParams(Params):
     network: str = Field("run", description="network of models/manifest.toml that tells vessels and blush")
     frame_network: str = Field("frame", description="network for runs that do not show contrast coming; empty: ridges")
     engine: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="what runs networks; auto: OpenVINO where it is installed, else torch"
+        "auto",
+        description="what runs networks; auto: torch on a GPU, else OpenVINO if it is there and agrees, else torch",
     )
     least_area_px: float = Field(
         12.0, ge=0, description="pieces that a network finds and that are no larger are dropped"
