@@ -110,8 +110,8 @@ def test_what_cannot_be_read_is_named_while_its_neighbours_are_done(segment: Com
     assert refused == {
         "tiny.png": "wrong_size",
         "bad.png": "unreadable",
-        "notes.txt": "not_dicom",
-        "missing.tif": "empty_file",
+        "notes.txt": "not_image",
+        "missing.tif": "not_found",
     }
     assert "angio: tiny.png: Expected an image of one channel and at least 32 x 32 pixels, found (7, 7)." in said.err
     assert "Segmented 2, refused 4" in said.out

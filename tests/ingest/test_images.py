@@ -60,16 +60,16 @@ def test_the_grey_of_a_colour_is_its_mean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["frame.png", "frame.tif", "frame.dcm"])
 def test_a_file_that_is_not_there_or_empty_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputRefused, match="Expected an image, found no file") as refused:
+    with pytest.raises(InputRefused, match="Expected an image, found nothing there") as missing:
         read_image(tmp_path / name)
     (tmp_path / name).touch()
-    with pytest.raises(InputRefused, match="Expected an image, found an empty file"):
+    with pytest.raises(InputRefused, match="Expected an image, found an empty file") as empty:
         read_image(tmp_path / name)
-    assert refused.value.reason == "empty_file"
+    assert (missing.value.reason, empty.value.reason) == ("not_found", "empty_file")
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="found no file"):
+    with pytest.raises(InputRefused, match="found a folder"):
         read_image(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_a_text_file_is_refused_by_its_kind(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image at all")
     with pytest.raises(InputRefused) as refused:
         read_image(tmp_path / "notes.txt")
-    assert refused.value.reason == "not_dicom"
+    assert refused.value.reason == "not_image"
 
 
 def _passage(frames: int = 6, fullest: int = 4, *, size: tuple[int, int] = (64, 64)) -> np.ndarray:
@@ -121,6 +121,14 @@ def test_of_a_run_the_frame_with_the_most_contrast_is_taken(dicom) -> None:
     read = read_image(dicom.run(pixels=stored))
     assert read.frame == 4
     np.testing.assert_allclose(read.pixels, stored[4])
+
+
+def test_brightness_that_drifts_while_a_vessel_stays_filled_is_no_contrast(dicom) -> None:
+    stored = _passage(frames=12, fullest=6).astype(float)
+    stored[3:10, 20:26, 8:56] = 1700
+    stored[6, 20:26, 8:56] = 1600
+    stored -= np.linspace(150, 0, 12)[:, None, None]
+    assert 3 <= read_image(dicom.run(pixels=stored.astype(np.uint16))).frame < 10
 
 
 def test_of_a_run_of_inverted_grey_it_is_the_same_frame(dicom) -> None:

@@ -70,6 +70,15 @@ def test_what_is_not_known_leaves_no_hole(angiogram: Maker) -> None:
     assert picture[0, :, 40:].std() > 0.1
 
 
+def test_the_edge_of_what_is_not_known_is_no_line() -> None:
+    frame = np.random.default_rng(4).normal(0, 5, (128, 128))
+    # Bright beside the shutter, dark elsewhere.
+    frame[:, 64:] += 300
+    frame[:, 96:] = np.nan
+    detail = picture_frame(frame, working_px=128)[0].mean(axis=0)
+    assert np.abs(detail[92:100]).max() < 0.2 * np.abs(detail[60:68]).max()
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float64])
 def test_numbers_of_every_kind_give_the_same_picture(angiogram: Maker, kind: type[np.generic]) -> None:
     frame = np.rint(np.clip(angiogram(), 0, 255))

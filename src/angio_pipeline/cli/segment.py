@@ -64,7 +64,7 @@ def segment(
     outputs.write_segmented(out, rows)
     for refusal in refusals:
         typer.echo(f"angio: {refusal.path}: {refusal.sentence}", err=True)
-    typer.echo(f"Segmented {len(rows)}, refused {len(refusals)}; masks are in {out}.")
+    typer.echo(f"Segmented {len(rows)}, refused {len(refusals)}" + (f"; masks are in {out}." if rows else "."))
     if not rows:
         raise typer.Exit(1)
 

@@ -15,7 +15,9 @@ __all__ = ["train"]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe (run, frame, frame-simulation) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe (run-first, run, frame-simulation, frame, feeder) or a TOML file.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the weights, checkpoints and logs; made when missing.")],
     data: Annotated[
         Path | None, typer.Option(help="Folder of simulated examples, which recipes may share; OUT/data if left out.")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.runs import AngioRun, Quantity
-from angio_pipeline.dsa import set_aside_broken
+from angio_pipeline.dsa import MaskParams, choose_mask, set_aside_broken
 from angio_pipeline.ingest.discover import discover
 from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.pixels import PixelLimits
@@ -42,10 +42,11 @@ def read_image(path: Path, *, frame: int | None = None) -> SingleImage:
     InputRefused
         When the file cannot be read as an image; `reason` says why.
     """
-    if not path.is_file() or path.stat().st_size == 0:
-        raise InputRefused(
-            f"Expected an image, found {'an empty file' if path.is_file() else 'no file'}.", reason="empty_file"
-        )
+    if not path.is_file():
+        found = "a folder; name the files in it" if path.is_dir() else "nothing there"
+        raise InputRefused(f"Expected an image, found {found}.", reason="not_found")
+    if path.stat().st_size == 0:
+        raise InputRefused("Expected an image, found an empty file.", reason="empty_file")
     if path.suffix.lower() in _PICTURES:
         return SingleImage(_read_picture(path))
     return _read_dicom(path, frame)
@@ -78,7 +79,7 @@ def _read_dicom(path: Path, frame: int | None) -> SingleImage:
         if found.films:
             film = read_film(found.films[0])
             return SingleImage(_contrast_dark(film.image, film.quantity, film.valid))
-    if found.refusals:
+    if found.refusals and found.refusals[0].reason != "not_dicom":
         raise InputRefused(found.refusals[0].sentence, reason=found.refusals[0].reason)
     raise InputRefused(
         "Expected PNG, TIFF or a DICOM angiogram or film, found another kind of file.", reason="not_image"
@@ -98,12 +99,8 @@ def _contrast_dark(image: npt.NDArray[np.generic], quantity: Quantity, valid: np
 
 
 def _fullest(run: AngioRun) -> int:
-    """Return the frame that is furthest below what the pixels usually show: the one with most contrast."""
-    step = max(1, max(run.shape[1:]) // 256)
-    small = np.asarray(run.frames[:, ::step, ::step], dtype=np.float32)
-    if run.quantity is Quantity.ATTENUATION:
-        small = -small
-    below = np.minimum(small - np.median(small, axis=0), 0)
-    # A black frame is no contrast.
-    below[list(set_aside_broken(run).broken)] = 0
-    return int(np.argmin(below[:, run.valid[::step, ::step]].sum(axis=1)))
+    """Return the frame that holds the most contrast, as the subtraction finds it."""
+    whole = set_aside_broken(run)
+    filling = np.array(choose_mask(whole, params=MaskParams()).filling)
+    filling[list(whole.broken)] = -np.inf
+    return int(np.argmax(filling))

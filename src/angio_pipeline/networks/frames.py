@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
 
 from angio_pipeline.numerics.filters import resize, wide_gaussian
 from angio_pipeline.vessels import working_shape
@@ -35,9 +36,15 @@ def picture_frame(image: npt.NDArray[np.floating], *, working_px: int) -> FloatA
     known = np.isfinite(image)
     if not known.any():
         return np.zeros((len(FRAME_CHANNELS), *working_shape(_two(image.shape), working_px)), np.float32)
-    filled = np.where(known, image, np.median(image[known])).astype(np.float32)
+    filled = (image if known.all() else _continued(image, known)).astype(np.float32)
     size = working_shape(_two(image.shape), working_px)
     return local_contrast(filled if image.shape == size else resize(filled, size))
+
+
+def _continued(image: npt.NDArray[np.floating], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
+    """Return the image with what lies beside them where pixels are unknown: the edge of a shutter is no vessel."""
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(image[tuple(nearest)])
 
 
 def local_contrast(image: FloatArray) -> FloatArray:
