@@ -404,7 +404,7 @@ def main() -> int:
     parser.add_argument("--real", type=Path, help="folder with vessels_dca and vessels_arcade")
     parser.add_argument("--only", choices=[*SEEDS, "real"], help="measure one part and leave the others' figures")
     given = parser.parse_args()
-    figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
+    figures: dict[str, Any] = {}
     given.work.mkdir(parents=True, exist_ok=True)
     for preset in SEEDS:
         if given.only in (None, preset):
@@ -418,6 +418,8 @@ def main() -> int:
         if given.real is None:
             raise SystemExit("Expected --real FOLDER with vessels_dca and vessels_arcade, found none.")
         figures["real"] = {**measure_real(given.real), "measured_with": state()}
+    # Another part may have been measured meanwhile.
+    figures = (json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}) | figures
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_section(PAGE, "networks", SCRIPT, section(figures))
     return 0
