@@ -50,8 +50,8 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def measure_preset(preset: str, cases: int, workers: int, work: Path) -> dict[str, Any]:
-    """Return the metrics of the network and of plain filters on one preset."""
+def measure_preset(preset: str, cases: int, workers: int, work: Path, *, filtered: int) -> dict[str, Any]:
+    """Return the metrics of the network on one preset, and of plain filters on the first patients of it."""
     patients, results = work / preset / "patients", work / preset / "network"
     own = ROOT / "benchmarks" / f"{preset}.toml"
     settings = ("--seed", str(SEEDS[preset]), "--preset", str(own) if own.is_file() else preset)
@@ -61,7 +61,7 @@ def measure_preset(preset: str, cases: int, workers: int, work: Path) -> dict[st
     # The evaluation is one process; the filters have the other cores.
     with ThreadPoolExecutor(1) as beside:
         asked = beside.submit(angio, "evaluate", "--truth", str(patients), "--results", str(results), "--json")
-        baselines = measure_baselines(patients, max(1, workers - 1))
+        baselines = measure_baselines(patients, max(1, workers - 1), cases=filtered)
         said = json.loads(asked.result())
     # What every run scored stays in the results' folder: the page speaks of means.
     (results / "per-run.json").write_text(json.dumps(said.pop("per_run"), indent=1) + "\n", encoding="utf-8")
@@ -78,9 +78,10 @@ def unfamiliar_share(results: Path) -> dict[str, float | None]:
 Scores = dict[str, dict[str, float]]
 
 
-def measure_baselines(patients: Path, workers: int) -> dict[str, Scores]:
+def measure_baselines(patients: Path, workers: int, *, cases: int) -> dict[str, Scores]:
     """Return mean Dice and clDice of filters, and of what is told without a mask; no answer is 0."""
-    files = sorted(patients.glob("case-*/dicom/day000/*.dcm"))
+    folders = sorted(patients.glob("case-*"))[:cases]
+    files = [file for folder in folders for file in sorted(folder.glob("dicom/day000/*.dcm"))]
     with ProcessPoolExecutor(workers) as pool:
         rows = list(pool.map(score_baselines, files, chunksize=4))
     filters = {name: _mean_of(rows, name) for name in (*FILTERS, RIDGES)}
@@ -318,7 +319,7 @@ def preset_words(preset: str, found: dict[str, Any]) -> str:
         f"| artery, run network | {_score(network['vessels'], 'dice')} | {_score(network['vessels'], 'cldice')} |",
     ]
     for name, row in found["baselines"].items():
-        how = "" if name == RIDGES else ", each run's best threshold"
+        how = f" ({row['runs']} runs)" if name == RIDGES else f", each run's best threshold ({row['runs']} runs)"
         lines.append(f"| artery, {name}{how} | {row['dice']:.3f} | {row['cldice']:.3f} |")
     for name, row in found["without_mask"].items():
         lines.append(f"| artery, {name} ({row['runs']} unsubtracted runs) | {row['dice']:.3f} | {row['cldice']:.3f} |")
@@ -399,6 +400,7 @@ def main() -> int:
     """Return 0 when everything was measured."""
     parser = argparse.ArgumentParser(description="Write benchmarks/networks.json and docs/networks.md.")
     parser.add_argument("--cases", type=int, default=50)
+    parser.add_argument("--filter-cases", type=int, default=50, help="patients that the filters are measured on")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "networks-test", help="patients and results, kept")
     parser.add_argument("--real", type=Path, help="folder with vessels_dca and vessels_arcade")
@@ -410,7 +412,7 @@ def main() -> int:
         if given.only in (None, preset):
             try:
                 cases = max(1, round(SHARE.get(preset, 1.0) * given.cases))
-                found = measure_preset(preset, cases, given.workers, given.work)
+                found = measure_preset(preset, cases, given.workers, given.work, filtered=given.filter_cases)
             except subprocess.CalledProcessError as problem:
                 raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
             figures[preset] = {**found, "cases": cases, "seed": SEEDS[preset], "measured_with": state()}
