@@ -6,25 +6,22 @@ its length over the sum of these times: flow over cross-section, meaned as the b
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from angio_pipeline import dsa, ingest, perfusion, vessels
+from angio_pipeline import vessels
 from angio_pipeline.config import PipelineConfig
-from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
+from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.simulate.angiography import stage
-from angio_pipeline.simulate.dicom.xa import write_xa
 from angio_pipeline.simulate.patient import Patient
-from angio_pipeline.simulate.radiograph.detector import Exposure
 from angio_pipeline.simulate.runs import RunScene, record
 from angio_pipeline.simulate.truth import RunTruth, from_the_tip, tell_truth
+from angio_pipeline.training.examples import read_back
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -117,31 +114,9 @@ def make_case(patient: Patient, name: str, config: PipelineConfig) -> FlowCase:
     """Return one run of a patient, written as DICOM, read back and subtracted as a user's is."""
     scene = stage(patient, name)
     exposure = record(scene, patient.export, patient.rng("quanta", name))
-    run = dsa.set_aside_broken(_read_back(patient, scene, exposure, name))
-    sub = dsa.subtract(run, dsa.choose_mask(run, params=config.mask), params=config.subtract)
+    sub, maps = subtract_run(read_back(patient, scene, exposure, name), config=config)
     truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted, frame=sub.reference_frame)
-    maps = perfusion.measure(sub, params=config.perfusion)
     return FlowCase(sub, maps, truth, Arteries(scene, sub.reference_frame))
-
-
-def _read_back(patient: Patient, scene: RunScene, exposure: Exposure, name: str) -> AngioRun:
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "run.dcm"
-        write_xa(
-            file,
-            patient.case,
-            study="day000",
-            series=name,
-            number=101,
-            when=patient.case.treated + timedelta(minutes=10),
-            frames=exposure.stored,
-            times_s=scene.plan.times_s,
-            carm=scene.plan.carm,
-            export=patient.export,
-            collimation=patient.collimation,
-            mask_frames=max(scene.plan.mask_frames, 1),
-        )
-        return ingest.read_run(ingest.discover([file], workspace=Path(place)).runs[0])
 
 
 def true_vessels(case: FlowCase) -> VesselSegmentation:

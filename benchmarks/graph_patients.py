@@ -5,23 +5,20 @@ Contrast, breathing, detector and export are the simulator's, subtraction is the
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import dsa, ingest, perfusion
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.vessels import VesselSegmentation
+from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.simulate import load_preset
 from angio_pipeline.simulate.angiography import stage
-from angio_pipeline.simulate.dicom.xa import write_xa
 from angio_pipeline.simulate.patient import make_patient
 from angio_pipeline.simulate.population import make_case
 from angio_pipeline.simulate.radiograph.projection import Tubes
 from angio_pipeline.simulate.runs import RunScene, record
 from angio_pipeline.simulate.truth import from_the_tip, tell_truth, visible_segments
+from angio_pipeline.training.examples import read_back
 from graph_trees import Pieces, Scene, scene_of
 
 
@@ -30,29 +27,7 @@ def make_patient_scene(seed: int, run: str = "frontal", preset: str = "clinical"
     patient = make_patient(make_case(seed, 0), load_preset(preset))
     scene = stage(patient, run)
     exposure = record(scene, patient.export, patient.rng("quanta", run))
-    truth = tell_truth(scene, exposure)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "run.dcm"
-        write_xa(
-            file,
-            patient.case,
-            study="day000",
-            series=run,
-            number=101,
-            when=patient.case.treated,
-            frames=exposure.stored,
-            times_s=scene.plan.times_s,
-            carm=scene.plan.carm,
-            export=patient.export,
-            collimation=patient.collimation,
-            mask_frames=max(scene.plan.mask_frames, 1),
-        )
-        found = ingest.discover([file], workspace=Path(folder))
-        whole = dsa.set_aside_broken(ingest.read_run(found.runs[0]))
-        config = PipelineConfig()
-        choice = dsa.choose_mask(whole, params=config.mask)
-        sub = dsa.denoise(dsa.subtract(whole, choice, params=config.subtract), params=config.denoise)
-    maps = perfusion.measure(sub, params=config.perfusion)
+    sub, maps = subtract_run(read_back(patient, scene, exposure, run), config=PipelineConfig())
     # Where the vessels stand in the frame that the pipeline refers to.
     truth = tell_truth(scene, exposure, frame=sub.reference_frame)
     segmentation = VesselSegmentation(

@@ -32,9 +32,10 @@ import numpy.typing as npt
 from angio_pipeline import dsa, ingest, perfusion
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
-from angio_pipeline.core.runs import AngioRun, Background, PerfusionMaps, SubtractedRun
+from angio_pipeline.core.runs import AngioRun, Background
 from angio_pipeline.evaluate.vessels import mask_scores
 from angio_pipeline.numerics.filters import gaussian
+from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.training import RealParams, load_recipe
 from angio_pipeline.vessels import PredictFrame, arterial_image, segment
 from pages import ROOT, angio, state, write_section
@@ -99,7 +100,7 @@ def score_baselines(file: Path) -> Scores:
     out = {name: {"dice": 0.0, "cldice": 0.0} for name in (*FILTERS, RIDGES, *WITHOUT_MASK)}
     try:
         run = read(file)
-        sub, maps = subtracted(run)
+        sub, maps = subtract_run(run, config=PipelineConfig())
     except AngioError:
         return out
     if sub.background is Background.ALREADY_SUBTRACTED:
@@ -156,13 +157,6 @@ def read(file: Path) -> AngioRun:
     if not found.runs:
         raise AngioError(found.refusals[0].sentence, reason=found.refusals[0].reason)
     return dsa.set_aside_broken(ingest.read_run(found.runs[0]))
-
-
-def subtracted(run: AngioRun) -> tuple[SubtractedRun, PerfusionMaps]:
-    """Return a run after the subtraction of the pipeline, and its maps."""
-    config = PipelineConfig()
-    sub = dsa.subtract(run, dsa.choose_mask(run, params=config.mask), params=config.subtract)
-    return sub, perfusion.measure(sub, params=config.perfusion)
 
 
 def _frangi(image: FloatArray) -> FloatArray:

@@ -84,7 +84,7 @@ def measure(file: Path) -> list[dict[str, Any]]:
 
 def _analysed(file: Path) -> RunResult:
     from angio_pipeline.networks.prediction import load_feeder_predictor, load_run_predictor
-    from angio_pipeline.pipeline import process_run
+    from angio_pipeline.pipeline import Networks, process_run
 
     config = PipelineConfig()
     # Every way is wanted, likely or not.
@@ -97,8 +97,10 @@ def _analysed(file: Path) -> RunResult:
     return process_run(
         run,
         config=config.model_copy(update={"feeders": feeders}),
-        predict=load_run_predictor(threads=1),
-        predict_feeding=load_feeder_predictor(threads=1),
+        networks=Networks(
+            run=load_run_predictor(threads=1),
+            feeding=load_feeder_predictor(config.feeders.network, threads=1) if config.feeders.network else None,
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -21,10 +22,37 @@ from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
-__all__ = ["PredictFeeding", "compare_pair", "join_pair", "process_follow_ups", "process_run", "subtract_run"]
+__all__ = [
+    "Networks",
+    "PredictFeeding",
+    "compare_pair",
+    "join_pair",
+    "process_follow_ups",
+    "process_run",
+    "subtract_run",
+]
 
 PredictFeeding = Callable[[vessels.RunPictures, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 """From a run's pictures and a tumour (H, W) to how likely each pixel belongs to a branch that feeds it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks that a run is shown to; where one is None the pipeline does without.
+
+    Attributes
+    ----------
+    run : callable, optional
+        Tells vessels and blush from the pictures of a run; the ridge filter when None.
+    frame : callable, optional
+        Tells vessels from one frame, for runs that cannot be subtracted in time.
+    feeding : callable, optional
+        Tells from the pictures of a run, and a tumour, what feeds that tumour.
+    """
+
+    run: vessels.Predict | None = None
+    frame: vessels.PredictFrame | None = None
+    feeding: PredictFeeding | None = None
 
 
 def process_run(
@@ -33,9 +61,7 @@ def process_run(
     config: PipelineConfig,
     rois: Sequence[FilmRoi] = (),
     corrections: Sequence[GivenEdit] = (),
-    predict: vessels.Predict | None = None,
-    predict_frame: vessels.PredictFrame | None = None,
-    predict_feeding: PredictFeeding | None = None,
+    networks: Networks,
 ) -> RunResult:
     """Return everything measured on one run.
 
@@ -45,12 +71,6 @@ def process_run(
         Tumours drawn on this run; they take the place of detection.
     corrections : sequence of GivenEdit
         What a reader changed in an earlier result of this run.
-    predict : callable, optional
-        A network that tells vessels and blush from the pictures of a run; the ridge filter when None.
-    predict_frame : callable, optional
-        A network that tells vessels from one frame, for runs that cannot be subtracted in time.
-    predict_feeding : callable, optional
-        A network that tells from the pictures of a run, and a tumour, what feeds that tumour.
 
     Raises
     ------
@@ -61,18 +81,12 @@ def process_run(
     sub, maps = subtract_run(run, config=config)
     edits, misplaced = tumour.place_edits(corrections, sub, params=config.corrections)
     maps, phases_set = perfusion.relabel_phases(maps, edits, run.shape[0])
-    arteries = vessels.segment(sub, maps, params=config.segment, predict=predict, predict_frame=predict_frame)
-    found, blush_quality = _tumours(rois, sub, maps, arteries, config)
-    found, blush_quality, drawn = tumour.correct_tumours(
-        found, blush_quality, edits, run.shape[1:], params=config.corrections
-    )
+    arteries = vessels.segment(sub, maps, params=config.segment, predict=networks.run, predict_frame=networks.frame)
+    found, blush_quality, drawn = _tumours(rois, edits, sub, maps, arteries, config)
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
     measures, flow_quality = vessels.measure_branches(graph, arteries.artery, sub, maps, params=config.measures)
-    feeding = _feeding(sub, maps, found, predict_feeding)
-    fed, feeder_quality = _feeders(found, graph, sub, feeding, config)
-    fed, feeder_quality, reread = tumour.correct_feeders(
-        fed, feeder_quality, edits, graph, sub, feeders=config.feeders, params=config.corrections
-    )
+    feeding = _feeding(sub, maps, found, networks.feeding)
+    fed, feeder_quality, reread = _feeders(found, feeding, edits, graph, sub, config)
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
     told = _in_order(misplaced, phases_set, drawn, reread, _notes(edits))
     quality = _all_quality(sub, maps, arteries, graph) | flow_quality | blush_quality | feeder_quality | shunt_quality
@@ -149,16 +163,18 @@ def _check(run: AngioRun) -> None:
 
 def _tumours(
     rois: Sequence[FilmRoi],
+    edits: Sequence[GivenEdit],
     sub: SubtractedRun,
     maps: PerfusionMaps,
     arteries: VesselSegmentation,
     config: PipelineConfig,
-) -> tuple[tuple[Tumour, ...], Quality]:
-    given, quality = tumour.tumours_from_rois(rois, sub)
-    if given:
-        return given, quality
-    found, blush_quality = tumour.find_blush(sub, maps, arteries, params=config.blush)
-    return found, quality | blush_quality
+) -> tuple[tuple[Tumour, ...], Quality, tuple[CorrectionOutcome, ...]]:
+    """Return tumours, drawn or found, with a reader's edits of them."""
+    found, quality = tumour.tumours_from_rois(rois, sub)
+    if not found:
+        found, flags = tumour.find_blush(sub, maps, arteries, params=config.blush)
+        quality |= flags
+    return tumour.correct_tumours(found, quality, edits, sub.frames.shape[1:], params=config.corrections)
 
 
 def _notes(edits: Sequence[GivenEdit]) -> tuple[CorrectionOutcome, ...]:
@@ -188,18 +204,22 @@ def _feeding(
 
 def _feeders(
     found: Sequence[Tumour],
+    feeding: Sequence[npt.NDArray[np.float32] | None],
+    edits: Sequence[GivenEdit],
     graph: VesselGraph,
     sub: SubtractedRun,
-    feeding: Sequence[npt.NDArray[np.float32] | None],
     config: PipelineConfig,
-) -> tuple[tuple[Tumour, ...], Quality]:
+) -> tuple[tuple[Tumour, ...], Quality, tuple[CorrectionOutcome, ...]]:
+    """Return the tumours with their feeders, and a reader's edits of those."""
     quality = Quality.NONE
     fed = []
     for one, told in zip(found, feeding, strict=True):
         with_feeders, flags = tumour.find_feeders(one, graph, sub, params=config.feeders, feeding=told)
         fed.append(with_feeders)
         quality |= flags
-    return tuple(fed), quality
+    return tumour.correct_feeders(
+        tuple(fed), quality, edits, graph, sub, feeders=config.feeders, params=config.corrections
+    )
 
 
 def _regions(

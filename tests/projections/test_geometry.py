@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ POINTS = np.random.default_rng(3).normal(0, 50, (40, 3))
 PRIOR = np.diag([8.0, 8.0, 8.0, 1.0, 1.0]) ** 2
 
 
-def view(primary: float, secondary: float, **changed: object) -> View:
-    return View(CArmPose(primary, secondary, 1100.0, 750.0), (1100 / 0.62,) * 2, (512, 480), **changed)  # type: ignore[arg-type]
+def view(primary: float, secondary: float, **changed: Any) -> View:
+    return View(CArmPose(primary, secondary, 1100.0, 750.0), (1100 / 0.62,) * 2, (512, 480), **changed)
 
 
 def pair(**changed: object) -> PairGeometry:

@@ -13,6 +13,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
 from angio_pipeline.core.projections import FeederSight, ProjectionPair, Sight
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Stage
 from angio_pipeline.core.tumours import ByHand
 from angio_pipeline.projections import ChoosingParams, ProjectionParams, SeenRun, choose_projections, join_views
@@ -26,9 +27,9 @@ def sights(pair: ProjectionPair, side: int = 0) -> dict[str, FeederSight]:
     return {sight.feeder: sight for sight in pair.feeders[side]}
 
 
-def refusal(first: object, second: object) -> str:
+def refusal(first: RunResult, second: RunResult) -> str:
     with pytest.raises(InputRefused) as refused:
-        join_views(first, second, params=PARAMS)  # type: ignore[arg-type]
+        join_views(first, second, params=PARAMS)
     return refused.value.reason
 
 

@@ -20,10 +20,10 @@ from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
-from angio_pipeline.vessels import Predict, PredictFrame, SegmentParams
+from angio_pipeline.vessels import SegmentParams
 
 if TYPE_CHECKING:
-    from angio_pipeline.pipeline import PredictFeeding
+    from angio_pipeline.pipeline import Networks
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
@@ -118,17 +118,13 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
     from angio_pipeline.pipeline import process_run
 
     run = ingest.read_run(task.item)
-    predict, predict_frame = _predictors(settings.config.segment)
-    predict_feeding = _feeder_predictor(settings.config.feeders.network, settings.config.segment.engine)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
     result = process_run(
         run,
         config=settings.config,
         rois=ingest.read_rois(task.rois).drawn_on(uid, size),
         corrections=ingest.read_corrections(task.corrections, uid),
-        predict=predict,
-        predict_frame=predict_frame,
-        predict_feeding=predict_feeding,
+        networks=_loaded_networks(settings.config.segment, settings.config.feeders.network),
     )
     outputs.write_run(result, folder)
     return tuple(_unapplied(one) for one in result.corrections if not one.applied)
@@ -140,33 +136,25 @@ def _unapplied(one: CorrectionOutcome) -> Refusal:
 
 
 @lru_cache(maxsize=1)
-def _predictors(params: SegmentParams) -> tuple[Predict | None, PredictFrame | None]:
+def _loaded_networks(params: SegmentParams, feeder_network: str) -> Networks:
     """Return the networks that the settings ask for; a process loads them once."""
-    if params.method == "filter":
-        return None, None
+    from angio_pipeline.pipeline import Networks
+
+    names = (params.network, params.frame_network) if params.method == "network" else ("", "")
+    if not any((*names, feeder_network)):
+        return Networks()
     import cv2
 
-    from angio_pipeline.networks.prediction import load_frame_predictor, load_run_predictor
+    from angio_pipeline.networks.prediction import load_feeder_predictor, load_frame_predictor, load_run_predictor
 
     # The threads that this process was given (`hold_threads`) hold for the networks, too.
-    threads = max(1, cv2.getNumThreads())
-    return (
-        load_run_predictor(params.network, threads=threads, engine=params.engine),
-        load_frame_predictor(params.frame_network, threads=threads, engine=params.engine)
-        if params.frame_network
-        else None,
+    threads, engine = max(1, cv2.getNumThreads()), params.engine
+    run, frame = names
+    return Networks(
+        load_run_predictor(run, threads=threads, engine=engine) if run else None,
+        load_frame_predictor(frame, threads=threads, engine=engine) if frame else None,
+        load_feeder_predictor(feeder_network, threads=threads, engine=engine) if feeder_network else None,
     )
-
-
-@lru_cache(maxsize=1)
-def _feeder_predictor(name: str, engine: str) -> PredictFeeding | None:
-    if not name:
-        return None
-    import cv2
-
-    from angio_pipeline.networks.prediction import load_feeder_predictor
-
-    return load_feeder_predictor(name, threads=max(1, cv2.getNumThreads()), engine=engine)
 
 
 def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from angio_pipeline.outputs.pages import UNKNOWN, data_uri, day, fixed, interval_words, percent
+from angio_pipeline.outputs.pages import (
+    UNKNOWN,
+    day,
+    fixed,
+    interval_words,
+    percent,
+    picture_of,
+    refused_words,
+    run_words,
+)
 from angio_pipeline.outputs.schemas import (
     BlushChangeDocument,
     ComparisonDocument,
     EmbolisationDocument,
-    NotComparedDocument,
-    SourceDocument,
     TumourChangeDocument,
 )
 
@@ -31,7 +37,7 @@ def comparison_story(document: EmbolisationDocument | None, problem: str | None,
     refused = document.not_compared if document is not None else []
     return {
         "comparisons": [_comparison(one, folder) for one in comparisons],
-        "not_compared": [_refused(one) for one in refused],
+        "not_compared": [refused_words("Not compared", (one.before, one.after), one.sentence) for one in refused],
         "comparisons_problem": problem,
         "compared_at_all": bool(comparisons or refused or problem),
     }
@@ -59,14 +65,11 @@ def _residual(blush: BlushChangeDocument | None) -> str:
 
 
 def _comparison(one: ComparisonDocument, folder: Path) -> dict[str, Any]:
-    path = folder / one.picture
-    inside = path.resolve().is_relative_to(folder.resolve())
     feeders = [feeder for tumour in one.tumours for feeder in tumour.feeders]
     return {
-        "title": f"{_run(one.before)} against {_run(one.after)}, {day(one.before.date)}",
+        "title": f"{run_words(one.before)} against {run_words(one.after)}, {day(one.before.date)}",
         "paired": _paired(one),
-        "picture": data_uri(path) if inside else None,
-        "picture_file": quote(f"{folder.name}/{one.picture}"),
+        **picture_of(folder, one.picture),
         "picture_words": "Before, after and difference: "
         + "; ".join(
             f"{tumour.id} {_level(tumour)}, residual blush {_residual(tumour.blush)}" for tumour in one.tumours
@@ -81,10 +84,6 @@ def _comparison(one: ComparisonDocument, folder: Path) -> dict[str, Any]:
         "feeders": [{**feeder.model_dump(), "patency": feeder.patency.value} for feeder in feeders],
         "methods": _methods(one),
     }
-
-
-def _run(source: SourceDocument) -> str:
-    return source.description or source.file or "a run"
 
 
 def _paired(one: ComparisonDocument) -> str:
@@ -120,12 +119,6 @@ def _area(blush: BlushChangeDocument) -> str:
     if blush.area_before_mm2 is None:
         return f" ({blush.area_after_px} of {blush.area_before_px} px)"
     return f" ({fixed(blush.area_after_mm2, 0)} of {fixed(blush.area_before_mm2, 0)} mm²)"
-
-
-def _refused(one: NotComparedDocument) -> str:
-    runs = [_run(source) for source in (one.before, one.after) if source is not None]
-    named = f" ({' and '.join(runs)})" if runs else ""
-    return f"Not compared{named}: {one.sentence}"
 
 
 def _methods(one: ComparisonDocument) -> list[str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -20,7 +21,20 @@ from angio_pipeline import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["UNKNOWN", "data_uri", "day", "fixed", "interval_words", "percent", "render"]
+    from angio_pipeline.outputs.schemas import SourceDocument
+
+__all__ = [
+    "UNKNOWN",
+    "data_uri",
+    "day",
+    "fixed",
+    "interval_words",
+    "percent",
+    "picture_of",
+    "refused_words",
+    "render",
+    "run_words",
+]
 
 UNKNOWN = "–"
 _QUALITY = 90
@@ -48,6 +62,24 @@ def data_uri(path: Path) -> str | None:
 
 def _filled(path: Path) -> bool:
     return path.stat().st_size > 0
+
+
+def picture_of(folder: Path, name: str) -> dict[str, str | None]:
+    """Return a picture in a folder as the pages embed and link it; a name that leads out of the folder is not read."""
+    path = folder / name
+    inside = path.resolve().is_relative_to(folder.resolve())
+    return {"picture": data_uri(path) if inside else None, "picture_file": quote(f"{folder.name}/{name}")}
+
+
+def run_words(source: SourceDocument) -> str:
+    """Return what a reader calls a run by."""
+    return source.description or source.file or "a run"
+
+
+def refused_words(what: str, runs: Iterable[SourceDocument | None], sentence: str) -> str:
+    """Return why something was not done with two runs, in a sentence that names those that are known."""
+    named = " and ".join(run_words(source) for source in runs if source is not None)
+    return f"{what}{f' ({named})' if named else ''}: {sentence}"
 
 
 def fixed(value: float | None, digits: int = 2, unit: str = "") -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.outputs.overlay import angulation
-from angio_pipeline.outputs.pages import data_uri, day, fixed
+from angio_pipeline.outputs.pages import day, fixed, picture_of, refused_words, run_words
 from angio_pipeline.outputs.schemas import (
-    NotJoinedDocument,
     PairFeederDocument,
     ProjectionPairDocument,
     ProjectionsDocument,
-    SourceDocument,
 )
 
 __all__ = ["projection_story"]
@@ -32,24 +29,21 @@ def projection_story(document: ProjectionsDocument | None, problem: str | None, 
     refused = document.not_joined if document is not None else []
     return {
         "projections": [_pair(one, folder) for one in pairs],
-        "not_joined": [_refused(one) for one in refused],
+        "not_joined": [refused_words("No second projection", (one.first, one.second), one.sentence) for one in refused],
         "projections_problem": problem,
         "joined_at_all": bool(pairs or refused or problem),
     }
 
 
 def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
-    path = folder / one.picture
-    inside = path.resolve().is_relative_to(folder.resolve())
     named = [f"{tumour.id} is {tumour.match}" for tumour in one.tumours]
     return {
-        "title": f"{_run(one.first)} with {_run(one.second)}, {day(one.first.date)}",
+        "title": f"{run_words(one.first)} with {run_words(one.second)}, {day(one.first.date)}",
         "views": (
             f"{angulation(CArmPose(*one.first_deg))} and {angulation(CArmPose(*one.second_deg))}, "
             f"{one.apart_deg:.0f}° apart. Of the second view {', '.join(named)}."
         ),
-        "picture": data_uri(path) if inside else None,
-        "picture_file": quote(f"{folder.name}/{one.picture}"),
+        **picture_of(folder, one.picture),
         "picture_words": "Both views with the line of each feeder; "
         + "; ".join(f"{f.id} {f.probability_alone:.2f}, by both {f.probability:.2f}" for f in one.feeders_first),
         "caption": "Arterial phase of both views; a point of one lies on its line in the other.",
@@ -60,10 +54,6 @@ def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
         ],
         "methods": _methods(one),
     }
-
-
-def _run(source: SourceDocument) -> str:
-    return source.description or source.file or "a run"
 
 
 def _feeder(feeder: PairFeederDocument, view: str) -> dict[str, str]:
@@ -78,12 +68,6 @@ def _feeder(feeder: PairFeederDocument, view: str) -> dict[str, str]:
         "beyond": fixed(feeder.beyond_mm, 0, " mm"),
         "reason": feeder.reason,
     }
-
-
-def _refused(one: NotJoinedDocument) -> str:
-    runs = [_run(source) for source in (one.first, one.second) if source is not None]
-    named = f" ({' and '.join(runs)})" if runs else ""
-    return f"No second projection{named}: {one.sentence}"
 
 
 def _methods(one: ProjectionPairDocument) -> list[str]:

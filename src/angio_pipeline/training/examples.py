@@ -45,6 +45,7 @@ __all__ = [
     "load_subtracted",
     "load_tumours",
     "make_examples",
+    "read_back",
 ]
 
 RUN_NAMES = ("frontal", "oblique", "post")
@@ -114,7 +115,7 @@ def make_examples(
 def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfig) -> dict[str, Any]:
     scene = stage(patient, name)
     exposure = record(scene, patient.export, patient.rng("quanta", name))
-    run = dsa.set_aside_broken(_read_back(patient, scene, exposure, name))
+    run = dsa.set_aside_broken(read_back(patient, scene, exposure, name))
     choice = dsa.choose_mask(run, params=config.mask)
     sub = dsa.denoise(dsa.subtract(run, choice, params=config.subtract), params=config.denoise)
     truth = tell_truth(scene, exposure, already_subtracted=patient.export.already_subtracted, frame=sub.reference_frame)
@@ -122,7 +123,7 @@ def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfi
     return {"reference_frame": sub.reference_frame}
 
 
-def _read_back(patient: Patient, scene: RunScene, exposure: Exposure, name: str) -> AngioRun:
+def read_back(patient: Patient, scene: RunScene, exposure: Exposure, name: str) -> AngioRun:
     """Return a run as a user's program reads it: written as DICOM and read by `ingest`."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "run.dcm"

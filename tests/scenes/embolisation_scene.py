@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,8 +171,13 @@ def _result(
     source = Source(
         f"1.2.3.{scene.seed}", "1.2.3", "1.2", "P1", "20250102", datetime(2025, 1, 2, 10, minutes), "XA", "run.dcm"
     )
-    given = {"spacing": SPACING, "pose": POSE, "quantity": Quantity.ATTENUATION, "table_mm": (0.0, 0.0, 0.0)} | changed
-    run = AngioRun(frames, times, valid=valid, source=source, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        "spacing": SPACING,
+        "pose": POSE,
+        "quantity": Quantity.ATTENUATION,
+        "table_mm": (0.0, 0.0, 0.0),
+    } | changed
+    run = AngioRun(frames, times, valid=valid, source=source, **given)
     reference = int(np.argmin(np.abs(times - 3.0 - scene.late_s)))
     sub = SubtractedRun(
         frames=frames,
