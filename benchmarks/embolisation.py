@@ -32,6 +32,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, LesionOrigin, Tumour
 from angio_pipeline.core.vessels import VesselSegmentation
+from angio_pipeline.evaluate.documents import TumourTruth, truth_in_frame
 from angio_pipeline.pipeline import compare_pair, subtract_run
 from angio_pipeline.simulate.aftermath.treatment import draw_treatment
 from angio_pipeline.simulate.angiography import stage, write_run
@@ -87,37 +88,31 @@ def told(folder: Path, name: str) -> RunResult:
     (item,) = ingest.discover([folder / "dicom" / "day000" / f"{name}.dcm"], workspace=folder / "work").runs
     run = ingest.read_run(item)
     sub, maps = subtract_run(run, config=CONFIG)
-    truth = folder / "truth" / item.source.sop_instance_uid
-    document = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
-    artery = mask(truth / document["artery_mask"])
-    segmentation = VesselSegmentation(artery.astype(np.float32), artery, catheter=mask(truth / "catheter.png"))
-    tumours = tuple(tumour(one, truth, artery) for one in document["tumours"])
+    truth = truth_in_frame(folder / "truth" / item.source.sop_instance_uid / "truth.json", sub.reference_frame)
+    artery = truth.truth_mask(truth.truth.artery_mask)
+    catheter = truth.truth_mask("catheter.png")
+    segmentation = VesselSegmentation(artery.astype(np.float32), artery, catheter=catheter)
+    tumours = tuple(tumour(one, truth.truth_mask(one.mask), artery) for one in truth.truth.tumours)
     region = np.logical_or.reduce([one.mask for one in tumours], axis=0) if tumours else np.zeros_like(artery)
     graph, tip = vessels.build_graph(segmentation, sub, maps, params=CONFIG.graph, tumours=region)
     return RunResult(run, sub, maps, segmentation, graph, tip, tumours, ())
 
 
-def mask(path: Path) -> npt.NDArray[np.bool_]:
-    """Return a mask picture."""
-    return np.asarray(np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), dtype=np.uint8) > 127)
-
-
-def tumour(document: dict[str, Any], truth: Path, artery: npt.NDArray[np.bool_]) -> Tumour:
+def tumour(truth: TumourTruth, mask: npt.NDArray[np.bool_], artery: npt.NDArray[np.bool_]) -> Tumour:
     """Return a true tumour with its true visible feeders; an id ends in the feeder's place in the document."""
     inside = distance_transform_edt(artery)
     feeders = []
-    for place, one in enumerate(document["feeders"]):
-        line = np.array(one["centreline"], dtype=np.float64)
+    for place, one in enumerate(truth.feeders):
+        line = np.array(one.centreline, dtype=np.float64)
         rows, cols = (np.clip(np.rint(line[:, k]).astype(int), 0, artery.shape[k] - 1) for k in (0, 1))
-        start = int(np.argmin(np.linalg.norm(line - np.array(one["branch_start"]), axis=1)))
+        start = int(np.argmin(np.linalg.norm(line - np.array(one.branch_start), axis=1)))
         width = 2 * max(1.0, float(np.median(inside[rows, cols][start:])))
         target = CannulationTarget(line[start, 0], line[start, 1], width, 0.0, 0, 1.0, 0.0)
-        name = f"{document['id']}-F{place + 1}"
-        ends = tuple(float(v) for v in one["branch_start"])
+        name = f"{truth.id}-F{place + 1}"
         feeders.append(
-            Feeder(name, place + 1, 1.0, one["contribution"], line, (ends[0], ends[1]), width, 0.0, False, target)
+            Feeder(name, place + 1, 1.0, one.contribution, line, one.branch_start, width, 0.0, False, target)
         )
-    return Tumour(document["id"], mask(truth / document["mask"]), 1.0, LesionOrigin.ROI, tuple(feeders))
+    return Tumour(truth.id, mask, 1.0, LesionOrigin.ROI, tuple(feeders))
 
 
 def measured(patient: Patient, lefts: Sequence[float]) -> Iterator[dict[str, Any]]:

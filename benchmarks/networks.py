@@ -33,6 +33,7 @@ from angio_pipeline import dsa, ingest, perfusion
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.runs import AngioRun, Background
+from angio_pipeline.evaluate.documents import truth_in_frame
 from angio_pipeline.evaluate.vessels import mask_scores
 from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.pipeline import subtract_run
@@ -107,34 +108,48 @@ def score_baselines(file: Path) -> Scores:
         # There is no frame that shows anatomy.
         for name in WITHOUT_MASK:
             del out[name]
-    truths = [path for path in (file.parents[2] / "truth").iterdir() if path.name == sub.source.sop_instance_uid]
-    artery, ignore = (_grey(truths[0] / f"{name}.png") > 0 for name in ("artery", "ignore"))
+    truth = file.parents[2] / "truth" / sub.source.sop_instance_uid / "truth.json"
+    artery, ignore = _true_arteries(truth, sub.reference_frame)
     image = arterial_image(sub, maps, smoothing_px=1.0)
     for name, filtered in FILTERS.items():
         out[name] = best(filtered(image), artery, ignore, sub.valid)
-    masks = {RIDGES: np.array(segment(sub, maps, params=PipelineConfig().segment).artery)}
+    ridges = np.array(segment(sub, maps, params=PipelineConfig().segment).artery)
+    out[RIDGES] = _both_dice(ridges, artery, ignore)
     if WITHOUT_MASK[0] in out:
-        masks |= without_mask(run)
-    for name, told in masks.items():
-        scores = mask_scores(told, artery, ignore)
-        out[name] = {"dice": scores["dice"], "cldice": scores["cldice"]}
+        masks, frame = without_mask(run)
+        out |= {name: _both_dice(told, *_true_arteries(truth, frame)) for name, told in masks.items()}
     return out
+
+
+def _true_arteries(truth: Path, frame: int) -> tuple[BoolArray, BoolArray]:
+    """Return where the arteries are in a frame, and where they need not be known."""
+    there = truth_in_frame(truth, frame)
+    return there.truth_mask("artery.png"), there.truth_mask("ignore.png")
+
+
+def _both_dice(told: BoolArray, artery: BoolArray, ignore: BoolArray) -> dict[str, float]:
+    scores = mask_scores(told, artery, ignore)
+    return {"dice": scores["dice"], "cldice": scores["cldice"]}
 
 
 RIDGES = "our ridge filter"
 WITHOUT_MASK = ("frame network without a mask", "our ridge filter without a mask")
 
 
-def without_mask(run: AngioRun) -> dict[str, BoolArray]:
-    """Return the masks of arteries that the pipeline makes of a run from which no frame can be subtracted."""
+def without_mask(run: AngioRun) -> tuple[dict[str, BoolArray], int]:
+    """Return the masks of arteries that the pipeline makes of a run from which no frame can be subtracted.
+
+    Beside them stands the frame that they are drawn in.
+    """
     config = PipelineConfig()
     choice = replace(dsa.choose_mask(run, params=config.mask), background=Background.SPATIAL, frames=())
     sub = dsa.subtract(run, choice, params=config.subtract)
     maps = perfusion.measure(sub, params=config.perfusion)
-    return {
+    masks = {
         name: np.array(segment(sub, maps, params=config.segment, predict_frame=predict).artery)
         for name, predict in zip(WITHOUT_MASK, (_frame_network(), None), strict=True)
     }
+    return masks, sub.reference_frame
 
 
 @cache
@@ -184,8 +199,7 @@ def best(response: FloatArray, truth: BoolArray, ignore: BoolArray, valid: BoolA
     levels = np.quantile(response[valid], 1 - np.geomspace(0.002, 0.4, 60))
     scored = [(_dice((response >= level) & judged, truth), level) for level in levels]
     level = max(scored)[1]
-    scores = mask_scores((response >= level) & valid, truth, ignore)
-    return {"dice": scores["dice"], "cldice": scores["cldice"]}
+    return _both_dice((response >= level) & valid, truth, ignore)
 
 
 def _dice(told: BoolArray, truth: BoolArray) -> float:

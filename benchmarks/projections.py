@@ -28,7 +28,7 @@ from angio_pipeline import batch, ingest, outputs
 from angio_pipeline.batch.comparisons import analysed_runs, read_result
 from angio_pipeline.batch.projections import join_task
 from angio_pipeline.config import PipelineConfig
-from angio_pipeline.evaluate.documents import RunPair, pair_cases
+from angio_pipeline.evaluate.documents import RunPair, RunTruthDocument, pair_cases, truth_in_frame
 from angio_pipeline.evaluate.feeders import match_feeders
 from angio_pipeline.projections.alignment import align_views
 from angio_pipeline.projections.geometry import PairGeometry, view_of
@@ -61,7 +61,9 @@ def geometry_rows(plan: batch.Plan, results: Path, truth: Path) -> Iterator[dict
         first, second = (read_result(one, folders[one.folder], CONFIG) for one in runs[:2])
         views = tuple(view_of(one.run, params=CONFIG.projections.view) for one in (first, second))
         told = [
-            json.loads(next(truth.rglob(f"{r.run.source.sop_instance_uid}/truth.json")).read_text())
+            truth_in_frame(
+                next(truth.rglob(f"{r.run.source.sop_instance_uid}/truth.json")), r.subtracted.reference_frame
+            ).truth
             for r in (first, second)
         ]
         points = true_ends(told[0], told[1])
@@ -79,16 +81,16 @@ def geometry_rows(plan: batch.Plan, results: Path, truth: Path) -> Iterator[dict
         yield row
 
 
-def true_ends(one: dict[str, Any], other: dict[str, Any]) -> tuple[Array, Array]:
+def true_ends(one: RunTruthDocument, other: RunTruthDocument) -> tuple[Array, Array]:
     """Return where true feeders end in both views; a feeder is known by its tumour and its share of the supply."""
     ends: tuple[list[Any], list[Any]] = ([], [])
-    known = {(t["id"], f["contribution"]): f for t in other["tumours"] for f in t["feeders"]}
-    for tumour in one["tumours"]:
-        for feeder in tumour["feeders"]:
-            twin = known.get((tumour["id"], feeder["contribution"]))
+    known = {(tumour.id, feeder.contribution): feeder for tumour in other.tumours for feeder in tumour.feeders}
+    for tumour in one.tumours:
+        for feeder in tumour.feeders:
+            twin = known.get((tumour.id, feeder.contribution))
             if twin is not None:
-                ends[0].append(feeder["centreline"][-1])
-                ends[1].append(twin["centreline"][-1])
+                ends[0].append(feeder.centreline[-1])
+                ends[1].append(twin.centreline[-1])
     return np.array(ends[0]).reshape(-1, 2), np.array(ends[1]).reshape(-1, 2)
 
 

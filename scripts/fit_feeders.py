@@ -27,7 +27,7 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Tumour
-from angio_pipeline.evaluate.documents import RunTruthDocument, TumourTruth, read_mask
+from angio_pipeline.evaluate.documents import TumourTruth, truth_in_frame
 from angio_pipeline.evaluate.feeders import MIN_COVERED, MIN_IOU, covered_share, overlap
 from angio_pipeline.tumour.feeder_evidence import features
 from angio_pipeline.workers import hold_threads, process_pool
@@ -67,11 +67,12 @@ def measure(file: Path) -> list[dict[str, Any]]:
     except AngioError as error:
         return [{"file": str(file), "refused": error.reason}]
     folder = file.parents[2] / "truth" / result.run.source.sop_instance_uid
-    truth = RunTruthDocument.model_validate_json((folder / "truth.json").read_text(encoding="utf-8"))
+    told = truth_in_frame(folder / "truth.json", result.subtracted.reference_frame)
+    truth = told.truth
     spacing = result.subtracted.spacing
     tolerance = _TOLERANCE_MM / spacing.mean_mm if spacing is not None and spacing.in_patient else _TOLERANCE_PX
-    masks = {tumour.id: read_mask(folder / tumour.mask) for tumour in truth.tumours}
-    hidden = [read_mask(folder / tumour.mask) for tumour in truth.tumours_not_visible]
+    masks = {tumour.id: told.truth_mask(tumour.mask) for tumour in truth.tumours}
+    hidden = [told.truth_mask(tumour.mask) for tumour in truth.tumours_not_visible]
     place = {"case": f"{file.parents[3].parent.name}/{file.parents[2].name}", "run": file.stem}
     rows: list[dict[str, Any]] = [{**place, "truths": sum(len(tumour.feeders) for tumour in truth.tumours)}]
     for found in result.tumours:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.evaluate import Evaluation, evaluate
+from angio_pipeline.evaluate.frames import moved_mask
 from angio_pipeline.evaluate.lipiodol import FLOOR_RETENTION, _relative_error
 
 SIZE = 64
@@ -123,6 +124,42 @@ def test_a_right_answer_is_right_in_everything(truth: Path, out: Path) -> None:
     assert found.value("targets", "non_target_excess") == 0
     assert found.value("feeders", "calibration_error") == pytest.approx(0.1)
     assert found.runs_without_result == 0
+
+
+def write_truth_of_first_frame(truth: Path, uid: str, *, rows: int) -> None:
+    """Write the truth of `write_truth` where its vessels stood in frame 0, `rows` above where they are in frame 2."""
+    folder = write_truth(truth, "case-000", uid)
+    for mask in folder.glob("*.png"):
+        cv2.imwrite(str(mask), np.roll(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), -rows, axis=0))
+    document = json.loads((folder / "truth.json").read_text())
+    feeder = document["tumours"][0]["feeders"][0]
+    feeder["centreline"] = [[row - rows, col] for row, col in feeder["centreline"]]
+    feeder["branch_start"][0] -= rows
+    document |= {"reference_frame": 0, "catheter_tip": [31 - rows, 2], "motion_px": [[0, 0], [1, 0], [rows, 0]]}
+    (folder / "truth.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_vessels_are_judged_where_they_stand_in_the_frame_of_the_answer(truth: Path, out: Path, told: bool) -> None:
+    write_truth_of_first_frame(truth, "1.2", rows=5)
+    folder = write_result(out, "1.2", catheter_tip={"row": 31.0, "col": 2.0})
+    document = json.loads((folder / "analysis.json").read_text())
+    if told:
+        document["subtraction"]["reference_frame"] = 2
+    (folder / "analysis.json").write_text(json.dumps(document))
+    found = evaluate(truth, out)
+    names = (("vessels", "dice"), ("feeders", "sensitivity"), ("tumours", "dice"), ("targets", "on_true_branch"))
+    # Who does not tell the frame is taken to mean that of the truth, five rows away.
+    assert all((found.value(group, name) == 1) == told for group, name in names)
+    assert found.value("catheter", "distance_px") == (0.0 if told else 5.0)
+
+
+def test_what_comes_in_over_the_border_counts_neither_way() -> None:
+    mask = np.zeros((4, 5), bool)
+    mask[0, 4] = True
+    ignored = moved_mask(mask, (2.0, -1.4), beyond=True)
+    assert ignored.tolist() == [[True] * 5, [True] * 5, [False] * 3 + [True] * 2, [False] * 4 + [True]]
+    assert not moved_mask(mask, (-9.0, 0.0), beyond=False).any()
 
 
 def test_what_is_in_the_ignore_mask_is_neither_right_nor_wrong(truth: Path, out: Path) -> None:

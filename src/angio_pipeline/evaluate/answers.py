@@ -55,8 +55,9 @@ class ImageAnswer(_Answer):
 
 
 class SubtractionAnswer(_Answer):
-    """Motion and residuals as the result measured them."""
+    """Motion and residuals as the result measured them, and the frame in which everything is drawn."""
 
+    reference_frame: int | None = None
     mask_frames: tuple[int, ...] = ()
     motion_px: tuple[tuple[float | None, float | None], ...] | None = None
     residual_before: float | None = None

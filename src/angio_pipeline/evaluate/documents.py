@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from angio_pipeline.evaluate.answers import (
     read_picture,
     with_readable_masks,
 )
+from angio_pipeline.evaluate.frames import Shift, moved, moved_mask, shift_between
 
 __all__ = [
     "CasePair",
@@ -33,6 +34,7 @@ __all__ = [
     "TimepointTruth",
     "pair_cases",
     "read_mask",
+    "truth_in_frame",
 ]
 
 BoolArray = npt.NDArray[np.bool_]
@@ -156,13 +158,18 @@ class ResponseTruth(_Document):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunPair:
-    """One run's truth beside its answer; `answer` is None when there is none that can be read."""
+    """One run's truth beside its answer; `answer` is None when there is none that can be read.
+
+    Where the answer is drawn in another frame than the truth was, `truth` stands where the vessels are in the
+    answer's: it was moved by `shift_px`, and masks of it are when they are read.
+    """
 
     uid: str
     truth: RunTruthDocument
     truth_dir: Path
     answer: RunAnswer | None
     answer_dir: Path | None
+    shift_px: Shift = (0.0, 0.0)
 
     def tolerance_px(self) -> float:
         """Return 3 mm in pixels, or 12 px where there is no spacing in the patient.
@@ -178,8 +185,9 @@ class RunPair:
         return 3.0 / (0.5 * (spacing[0] + spacing[1]))
 
     def truth_mask(self, name: str) -> BoolArray:
-        """Return (H, W) a mask of the truth."""
-        return read_mask(self.truth_dir / name)
+        """Return (H, W) a mask of the truth; of what comes in over the border nothing is known."""
+        unknown = name == self.truth.ignore_mask
+        return moved_mask(read_mask(self.truth_dir / name), self.shift_px, beyond=unknown)
 
     def answer_mask(self, name: str) -> BoolArray:
         """Return (H, W) a mask of the answer, which is known to be readable."""
@@ -248,13 +256,35 @@ def _case(
     return CasePair(folder.parent.name, runs, lipiodol, told, folder, tuple(mine))
 
 
+def truth_in_frame(path: Path, frame: int | None) -> RunPair:
+    """Return a run's truth, with no answer yet, where the vessels stand in a frame; as it is when None.
+
+    Parameters
+    ----------
+    path : Path
+        The run's `truth.json`.
+
+    Raises
+    ------
+    AngioError
+        When it is not as the contract has it.
+    """
+    document = _read(path, RunTruthDocument)
+    shift = shift_between(document.motion_px, document.reference_frame, frame)
+    if any(shift):
+        told = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        document = RunTruthDocument.model_validate(moved(told, shift))
+    return RunPair(path.parent.name, document, path.parent, None, None, shift)
+
+
 def _run(path: Path, found: Mapping[str, tuple[RunAnswer, Path]], broken: list[str]) -> RunPair:
     document = _read(path, RunTruthDocument)
     answer, where = found.get(path.parent.name, (None, None))
-    if answer is not None and where is not None:
-        shape = read_mask(path.parent / document.artery_mask).shape
-        answer = with_readable_masks(answer, where, shape, broken)
-    return RunPair(path.parent.name, document, path.parent, answer, where)
+    if answer is None or where is None:
+        return RunPair(path.parent.name, document, path.parent, None, None)
+    shape = read_mask(path.parent / document.artery_mask).shape
+    answer = with_readable_masks(answer, where, shape, broken)
+    return replace(truth_in_frame(path, answer.subtraction.reference_frame), answer=answer, answer_dir=where)
 
 
 def _read(path: Path, model: type[T]) -> T:
