@@ -9,7 +9,8 @@ written, unless `--write` is given.
 
     .venv/bin/python benchmarks/feeders.py [--cases N] [--workers W] [--work FOLDER] [--only clinical|hard] [--write]
 
-Patients lie in FOLDER/<preset>/patients, where those of `benchmarks/networks.py` serve as well.
+Patients lie in FOLDER/<preset>/patients, where those of `benchmarks/networks.py` serve as well; what each run scored
+and pictures of the worst runs come to lie beside them, in `per-run.json` and `worst`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 import pydicom
 
 from angio_pipeline.evaluate.causes import FalseCause, MissedCause
+from feeder_pictures import draw_worst
 from pages import ROOT, angio, state, write_section
 
 SCRIPT = "benchmarks/feeders.py"
@@ -36,6 +38,7 @@ PAGE = ROOT / "docs" / "accuracy.md"
 CASES = 100
 SEEDS = {"clinical": 5001, "hard": 5002}
 RESAMPLES = 1000
+WORST = 6
 Row = dict[str, Any]
 
 
@@ -59,6 +62,8 @@ def measure_preset(preset: str, cases: int, workers: int, work: Path) -> dict[st
         "oblique by both": judge(patients, both, oblique, "--both-views"),
     }
     rows = {name: one.pop("per_run") for name, one in told.items()}
+    for name, results in (("frontal", alone), ("region", given)):
+        draw_worst(patients, results, rows[name], work / preset / "worst" / name, count=WORST)
     # What every run scored stays beside the results: the page speaks of means.
     (work / preset / "per-run.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -29,7 +30,7 @@ from angio_pipeline.evaluate.feeders import (
 )
 from angio_pipeline.evaluate.lines import branch_between, distance_to_line, resampled
 
-__all__ = ["FalseCause", "MissedCause", "count_causes"]
+__all__ = ["FalseCause", "FeederErrors", "MissedCause", "feeder_errors"]
 
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
@@ -61,14 +62,33 @@ class FalseCause(StrEnum):
     PASSES = "artery that does not feed"
 
 
-def count_causes(pair: RunPair) -> tuple[dict[str, int], dict[str, int]]:
-    """Return how many true feeders of one run were missed, and how many false ones called, by cause."""
+@dataclass(frozen=True, slots=True, eq=False)
+class FeederErrors:
+    """True feeders of one run that were missed, and false ones that were called, each with its cause."""
+
+    missed: tuple[tuple[FeederPlace, MissedCause], ...]
+    false: tuple[tuple[JudgedFeeder, FalseCause], ...]
+
+    def missed_counts(self) -> dict[str, int]:
+        """Return how many were missed, by cause."""
+        return _counts(cause for _, cause in self.missed)
+
+    def false_counts(self) -> dict[str, int]:
+        """Return how many were called wrongly, by cause."""
+        return _counts(cause for _, cause in self.false)
+
+
+def feeder_errors(pair: RunPair) -> FeederErrors:
+    """Return what is wrong with the feeders of one run, and why."""
     places = feeder_places(pair)
     judged = judge_feeders(pair, places)
     found = {one.place for one in judged if one.called}
     missed = [place for k, place in enumerate(places) if k not in found and not place.faint]
     false = [one for one in judged if one.called and one.place is None]
-    return _counts(_missed(pair, places, judged, missed)), _counts(_false(pair, places, false))
+    return FeederErrors(
+        tuple(zip(missed, _missed(pair, places, judged, missed), strict=True)),
+        tuple(zip(false, _false(pair, places, false), strict=True)),
+    )
 
 
 def _counts(causes: Iterable[StrEnum]) -> dict[str, int]:

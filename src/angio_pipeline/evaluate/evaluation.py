@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.evaluate.causes import count_causes
+from angio_pipeline.evaluate.causes import FeederErrors, feeder_errors
 from angio_pipeline.evaluate.documents import CasePair, RunPair, pair_cases
 from angio_pipeline.evaluate.feeders import (
     MIN_PROBABILITY,
@@ -97,8 +97,7 @@ class _RunScores:
     veins: VeinScores
     tip: TipScores
     feeders: FeederScores
-    missed: dict[str, int]
-    false: dict[str, int]
+    errors: FeederErrors
     targets: TargetScores
     tumours: TumourScores
     shunts: ShuntScores
@@ -162,7 +161,7 @@ def _judge(run: RunPair) -> _RunScores:
         score_veins(run),
         measure_tip(run),
         match_feeders(run),
-        *count_causes(run),
+        feeder_errors(run),
         match_targets(run),
         judge_tumours(run),
         judge_shunts(run),
@@ -358,8 +357,8 @@ def _row(case: str, run: RunPair, score: _RunScores) -> dict[str, Any]:
         "feeders_found": int(_found(score.feeders.calls)),
         "feeders_listed_right": sum(bool(call.right) for call in score.feeders.calls),
         "feeders_called": int(_called(score.feeders.calls)),
-        "feeders_missed_because": score.missed,
-        "feeders_false_because": score.false,
+        "feeders_missed_because": score.errors.missed_counts(),
+        "feeders_false_because": score.errors.false_counts(),
         "tumours_true": len(score.tumours.dice),
         "tumours_found": int(score.tumours.found),
         "tumours_false": score.tumours.false_positives,
