@@ -9,8 +9,9 @@ written, unless `--write` is given.
 
     .venv/bin/python benchmarks/feeders.py [--cases N] [--workers W] [--work FOLDER] [--only clinical|hard] [--write]
 
-Patients lie in FOLDER/<preset>/patients, where those of `benchmarks/networks.py` serve as well; what each run scored
-and pictures of the worst runs come to lie beside them, in `per-run.json` and `worst`.
+Patients lie in FOLDER/<preset>/patients (a copy of those of `benchmarks/networks.py`, which are the first fifty, may
+be put there to begin with); what each run scored and pictures of the worst runs come to lie beside them, in
+`per-run.json` and `worst`.
 """
 
 from __future__ import annotations

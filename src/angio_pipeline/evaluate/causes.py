@@ -154,9 +154,15 @@ def _share_near(course: Array, mask: BoolArray, reach_px: float) -> float:
 
 def _near_branches(course: Array, graph: GraphAnswer, reach_px: float) -> dict[int, BoolArray]:
     """Return for each branch that comes near the course which of the course's points it is near to."""
+    low, high = course.min(axis=0) - reach_px, course.max(axis=0) + reach_px
     near = {}
     for index, branch in enumerate(graph.branches):
-        if branch.centreline and (here := distance_to_line(course, branch.centreline) <= reach_px).any():
+        line = np.asarray(branch.centreline, float).reshape(-1, 2)
+        # Most branches lie elsewhere: their distances are not worth measuring.
+        if len(line) == 0 or (line.max(axis=0) < low).any() or (line.min(axis=0) > high).any():
+            continue
+        here = distance_to_line(course, line) <= reach_px
+        if here.any():
             near[index] = here
     return near
 
