@@ -39,7 +39,7 @@ from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.training import RealParams, load_recipe
 from angio_pipeline.vessels import PredictFrame, arterial_image, segment
-from pages import ROOT, angio, state, write_section
+from pages import ROOT, angio, state, uid_of, write_section
 
 SCRIPT = "benchmarks/networks.py"
 FIGURES = ROOT / "benchmarks" / "networks.json"
@@ -58,11 +58,15 @@ def measure_preset(preset: str, cases: int, workers: int, work: Path, *, filtere
     own = ROOT / "benchmarks" / f"{preset}.toml"
     settings = ("--seed", str(SEEDS[preset]), "--preset", str(own) if own.is_file() else preset)
     angio("simulate", str(patients), "--cases", str(cases), *settings, "--workers", str(workers), "--runs-only")
-    sources = [str(path) for path in sorted(patients.glob("case-*/dicom"))]
-    angio("run", *sources, "--out", str(results), "--quiet", "--workers", str(workers))
+    # Other measurements may have made more patients of the same seed.
+    folders = sorted(patients.glob("case-*"))[:cases]
+    files = [file for folder in folders for file in sorted(folder.glob("dicom/day000/*.dcm"))]
+    angio("run", *map(str, files), "--out", str(results), "--quiet", "--workers", str(workers))
+    runs = [word for file in files for word in ("--run", uid_of(file))]
     # The evaluation is one process; the filters have the other cores.
     with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(angio, "evaluate", "--truth", str(patients), "--results", str(results), "--json")
+        judge = ("evaluate", "--truth", str(patients), "--results", str(results), *runs, "--json")
+        asked = beside.submit(angio, *judge)
         baselines = measure_baselines(patients, max(1, workers - 1), cases=filtered)
         said = json.loads(asked.result())
     # What every run scored stays in the results' folder: the page speaks of means.

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pydicom
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +25,11 @@ def angio(*arguments: str) -> str:
     """
     command = [sys.executable, "-m", "angio_pipeline", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def uid_of(file: Path) -> str:
+    """Return which run a file holds."""
+    return str(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
 
 
 def state() -> str:

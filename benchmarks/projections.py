@@ -125,19 +125,7 @@ def judged(pair: RunPair) -> list[dict[str, Any]]:
 
 def by_both(pair: RunPair) -> RunPair:
     """Return the answer with the probabilities by both views."""
-    if pair.answer is None or pair.answer_dir is None:
-        return pair
-    document = json.loads((pair.answer_dir / "analysis.json").read_text(encoding="utf-8"))
-    tumours = []
-    for answer, told in zip(pair.answer.tumours, document["tumours"], strict=True):
-        feeders = tuple(
-            feeder
-            if said["two_views"] is None
-            else feeder.model_copy(update={"probability": said["two_views"]["probability"]})
-            for feeder, said in zip(answer.feeders, told["feeders"], strict=True)
-        )
-        tumours.append(answer.model_copy(update={"feeders": feeders}))
-    return replace(pair, answer=pair.answer.model_copy(update={"tumours": tuple(tumours)}))
+    return pair if pair.answer is None else replace(pair, answer=pair.answer.by_both_views())
 
 
 def scores(pairs: Sequence[RunPair]) -> dict[str, int]:

@@ -102,6 +102,7 @@ def test_the_table_of_costs_says_what_was_made() -> None:
     ("name", "page", "section"),
     [
         ("clinical", "accuracy.md", "clinical"),
+        ("feeders", "accuracy.md", "feeders"),
         ("simulator", "simulator.md", "cost"),
         ("dsa", "subtraction.md", "figures"),
         ("flow", "flow.md", "figures"),

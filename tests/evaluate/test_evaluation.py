@@ -8,91 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from judged_runs import LINE, SIZE, box, tumour, vessel, write_result, write_truth
 
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.evaluate import Evaluation, evaluate
 from angio_pipeline.evaluate.frames import moved_mask
 from angio_pipeline.evaluate.lipiodol import FLOOR_RETENTION, _relative_error
-
-SIZE = 64
-
-
-def box(row: int, col: int, half: int = 6) -> np.ndarray:
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    mask[row - half : row + half + 1, col - half : col + half + 1] = 255
-    return mask
-
-
-def vessel() -> np.ndarray:
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    mask[30:33, 2:44] = 255
-    return mask
-
-
-LINE = [[31.0, float(c)] for c in range(2, 45)]
-
-
-def write_truth(root: Path, case: str, uid: str, **changes: Any) -> Path:
-    folder = root / case / "truth" / uid
-    folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "artery.png"), vessel())
-    cv2.imwrite(str(folder / "ignore.png"), box(10, 10, 3))
-    cv2.imwrite(str(folder / "tumour-T1.png"), box(31, 50))
-    cv2.imwrite(str(folder / "tumour-T9.png"), box(55, 55, 4))
-    feeder = {
-        "centreline": LINE,
-        "branch_start": [31.0, 20.0],
-        "contribution": 1.0,
-        "non_target_along": [0.8] * 18 + [0.0] * 25,
-    }
-    document = {
-        "schema": "angio-pipeline/truth/1",
-        "artery_mask": "artery.png",
-        "vein_mask": None,
-        "ignore_mask": "ignore.png",
-        "reference_frame": 2,
-        "catheter_tip": [31, 2],
-        "arrival_s": "arrival.npy",
-        "motion_px": [[0, 0], [1, 0], [2, 0]],
-        "tumours": [{"id": "T1", "mask": "tumour-T1.png", "feeders": [feeder]}],
-        "tumours_not_visible": [{"id": "T9", "mask": "tumour-T9.png"}],
-        "shunts": [],
-    }
-    (folder / "truth.json").write_text(json.dumps(document | changes))
-    return folder
-
-
-def write_result(root: Path, uid: str, **changes: Any) -> Path:
-    folder = root / "subjects" / "s" / "20240304" / uid
-    folder.mkdir(parents=True)
-    cv2.imwrite(str(folder / "artery.png"), vessel() | box(10, 10, 2))
-    cv2.imwrite(str(folder / "tumour-T1.png"), box(31, 50))
-    cv2.imwrite(str(folder / "tumour-T2.png"), box(8, 50, 3))
-    cv2.imwrite(str(folder / "tumour-T3.png"), box(55, 55, 4))
-    feeder = {"id": "T1-F1", "rank": 1, "probability": 0.9, "contribution": 1.0, "centreline": LINE}
-    target = {"row": 31.0, "col": 30.0, "covers": ["T1-F1"], "non_target_fraction": 0.1}
-    document = {
-        "schema": "angio-pipeline/run/1",
-        "source": {"sop_instance_uid": uid},
-        "image": {"spacing_mm": [1.0, 1.0], "spacing_plane": "isocentre"},
-        "subtraction": {
-            "mask_frames": [0, 1],
-            "motion_px": [[-0.5, 0], [0.5, 0], [1.5, 4]],
-            "residual_before": 0.2,
-            "residual_after": 0.1,
-        },
-        "vessels": {"artery_mask": "artery.png"},
-        "tumours": [
-            {"id": "T1", "mask": "tumour-T1.png", "origin": "detected", "feeders": [feeder], "targets": [target]}
-        ],
-        "shunts": [],
-    }
-    (folder / "analysis.json").write_text(json.dumps(document | changes))
-    return folder
-
-
-def tumour(mask: str, **more: Any) -> dict[str, Any]:
-    return {"id": mask[7:9], "mask": mask, "origin": "detected", "feeders": [], "targets": []} | more
 
 
 @pytest.fixture
@@ -815,3 +736,35 @@ def test_the_samples_truth_is_as_the_contract_has_it(sample: Path, out: Path) ->
     found = evaluate(sample, out)
     assert found.runs == found.runs_without_result == 3
     assert found.value("feeders", "sensitivity") == 0
+
+
+def test_runs_that_are_named_are_judged_and_no_others(truth: Path, out: Path) -> None:
+    for case, uid in (("case-000", "1.2"), ("case-000", "1.3"), ("case-001", "1.4"), ("case-002", "1.5")):
+        write_truth(truth, case, uid)
+    write_result(out, "1.2")
+    found = evaluate(truth, out, only=["1.2", "1.5"])
+    assert (found.cases, found.runs, found.runs_without_result) == (2, 2, 1)
+    assert [row["sop_instance_uid"] for row in found.per_run] == ["1.2", "1.5"]
+    assert found.value("feeders", "sensitivity") == 0.5
+
+
+def test_follow_ups_are_not_judged_with_named_runs(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2")
+    write_oil_truth(truth)
+    assert count_of(evaluate(truth, out), "lipiodol", "mass_error") > 0
+    assert count_of(evaluate(truth, out, only=["1.2"]), "lipiodol", "mass_error") == 0
+
+
+def test_a_named_run_without_truth_is_an_error(truth: Path, out: Path) -> None:
+    write_truth(truth, "case-000", "1.2")
+    with pytest.raises(AngioError, match=r"Expected the truth of every run that was named, found none of 1\.9"):
+        evaluate(truth, out, only=["1.2", "1.9"])
+
+
+def test_by_both_views_a_feeder_is_as_probable_as_both_say_where_they_were_joined(truth: Path, out: Path) -> None:
+    joined = {"probability": 0.4, "centreline": LINE, "two_views": {"probability": 0.8}}
+    for uid, feeder in (("1.2", joined), ("1.3", joined | {"two_views": None})):
+        write_truth(truth, "case-000", uid)
+        write_result(out, uid, tumours=[tumour("tumour-T1.png", feeders=[feeder])])
+    assert evaluate(truth, out).value("feeders", "sensitivity") == 0
+    assert evaluate(truth, out, both_views=True).value("feeders", "sensitivity") == 0.5

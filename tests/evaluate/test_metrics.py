@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
 from angio_pipeline.evaluate.documents import FeederTruth
 from angio_pipeline.evaluate.feeders import FeederCall, average_precision, calibration_error, covered_share
 from angio_pipeline.evaluate.lines import branch_between, distance_to_line, resampled
-from angio_pipeline.evaluate.vessels import dice, mask_scores
+from angio_pipeline.evaluate.vessels import _grown, dice, mask_scores
 
 
 def bar(rows: slice, columns: slice) -> np.ndarray:
@@ -109,3 +110,10 @@ def test_calibration_error_by_hand() -> None:
     # bin 0.9..1: mean 0.95, all right -> gap 0.05; bin 0.4..0.5: mean 0.45, one of two right -> gap 0.05
     calls = [FeederCall(0.95, True), FeederCall(0.95, True), FeederCall(0.45, True), FeederCall(0.45, False)]
     assert calibration_error(calls) == pytest.approx(0.05)
+
+
+def test_what_lies_within_three_pixels_is_told_as_by_distances() -> None:
+    mask = np.random.default_rng(0).random((50, 60)) > 0.99
+    mask[0, 0] = mask[-1, 30] = True
+    np.testing.assert_array_equal(_grown(mask), distance_transform_edt(~mask) <= 3)
+    assert not _grown(np.zeros((5, 5), bool)).any()

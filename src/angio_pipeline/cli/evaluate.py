@@ -19,6 +19,12 @@ __all__ = ["evaluate"]
 def evaluate(
     truth: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder that holds the cases' truth/.")],
     results: Annotated[Path, typer.Option(exists=True, file_okay=False, help="OUT of angio run.")],
+    run: Annotated[
+        list[str] | None, typer.Option(help="Judge this run (its SOP instance UID) and nothing else; may be repeated.")
+    ] = None,
+    both_views: Annotated[
+        bool, typer.Option("--both-views", help="Take feeders' probabilities by two projections, where there are two.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Compare results with the truth; what is missing counts as wrong.
@@ -29,7 +35,7 @@ def evaluate(
 
     from angio_pipeline.evaluate import evaluate as measure
 
-    found = measure(truth, results)
+    found = measure(truth, results, only=run or (), both_views=both_views)
     if json:
         typer.echo(json_text.dumps(found.to_document(), indent=1))
         return

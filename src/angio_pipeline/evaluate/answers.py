@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 __all__ = [
     "CourseAnswer",
     "FeederAnswer",
+    "GraphAnswer",
     "LesionAnswer",
     "LipiodolAnswer",
     "PatientAnswer",
@@ -26,6 +27,7 @@ __all__ = [
     "TumourAnswer",
     "find_patients",
     "find_runs",
+    "read_graph",
     "read_picture",
     "with_readable_masks",
 ]
@@ -72,17 +74,47 @@ class TipAnswer(_Answer):
 
 
 class VesselsAnswer(_Answer):
-    """Masks of vessels; no vein mask means that veins were not told from arteries."""
+    """Masks of vessels and their tree; no vein mask means that veins were not told from arteries."""
 
     artery_mask: str
     vein_mask: str | None = None
+    graph: str | None = None
+
+
+class BranchAnswer(_Answer):
+    """A branch of the tree between two nodes, drawn with the flow."""
+
+    start: int
+    end: int
+    centreline: tuple[Point, ...] = ()
+
+
+class GraphAnswer(_Answer):
+    """`graph.json`; no root means that nobody knows where the flow comes from."""
+
+    root: int | None = None
+    branches: tuple[BranchAnswer, ...] = ()
+
+
+class TwoViewsAnswer(_Answer):
+    """How probable a feeder is by both projections of one injection."""
+
+    probability: float = Field(ge=0, le=1)
 
 
 class FeederAnswer(_Answer):
-    """A branch called a feeder."""
+    """A branch called a feeder; `branch_start` is where it leaves the vessel that also feeds something else."""
 
     probability: float = Field(ge=0, le=1)
     centreline: tuple[Point, ...] = ()
+    branch_start: Point | None = None
+    overlap_ambiguous: bool = False
+    two_views: TwoViewsAnswer | None = None
+
+    def by_both_views(self) -> FeederAnswer:
+        """Return it with the probability by both views; as it is where no second view was joined."""
+        told = self.two_views
+        return self if told is None else self.model_copy(update={"probability": told.probability})
 
 
 class TargetAnswer(_Answer):
@@ -120,6 +152,14 @@ class RunAnswer(_Answer):
     vessels: VesselsAnswer | None = None
     tumours: tuple[TumourAnswer, ...] = ()
     shunts: tuple[ShuntAnswer, ...] | None = None
+
+    def by_both_views(self) -> RunAnswer:
+        """Return it with every feeder as probable as both views say."""
+        tumours = tuple(
+            tumour.model_copy(update={"feeders": tuple(one.by_both_views() for one in tumour.feeders)})
+            for tumour in self.tumours
+        )
+        return self.model_copy(update={"tumours": tumours})
 
 
 class TimepointAnswer(_Answer):
@@ -221,6 +261,11 @@ def _read(path: Path, model: type[T], results: Path, broken: list[str]) -> T | N
     except (OSError, ValueError, ValidationError, RecursionError):
         broken.append(path.relative_to(results).as_posix())
         return None
+
+
+def read_graph(path: Path) -> GraphAnswer:
+    """Return the tree in `graph.json`; one without branches when it is missing or cannot be read."""
+    return _read(path, GraphAnswer, path.parent, []) or GraphAnswer()
 
 
 def with_readable_masks(answer: RunAnswer, folder: Path, shape: tuple[int, ...], broken: list[str]) -> RunAnswer:

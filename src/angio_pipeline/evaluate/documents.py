@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -216,22 +216,51 @@ class Pairs:
     broken: tuple[str, ...]
 
 
-def pair_cases(truth: Path, results: Path) -> Pairs:
+def pair_cases(truth: Path, results: Path, *, only: Collection[str] = (), both_views: bool = False) -> Pairs:
     """Return every case under `truth`, in order of name, paired with what `results` holds.
+
+    Parameters
+    ----------
+    only : collection of str
+        SOP instance UIDs of the runs that are looked at, and nothing else; empty: everything.
+    both_views : bool
+        Feeders are as probable as two projections together say, where they were joined.
 
     Raises
     ------
     AngioError
-        When `truth` holds no truth, or a truth file is not as the contract has it.
+        When `truth` holds no truth or none of a run in `only`, or a truth file is not as the contract has it.
     """
     names = ("lipiodol.json", "response.json")
     folders = {p.parent for name in names for p in truth.rglob(f"truth/{name}")} | _truth_folders(truth)
     if not folders:
         raise AngioError(f"Expected truth/<sop instance uid>/truth.json under {truth.name!r}, found none.")
     broken: list[str] = []
-    runs, patients = find_runs(results, broken), tuple(find_patients(results, broken))
+    runs = find_runs(results, broken)
+    if both_views:
+        runs = {uid: (answer.by_both_views(), where) for uid, (answer, where) in runs.items()}
+    if only:
+        return Pairs(_only(folders, frozenset(only), runs, broken), tuple(broken))
+    patients = tuple(find_patients(results, broken))
     cases = tuple(_case(folder, runs, patients, broken) for folder in sorted(folders))
     return Pairs(cases, tuple(broken))
+
+
+def _only(
+    folders: Collection[Path], only: frozenset[str], found: Mapping[str, tuple[RunAnswer, Path]], broken: list[str]
+) -> tuple[CasePair, ...]:
+    """Return the cases that have one of these runs, with these runs and no follow-ups."""
+    chosen = {
+        folder: sorted(path for path in folder.glob("*/truth.json") if path.parent.name in only) for folder in folders
+    }
+    missing = only - {path.parent.name for paths in chosen.values() for path in paths}
+    if missing:
+        raise AngioError(f"Expected the truth of every run that was named, found none of {min(missing)}.")
+    return tuple(
+        CasePair(folder.parent.name, tuple(_run(path, found, broken) for path in paths), None, None, folder, ())
+        for folder, paths in sorted(chosen.items())
+        if paths
+    )
 
 
 def _truth_folders(truth: Path) -> set[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from angio_pipeline.evaluate.causes import FeederErrors, feeder_errors
 from angio_pipeline.evaluate.documents import CasePair, RunPair, pair_cases
 from angio_pipeline.evaluate.feeders import (
     MIN_PROBABILITY,
@@ -96,6 +97,7 @@ class _RunScores:
     veins: VeinScores
     tip: TipScores
     feeders: FeederScores
+    errors: FeederErrors
     targets: TargetScores
     tumours: TumourScores
     shunts: ShuntScores
@@ -122,15 +124,24 @@ _Pooled = Callable[[Sequence[_CaseScores]], tuple[float, int]]
 _Metric = _Quotient | _Pooled
 
 
-def evaluate(truth: Path, results: Path, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    truth: Path, results: Path, *, only: Collection[str] = (), both_views: bool = False, seed: int = 0
+) -> Evaluation:
     """Return every metric of the contract for the results in `results` against the truth under `truth`.
+
+    Parameters
+    ----------
+    only : collection of str
+        SOP instance UIDs of the runs that are judged, and nothing else; empty: everything.
+    both_views : bool
+        Feeders are as probable as two projections together say, where they were joined.
 
     Raises
     ------
     AngioError
-        When there is no truth, or a truth file is not as the contract has it.
+        When there is no truth or none of a run in `only`, or a truth file is not as the contract has it.
     """
-    pairs = pair_cases(truth, results)
+    pairs = pair_cases(truth, results, only=only, both_views=both_views)
     judged = [_judge_case(case) for case in pairs.cases]
     resampled = _resamples(len(judged), seed)
     scores = tuple(_score(group, name, metric, judged, resampled) for group, name, metric in _metrics(judged))
@@ -150,6 +161,7 @@ def _judge(run: RunPair) -> _RunScores:
         score_veins(run),
         measure_tip(run),
         match_feeders(run),
+        feeder_errors(run),
         match_targets(run),
         judge_tumours(run),
         judge_shunts(run),
@@ -345,6 +357,8 @@ def _row(case: str, run: RunPair, score: _RunScores) -> dict[str, Any]:
         "feeders_found": int(_found(score.feeders.calls)),
         "feeders_listed_right": sum(bool(call.right) for call in score.feeders.calls),
         "feeders_called": int(_called(score.feeders.calls)),
+        "feeders_missed_because": score.errors.missed_counts(),
+        "feeders_false_because": score.errors.false_counts(),
         "tumours_true": len(score.tumours.dice),
         "tumours_found": int(score.tumours.found),
         "tumours_false": score.tumours.false_positives,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,17 @@ from angio_pipeline.evaluate.lines import branch_between, distance_to_line, resa
 __all__ = [
     "Fate",
     "FeederCall",
+    "FeederPlace",
     "FeederScores",
+    "JudgedFeeder",
     "TargetScores",
     "TumourCall",
     "average_precision",
     "calibration_error",
+    "covered_share",
+    "feeder_places",
     "judge_calls",
+    "judge_feeders",
     "match_feeders",
     "match_targets",
 ]
@@ -126,31 +132,71 @@ def _holds_bleed(pair: RunPair, mask: BoolArray) -> bool:
     )
 
 
-def match_feeders(pair: RunPair) -> FeederScores:
-    """Return the judged feeders of one run; a call that fits a faint feeder or a hidden tumour is left out."""
-    tolerance = pair.tolerance_px()
-    places = [
-        (i, feeder, faint)
+@dataclass(frozen=True, slots=True, eq=False)
+class FeederPlace:
+    """A true feeder of one run and which tumour it feeds; a faint one is neither right nor wrong."""
+
+    tumour: int
+    feeder: FeederTruth
+    faint: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedFeeder:
+    """A predicted feeder: the true feeders that it covers (indices), and which of them it is taken for.
+
+    `counts` is False where it is neither right nor wrong.
+    """
+
+    tumour: TumourCall
+    feeder: FeederAnswer
+    covers: tuple[int, ...]
+    place: int | None
+    counts: bool
+
+    @property
+    def called(self) -> bool:
+        """It counts, and is probable enough to be called one."""
+        return self.counts and self.feeder.probability >= MIN_PROBABILITY
+
+
+def feeder_places(pair: RunPair) -> list[FeederPlace]:
+    """Return every true feeder of one run, faint ones too."""
+    return [
+        FeederPlace(i, feeder, faint)
         for i, tumour in enumerate(pair.truth.tumours)
         for faint, feeders in ((False, tumour.feeders), (True, tumour.faint_feeders))
         for feeder in feeders
     ]
+
+
+def match_feeders(pair: RunPair) -> FeederScores:
+    """Return the judged feeders of one run; a call that fits a faint feeder or a hidden tumour is left out."""
+    places = feeder_places(pair)
+    judged = judge_feeders(pair, places)
+    calls = tuple(FeederCall(one.feeder.probability, one.place is not None) for one in judged if one.counts)
+    return FeederScores(calls, sum(not place.faint for place in places))
+
+
+def judge_feeders(pair: RunPair, places: Sequence[FeederPlace]) -> list[JudgedFeeder]:
+    """Return every predicted feeder of one run with the true feeder that it is, the most probable first."""
+    tolerance = pair.tolerance_px()
     taken: set[int] = set()
-    calls = []
+    judged = []
     for tumour, feeder in _by_probability(judge_calls(pair)):
         shares = {
-            k: covered_share(truth, feeder.centreline, tolerance)
-            for k, (i, truth, _) in enumerate(places)
-            if i in tumour.meets
+            k: covered_share(place.feeder, feeder.centreline, tolerance)
+            for k, place in enumerate(places)
+            if place.tumour in tumour.meets
         }
-        fits = [k for k, share in shares.items() if share >= MIN_COVERED]
-        free = [k for k in fits if k not in taken and not places[k][2]]
-        if not free and (tumour.fate is Fate.NEITHER or any(places[k][2] for k in fits)):
-            continue
-        if free:
-            taken.add(max(free, key=lambda k: shares[k]))
-        calls.append(FeederCall(feeder.probability, bool(free)))
-    return FeederScores(tuple(calls), sum(not faint for _, _, faint in places))
+        fits = tuple(k for k, share in shares.items() if share >= MIN_COVERED)
+        free = [k for k in fits if k not in taken and not places[k].faint]
+        found = max(free, key=lambda k: shares[k]) if free else None
+        excused = tumour.fate is Fate.NEITHER or any(places[k].faint for k in fits)
+        if found is not None:
+            taken.add(found)
+        judged.append(JudgedFeeder(tumour, feeder, fits, found, found is not None or not excused))
+    return judged
 
 
 def _by_probability(calls: Iterable[TumourCall]) -> list[tuple[TumourCall, FeederAnswer]]:
@@ -220,8 +266,8 @@ def average_precision(calls: Sequence[FeederCall], truths: int) -> float:
     # Calls of equal probability stand or fall together.
     total = right = 0
     area = 0.0
-    for value in sorted({call.probability for call in ranked}, reverse=True):
-        level = [call for call in ranked if call.probability == value]
+    for _, tied in groupby(ranked, key=lambda call: call.probability):
+        level = list(tied)
         gained = sum(call.right for call in level)
         total, right = total + len(level), right + gained
         area += gained / truths * right / total

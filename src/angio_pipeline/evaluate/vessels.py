@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label
 from skimage.morphology import skeletonize
 
 from angio_pipeline.evaluate.documents import RunPair
@@ -16,6 +17,8 @@ __all__ = ["TOLERANCE_PX", "VeinScores", "dice", "mask_scores", "score_veins", "
 BoolArray = npt.NDArray[np.bool_]
 TOLERANCE_PX = 3.0
 _EVERY_DIRECTION = np.ones((3, 3), bool)
+_REACH = np.arange(-int(TOLERANCE_PX), int(TOLERANCE_PX) + 1)
+_DISC = (np.hypot(_REACH[:, None], _REACH) <= TOLERANCE_PX).astype(np.uint8)
 
 
 def score_vessels(pair: RunPair) -> dict[str, float]:
@@ -106,6 +109,5 @@ def _harmonic(a: float, b: float) -> float:
 
 
 def _grown(mask: BoolArray) -> BoolArray:
-    if not mask.any():
-        return mask
-    return np.asarray(distance_transform_edt(~mask) <= TOLERANCE_PX)
+    # All pixels within the tolerance; a disc laid upon each pixel is much quicker than distances from all of them.
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), _DISC, borderType=cv2.BORDER_CONSTANT, borderValue=0)) > 0
