@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame
+from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame, shows_vessels
 
 SIZE = (256, 256)
 WHOLE = np.ones(SIZE, bool)
@@ -61,3 +61,15 @@ def test_of_frames_that_are_as_full_the_last_is_taken() -> None:
     usable = np.ones(4, bool)
     assert fullest_frame([0.5, 1.0, 0.99, 0.9], usable) == 2
     assert fullest_frame([0.5, 1.0, 0.97, 0.9], usable) == 1
+
+
+def test_edges_of_what_moved_do_not_make_a_frame_full() -> None:
+    vessels = _line(3, 0.2)
+    bones = np.asarray(np.roll(_line(3, 0.5), -30, axis=0) - np.roll(_line(3, 0.5), -37, axis=0), np.float32)
+    frames, usable = np.stack([np.zeros(SIZE, np.float32), vessels, 0.5 * vessels + bones]), np.ones(3, bool)
+    filling = arterial_filling(frames, WHOLE)
+    assert fullest_frame(filling, usable) == 2
+    assert fullest_frame(filling, shows_vessels(frames, WHOLE, usable)) == 1
+    # Where only such frames can be used, they are.
+    alone = np.array([False, False, True])
+    assert shows_vessels(frames, WHOLE, alone).tolist() == [False, False, True]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from angio_pipeline.numerics.filters import gaussian, shrink
 
-__all__ = ["arterial_filling", "fullest_frame"]
+__all__ = ["arterial_filling", "fullest_frame", "shows_vessels"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -20,6 +20,8 @@ BoolArray = npt.NDArray[np.bool_]
 # Found on copies of about this size; narrow is what a blur of the second width takes away.
 _COPY_PX, _FINE_PX, _BROAD_PX = 256, 0.5, 4.0
 _AS_FULL = 0.02
+# A frame that has less than this share of the greatest excess of bright over dark shows edges of what moved.
+_ONE_SIGNED = 0.75
 
 
 def arterial_filling(contrast: FloatArray, valid: BoolArray) -> npt.NDArray[np.float64]:
@@ -27,16 +29,28 @@ def arterial_filling(contrast: FloatArray, valid: BoolArray) -> npt.NDArray[np.f
 
     The least frame's is what noise and anatomy leave in every frame.
     """
+    narrow = _narrow(contrast, valid)
+    out = np.array([float(np.maximum(frame, 0).mean()) if len(frame) else 0.0 for frame in narrow])
+    return np.asarray(out - out.min())
+
+
+def shows_vessels(contrast: FloatArray, valid: BoolArray, usable: BoolArray) -> BoolArray:
+    """Return (T,) which usable frames of a subtracted run (T, H, W) have narrow contrast as vessels have it.
+
+    Vessels are bright alone; an edge that moved leaves as much dark as bright, however full it makes a frame look.
+    Frames before the vessels are full are not told apart from such frames.
+    """
+    excess = np.array([float((frame * np.abs(frame)).sum()) for frame in _narrow(contrast, valid)])
+    most = excess[usable].max(initial=0.0)
+    return np.asarray(usable & ((excess >= _ONE_SIGNED * most) | (most <= 0)))
+
+
+def _narrow(contrast: FloatArray, valid: BoolArray) -> list[FloatArray]:
+    """Return for each frame what is narrow of its contrast, (N,) at the valid pixels of a small copy."""
     factor = max(1, round(max(valid.shape) / _COPY_PX))
     inside = shrink(valid.astype(np.float32), factor) == 1
-    if not inside.any():
-        return np.zeros(len(contrast))
-    out = np.zeros(len(contrast))
-    for t, frame in enumerate(contrast):
-        small = shrink(frame, factor)
-        narrow = gaussian(small, _FINE_PX) - gaussian(small, _BROAD_PX)
-        out[t] = float(np.maximum(narrow[inside], 0).mean())
-    return np.asarray(out - out.min())
+    small = (shrink(frame, factor) for frame in contrast)
+    return [np.asarray((gaussian(one, _FINE_PX) - gaussian(one, _BROAD_PX))[inside]) for one in small]
 
 
 def fullest_frame(filling: npt.ArrayLike, usable: BoolArray) -> int:

@@ -21,7 +21,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, Correction, MotionReport, Quantity, SubtractedRun
 from angio_pipeline.dsa.alignment import Alignment, align_anatomy, differences, not_vessel
 from angio_pipeline.dsa.backgrounds import as_it_is, low_quantile, minus_surroundings
-from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame
+from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame, shows_vessels
 from angio_pipeline.dsa.linear import linear_frame, linear_shrunk, stored_integers, table_of, white_level
 from angio_pipeline.dsa.masking import MaskChoice
 from angio_pipeline.dsa.masks import MaskScope, MaskSet, PatchMaskParams, align_candidates, choose_by_residual
@@ -206,7 +206,7 @@ def _minus_mask(run: AngioRun, choice: MaskChoice, params: SubtractParams) -> _S
         return None
     # What motion leaves in a frame that cannot be corrected is narrow, too.
     filling = np.where(usable, arterial_filling(contrast, small.valid), 0.0)
-    reference = fullest_frame(filling, usable)
+    reference = fullest_frame(filling, shows_vessels(contrast, small.valid, usable))
     layer = _vessels(small, contrast, alignment, masks, filling, reference, correction, params)
     drift = np.zeros(len(contrast))
     if params.correct_exposure:
