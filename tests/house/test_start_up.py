@@ -34,3 +34,16 @@ def test_help_loads_no_science(arguments: list[str]) -> None:
 def test_the_classical_pipeline_loads_no_torch() -> None:
     loaded = modules_loaded_by("import angio_pipeline.pipeline, angio_pipeline.batch")
     assert not {"torch", "distributed", "dask", "matplotlib"} & loaded
+
+
+def test_where_openvino_runs_the_networks_no_torch_is_loaded() -> None:
+    pytest.importorskip("openvino")
+    load = "from angio_pipeline.networks.prediction import load_run_predictor"
+    asked = f"{load}\nload_run_predictor(threads=1, engine='openvino')"
+    assert "torch" not in modules_loaded_by(asked)
+
+
+def test_an_analysis_of_runs_loads_no_statistics() -> None:
+    script = "import sys, angio_pipeline.pipeline, angio_pipeline.batch\nprint(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert not {"scipy.stats", "scipy.signal"} & set(result.stdout.split())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from angio_pipeline.networks.definition import SmallUNet
+from angio_pipeline.networks.layers import expected_shapes
 
 
 def _shown(network: SmallUNet, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,3 +35,9 @@ def test_pictures_of_one_batch_do_not_know_each_other(network: SmallUNet) -> Non
 
 def test_more_widths_are_more_halvings() -> None:
     assert _shown(SmallUNet(1, 1, (4, 4, 4)).eval(), 1, 1, 12, 8)[0].shape == (1, 1, 12, 8)
+
+
+def test_the_tensors_that_are_expected_are_those_of_the_network() -> None:
+    for inputs, classes, widths in ((2, 3, (4, 8)), (5, 1, (5, 8, 8, 16))):
+        made = SmallUNet(inputs, classes, widths).state_dict()
+        assert {name: tuple(value.shape) for name, value in made.items()} == expected_shapes(inputs, classes, widths)

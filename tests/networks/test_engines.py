@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.networks import engines
 from angio_pipeline.networks.definition import SmallUNet
-from angio_pipeline.networks.engines import Engine, OpenVinoEngine, TorchEngine, fused, make_engine
-
-# OpenVINO reads networks by a way that torch has begun to give up.
-READS_BY_TRACING = "ignore:.*torch.jit.*:DeprecationWarning"
+from angio_pipeline.networks.engines import Engine, OpenVinoEngine, make_engine
+from angio_pipeline.networks.layers import PlainLayers, Tensors, run_layers
+from angio_pipeline.networks.torch_engine import TorchEngine, fused
 
 
 def _picture(rows: int = 48, columns: int = 40, seed: int = 0) -> np.ndarray:
@@ -27,9 +27,14 @@ def torch_engine(network: SmallUNet) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def openvino_engine(network: SmallUNet) -> Engine:
+def tensors(network: SmallUNet) -> Tensors:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def openvino_engine(tensors: Tensors) -> Engine:
     pytest.importorskip("openvino")
-    return OpenVinoEngine(network, inputs=2, threads=1)
+    return OpenVinoEngine(tensors, threads=1)
 
 
 def test_fused_is_what_it_was_before(network: SmallUNet) -> None:
@@ -54,7 +59,6 @@ def test_an_engine_says_what_the_network_says(network: SmallUNet, torch_engine: 
     np.testing.assert_allclose(torch_engine(_picture())[1], description[0].numpy(), atol=1e-3)
 
 
-@pytest.mark.filterwarnings(READS_BY_TRACING)
 @pytest.mark.parametrize("size", [(64, 64), (48, 40), (34, 130)])
 def test_torch_and_openvino_agree_at_every_size(
     torch_engine: Engine, openvino_engine: Engine, size: tuple[int, int]
@@ -65,7 +69,6 @@ def test_torch_and_openvino_agree_at_every_size(
         np.testing.assert_allclose(other, one, atol=1e-2)
 
 
-@pytest.mark.filterwarnings(READS_BY_TRACING)
 @pytest.mark.parametrize("engine", ["torch_engine", "openvino_engine"])
 def test_the_same_picture_gets_the_same_answer_twice(request: pytest.FixtureRequest, engine: str) -> None:
     run: Engine = request.getfixturevalue(engine)
@@ -86,31 +89,45 @@ def test_threads_that_are_not_named_stay_as_they_are(network: SmallUNet) -> None
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.filterwarnings(READS_BY_TRACING)
 def test_openvino_is_held_to_the_threads_it_is_given(openvino_engine: OpenVinoEngine) -> None:
     assert openvino_engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_without_openvino_auto_is_torch(network: SmallUNet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_auto_is_torch(tensors: Tensors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert make_engine(network, inputs=2, threads=1).name == "torch"
+    assert make_engine(tensors, threads=1).name == "torch"
 
 
-def test_openvino_that_is_asked_for_and_missing_is_an_error(
-    network: SmallUNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openvino_that_is_asked_for_and_missing_is_an_error(tensors: Tensors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(AngioError, match=r"Expected the extra \[fast\] for OpenVINO, found none"):
-        make_engine(network, inputs=2, threads=1, choice="openvino")
+        make_engine(tensors, threads=1, choice="openvino")
 
 
-@pytest.mark.filterwarnings(READS_BY_TRACING)
-def test_where_openvino_is_installed_auto_takes_it(network: SmallUNet) -> None:
+def test_where_openvino_is_installed_auto_takes_it(tensors: Tensors) -> None:
     pytest.importorskip("openvino")
     wanted = "torch" if torch.cuda.is_available() else "openvino"
-    assert make_engine(network, inputs=2, threads=1).name == wanted
+    assert make_engine(tensors, threads=1).name == wanted
 
 
-def test_another_engine_is_refused_by_name(network: SmallUNet) -> None:
+def test_another_engine_is_refused_by_name(tensors: Tensors) -> None:
     with pytest.raises(ValueError, match="Expected auto, torch or openvino, found 'abacus'"):
-        make_engine(network, inputs=2, choice="abacus")
+        make_engine(tensors, choice="abacus")
+
+
+def test_plain_layers_say_what_the_network_says(network: SmallUNet, tensors: Tensors) -> None:
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(_picture()[None]))
+    for told, expected in zip(run_layers(PlainLayers(), tensors, _picture()[None]), whole, strict=True):
+        np.testing.assert_allclose(told, expected.numpy(), atol=1e-3)
+
+
+def test_an_engine_that_computes_something_else_is_not_taken(tensors: Tensors, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(OpenVinoEngine):
+        def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            logits, description = super().__call__(image)
+            return logits + 1, description
+
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(engines, "OpenVinoEngine", Broken)
+    assert make_engine(tensors, threads=1).name == "torch"

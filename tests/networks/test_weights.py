@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from angio_pipeline.core.errors import ModelError
+from angio_pipeline.networks.definition import network_of
 from angio_pipeline.networks.weights import load_model
 
 TOLD = {
@@ -38,7 +39,7 @@ def test_a_network_reads_back_as_it_was_written(models) -> None:
     path = models.add(scale=[2.0], offset=[-1.0], threshold=[0.3], centre=np.arange(8), limit=7.0)
     model = load_model("frame", models.folder)
     stored = load_file(path)
-    for key, value in model.network.state_dict().items():
+    for key, value in network_of(model.tensors).state_dict().items():
         torch.testing.assert_close(value, stored[f"network.{key}"], rtol=0, atol=0)
     told = model.calibration
     assert (told.scale, told.offset, told.limit) == (2.0, -1.0, 7.0)
@@ -59,7 +60,7 @@ def test_writing_leaves_one_file(models) -> None:
 
 def test_a_network_is_read_ready_to_predict(models) -> None:
     models.add()
-    assert not load_model("frame", models.folder).network.training
+    assert not network_of(load_model("frame", models.folder).tensors).training
 
 
 def test_sides_are_multiples_of_two_for_every_halving(models) -> None:

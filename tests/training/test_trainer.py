@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from angio_pipeline.core.errors import AngioError, ConfigError
-from angio_pipeline.networks.definition import SmallUNet
+from angio_pipeline.networks.definition import SmallUNet, network_of
 from angio_pipeline.networks.feeders import FEEDER_CHANNELS
 from angio_pipeline.networks.weights import Architecture, LoadedModel, load_model
 from angio_pipeline.training import trainer
@@ -86,7 +86,7 @@ def test_weights_are_read_back_as_the_network_that_was_trained(
     model = _loaded(path)
     assert (model.architecture.kind, model.architecture.classes) == (kind, classes)
     state = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["averaged"]
-    for key, value in model.network.state_dict().items():
+    for key, value in network_of(model.tensors).state_dict().items():
         assert torch.equal(value, state[f"module.{key}"])
 
 
@@ -95,7 +95,7 @@ def test_the_summary_tells_what_the_weights_hold(patients, tiny_recipe, tmp_path
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
     calibration = _loaded(path).calibration
     assert (told["examples"], told["held_out"]) == (6, 3)
-    assert told["parameters"] == sum(p.numel() for p in _loaded(path).network.parameters())
+    assert told["parameters"] == sum(p.numel() for p in network_of(_loaded(path).tensors).parameters())
     for k, name in enumerate(RUN_CLASSES):
         assert told["thresholds"][name] == pytest.approx(float(calibration.threshold[k]))
         assert told["calibration"][name] == pytest.approx([calibration.scale[k], calibration.offset[k]])
@@ -139,7 +139,7 @@ def test_held_out_pictures_are_familiar_to_the_network(patients, tiny_recipe, tm
     model = _loaded(trainer.train(recipe, tmp_path / "out"))
     for one in patients[1]:
         with torch.inference_mode():
-            _, description = model.network(torch.from_numpy(np.load(one.pictures).astype(np.float32)[None]))
+            _, description = network_of(model.tensors)(torch.from_numpy(np.load(one.pictures).astype(np.float32)[None]))
         assert model.calibration.distance(description[0].numpy()) <= model.calibration.limit
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -137,7 +137,7 @@ def _unapplied(one: CorrectionOutcome) -> Refusal:
 
 @lru_cache(maxsize=1)
 def _loaded_networks(params: SegmentParams, feeder_network: str) -> Networks:
-    """Return the networks that the settings ask for; a process loads them once."""
+    """Return the networks that the settings ask for; a process loads each once, and only those that it needs."""
     from angio_pipeline.pipeline import Networks
 
     names = (params.network, params.frame_network) if params.method == "network" else ("", "")
@@ -149,12 +149,21 @@ def _loaded_networks(params: SegmentParams, feeder_network: str) -> Networks:
 
     # The threads that this process was given (`hold_threads`) hold for the networks, too.
     threads, engine = max(1, cv2.getNumThreads()), params.engine
-    run, frame = names
+    # A run needs one or two of them, which one shows once it has been read.
+    loaders: list[Callable[..., Callable[..., Any]]]
+    loaders = [load_run_predictor, load_frame_predictor, load_feeder_predictor]
     return Networks(
-        load_run_predictor(run, threads=threads, engine=engine) if run else None,
-        load_frame_predictor(frame, threads=threads, engine=engine) if frame else None,
-        load_feeder_predictor(feeder_network, threads=threads, engine=engine) if feeder_network else None,
+        *(
+            _loaded_when_asked(partial(load, name, threads=threads, engine=engine)) if name else None
+            for load, name in zip(loaders, (*names, feeder_network), strict=True)
+        )
     )
+
+
+def _loaded_when_asked(load: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """Return a network that is loaded when it is first shown something."""
+    loaded = lru_cache(maxsize=1)(load)
+    return lambda *shown: loaded()(*shown)
 
 
 def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:

@@ -27,8 +27,8 @@ def set_aside_broken(run: AngioRun) -> AngioRun:
     inside = shrink(run.valid.astype(np.float32), 4) == 1
     if not inside.any() or len(small) < 3:
         return run
-    level = np.median(small[:, inside], axis=1)
-    spread = np.ptp(np.percentile(small[:, inside], [5, 95], axis=1), axis=0)
+    low, level, high = np.percentile(small[:, inside], [5, 50, 95], axis=1, overwrite_input=True)
+    spread = high - low
     usual = float(np.median(spread))
     far = np.abs(level - np.median(level)) > max(usual, 6 * robust_sd(level), 1e-6)
     blank = spread < 0.02 * usual

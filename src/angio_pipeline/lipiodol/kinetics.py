@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from angio_pipeline.core.followups import Kinetics, KineticsModel
 from angio_pipeline.core.params import Params
@@ -210,7 +210,7 @@ def _profile(course: _Course, misfit_at: Callable[[float], float], inflation: fl
     rates = _rates(course)
     misfits = np.array([misfit_at(float(r)) for r in rates])
     least = min(float(misfits.min()), _mono(course)[2])
-    bound = least + float(stats.chi2.ppf(0.95, 1)) * inflation
+    bound = least + float(special.chdtri(1, 0.05)) * inflation
     inside = np.flatnonzero(misfits <= bound)
     if inside.size == 0:
         rate = _mono(course)[1]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import stats
+from scipy import special
 
 from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
@@ -251,7 +251,7 @@ def _bounded_offset(bound: float, params: MassParams) -> Offset:
     if sd == 0 or not np.isfinite(bound):
         return Offset(params.offset_hu, sd)
     b = float(np.clip((bound - params.offset_hu) / sd, -6.0, 6.0))
-    ratio = float(np.exp(stats.norm.logpdf(b) - stats.norm.logcdf(b)))
+    ratio = float(np.exp(-0.5 * b**2 - special.log_ndtr(b)) / np.sqrt(2 * np.pi))
     mean, variance = params.offset_hu - sd * ratio, sd**2 * max(1 - b * ratio - ratio**2, 0.0)
     return Offset(float(max(mean, params.offset_range_hu[0])), float(np.hypot(np.sqrt(variance), 1.0)))
 

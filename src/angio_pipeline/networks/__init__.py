@@ -1,4 +1,5 @@
 """Networks: their shape, their weights, and prediction. With `training` the only torch.
 
-`manifest` needs no torch; import the rest where it is used, as torch takes a second to import.
+Torch takes seconds to load: only `definition` and `torch_engine` import it, and where OpenVINO runs the networks
+neither is loaded.
 """

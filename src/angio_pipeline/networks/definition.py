@@ -7,13 +7,16 @@ Each class has its own sigmoid, because vessels lie upon blush and upon each oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["SmallUNet"]
+__all__ = ["SmallUNet", "network_of"]
 
 Tensor = torch.Tensor
 
@@ -68,3 +71,18 @@ class SmallUNet(nn.Module):
             grown = functional.interpolate(narrow(x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([grown, level], dim=1))
         return self.head(x), description
+
+
+def network_of(tensors: Mapping[str, npt.NDArray[Any]]) -> SmallUNet:
+    """Return the network of these tensors, ready to predict.
+
+    Raises
+    ------
+    RuntimeError
+        When they are of no such network.
+    """
+    levels = len({key.split(".")[1] for key in tensors if key.startswith("down.")})
+    widths = [len(tensors[f"down.{k}.first.weight"]) for k in range(levels)]
+    network = SmallUNet(tensors["down.0.first.weight"].shape[1], len(tensors["head.bias"]), widths)
+    network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors.items()})
+    return network.eval()

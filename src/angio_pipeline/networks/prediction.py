@@ -137,8 +137,7 @@ def load_run_predictor(
         When its weights are missing, changed, or those of another network.
     """
     model = _load(name, folder, kind="run", channels=CHANNELS, classes=("artery", "vein", "blush", "catheter"))
-    inputs = len(model.architecture.channels)
-    return RunPredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+    return RunPredictor(model, make_engine(model.tensors, threads=threads, choice=engine))
 
 
 def load_frame_predictor(
@@ -152,8 +151,7 @@ def load_frame_predictor(
         When its weights are missing, changed, or those of another network.
     """
     model = _load(name, folder, kind="frame", channels=FRAME_CHANNELS, classes=("vessel",))
-    inputs = len(model.architecture.channels)
-    return FramePredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+    return FramePredictor(model, make_engine(model.tensors, threads=threads, choice=engine))
 
 
 def load_feeder_predictor(
@@ -167,8 +165,7 @@ def load_feeder_predictor(
         When its weights are missing, changed, or those of another network.
     """
     model = _load(name, folder, kind="feeder", channels=FEEDER_CHANNELS, classes=("feeder",))
-    inputs = len(model.architecture.channels)
-    return FeederPredictor(model, make_engine(model.network, inputs=inputs, threads=threads, choice=engine))
+    return FeederPredictor(model, make_engine(model.tensors, threads=threads, choice=engine))
 
 
 def _load(

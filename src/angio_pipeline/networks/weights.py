@@ -1,28 +1,32 @@
 """Weights on disk, read into a network: whole and unchanged, or a stated error.
 
 One file of weights in safetensors format holds everything a prediction needs: the network's tensors, how its
-outputs are calibrated, where each class begins, and what familiar pictures are like. Nothing is unpickled.
+outputs are calibrated, where each class begins, and what familiar pictures are like. Nothing is unpickled, and
+nothing here needs torch to be loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from angio_pipeline.core.errors import ModelError
-from angio_pipeline.networks.definition import SmallUNet
+from angio_pipeline.networks.layers import Tensors, expected_shapes
 from angio_pipeline.networks.manifest import model_entry, verified_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from angio_pipeline.networks.definition import SmallUNet
 
 __all__ = ["Architecture", "Calibration", "LoadedModel", "load_model", "read_weights", "save_model"]
 
@@ -48,8 +52,15 @@ class Architecture(BaseModel):
         return int(2 ** (len(self.widths) - 1))
 
     def build(self) -> SmallUNet:
-        """Return the network without weights."""
+        """Return the network without weights, for torch."""
+        from angio_pipeline.networks.definition import SmallUNet
+
         return SmallUNet(len(self.channels), len(self.classes), self.widths)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the network's tensors."""
+        return expected_shapes(len(self.channels), len(self.classes), self.widths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +93,12 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A network with its weights, in evaluation mode."""
+    """A network: what it is of, and its tensors by name."""
 
     name: str
     sha256: str
     architecture: Architecture
-    network: SmallUNet
+    tensors: Tensors
     calibration: Calibration
 
     @property
@@ -110,7 +121,7 @@ def load_model(name: str, folder: Path | None = None) -> LoadedModel:
     return _assemble(name, path, architecture, tensors, model_entry(name, folder).sha256)
 
 
-def read_weights(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
+def read_weights(path: Path) -> tuple[Architecture, dict[str, npt.NDArray[Any]]]:
     """Return what a file of weights says it is of, and all its tensors.
 
     Raises
@@ -119,7 +130,7 @@ def read_weights(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
         When it is unreadable or of another format.
     """
     try:
-        with safe_open(path, framework="pt") as stored:
+        with safe_open(path, framework="np") as stored:
             told = (stored.metadata() or {}).get("architecture", "{}")
             names = stored.keys()
             tensors = {name: stored.get_tensor(name) for name in names}
@@ -131,35 +142,31 @@ def read_weights(path: Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
         raise ModelError(f"Expected {path.name} to hold weights as safetensors, found it unreadable.") from problem
 
 
-def _assemble(
-    name: str, path: Path, architecture: Architecture, tensors: Mapping[str, torch.Tensor], sha256: str
-) -> LoadedModel:
-    network = architecture.build()
+def _assemble(name: str, path: Path, architecture: Architecture, tensors: Tensors, sha256: str) -> LoadedModel:
     own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    try:
-        network.load_state_dict(own)
-        parts = {key: tensors[f"calibration.{key}"].numpy() for key in _CALIBRATED}
-        limit = float(tensors["calibration.limit"])
-    except (RuntimeError, KeyError) as problem:
+    stored = {f"calibration.{key}" for key in (*_CALIBRATED, "limit")}
+    if {key: value.shape for key, value in own.items()} != architecture.shapes or not stored <= tensors.keys():
         raise ModelError(
             f"Expected {path.name} to hold a network of {len(architecture.channels)} inputs and"
             f" {len(architecture.classes)} classes with its calibration, found tensors that do not fit."
-        ) from problem
+        )
+    parts = {key: tensors[f"calibration.{key}"] for key in _CALIBRATED}
+    limit = float(tensors["calibration.limit"])
     if any(parts[key].shape != (len(architecture.classes),) for key in ("scale", "offset", "threshold")):
         raise ModelError(f"Expected {path.name} to calibrate {len(architecture.classes)} classes, found another count.")
     wide = architecture.widths[-1]
     if parts["centre"].shape != (wide,) or parts["whiten"].shape != (wide, wide):
         raise ModelError(f"Expected {path.name} to know descriptions of {wide} numbers, found another count.")
-    network.eval()
-    return LoadedModel(name, sha256, architecture, network, Calibration(**parts, limit=limit))
+    return LoadedModel(name, sha256, architecture, own, Calibration(**parts, limit=limit))
 
 
 def save_model(path: Path, architecture: Architecture, network: torch.nn.Module, calibration: Calibration) -> str:
     """Write weights and calibration as safetensors and return the SHA-256 of the file."""
-    tensors = {f"network.{key}": value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    state = network.state_dict()
+    tensors = {f"network.{key}": value.detach().cpu().contiguous().numpy() for key, value in state.items()}
     for key in _CALIBRATED:
-        tensors[f"calibration.{key}"] = torch.from_numpy(np.array(getattr(calibration, key), dtype=np.float32))
-    tensors["calibration.limit"] = torch.tensor(calibration.limit, dtype=torch.float32)
+        tensors[f"calibration.{key}"] = np.array(getattr(calibration, key), dtype=np.float32, order="C")
+    tensors["calibration.limit"] = np.array(calibration.limit, dtype=np.float32)
     document = {"format": _FORMAT, **architecture.model_dump(mode="json")}
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_suffix(".unfinished")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ __all__ = [
     "block_mean",
     "difference_noise_sd",
     "gaussian",
+    "masked_blur",
     "masked_gaussian",
     "resize",
     "robust_sd",
@@ -51,9 +54,18 @@ def masked_gaussian(image: FloatArray, mask: BoolArray, sigma_px: float) -> Floa
     Far from any masked-in pixel, where the weight vanishes, the result is 0.
     Knutsson & Westin 1993, doi:10.1109/CVPR.1993.341081.
     """
+    return masked_blur(mask, sigma_px)(image)
+
+
+def masked_blur(mask: BoolArray, sigma_px: float) -> Callable[[FloatArray], FloatArray]:
+    """Return `masked_gaussian` for many images of one mask, whose weights are computed once."""
     weight = gaussian(mask.astype(np.float32), sigma_px)
-    total = gaussian(np.where(mask, image, 0).astype(np.float32), sigma_px)
-    return np.where(weight > 1e-4, total / np.maximum(weight, 1e-4), 0).astype(np.float32)
+
+    def blurred(image: FloatArray) -> FloatArray:
+        total = gaussian(np.where(mask, image, 0).astype(np.float32), sigma_px)
+        return np.where(weight > 1e-4, total / np.maximum(weight, 1e-4), 0).astype(np.float32)
+
+    return blurred
 
 
 def block_mean(image: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from angio_pipeline.numerics.volumes import smooth, spacing_mm, to_index, to_world
 
@@ -160,6 +160,9 @@ def search_shift(
     `least_overlap` of the smaller array meets the other count, and the rest of either array
     does not pull.
     """
+    # It loads statistics with it, which takes longer than all else that a run needs of SciPy.
+    from scipy import signal
+
     a, b = np.asarray(fixed, dtype=np.float64), np.asarray(moving, dtype=np.float64)
 
     def correlate(p: FloatArray, q: FloatArray) -> FloatArray:

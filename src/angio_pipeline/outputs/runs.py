@@ -40,11 +40,21 @@ def write_run(result: RunResult, directory: Path) -> None:
     OSError
         When the folder cannot be written.
     """
+    from angio_pipeline.numerics.compiled import each_in_threads
+
     directory.mkdir(parents=True, exist_ok=True)
     clear_results(directory)
+    # Pictures take about as long as all else: drawing on one core, compressing on the other.
+    parts = (_write_arrays, _write_pictures, _write_documents)
+    each_in_threads(lambda k: parts[k](result, directory), len(parts))
+
+
+def _write_arrays(result: RunResult, directory: Path) -> None:
     _write_masks(result, directory)
     _write_maps(result, directory / "maps.npz")
-    _write_pictures(result, directory)
+
+
+def _write_documents(result: RunResult, directory: Path) -> None:
     graph = graph_document(result)
     write_json(directory / "graph.json", graph)
     write_branches(directory / "branches.csv", graph)

@@ -264,7 +264,8 @@ def _start_from(network: SmallUNet, architecture: Architecture, path: Path) -> N
         raise ConfigError(f"Expected {path.name} beside this training, found none; train {path.stem!r} first.")
     told, tensors = read_weights(path)
     own = network.state_dict()
-    theirs = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    told_of = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    theirs = {name: torch.from_numpy(np.array(value)) for name, value in told_of.items()}
     fits = told.widths == architecture.widths and set(told.channels) <= set(architecture.channels)
     # A first block as wide as its inputs has no weights for those that pass it by.
     if not fits or theirs.keys() != own.keys():

@@ -65,7 +65,7 @@ def find_blush(
     if not sub.timing_measurable or (maps.phases.parenchymal is None and len(sub.frames) < 4):
         return (), Quality.NO_TUMOUR_BLUSH
     if vessels.blush is not None:
-        return _from_probability(vessels.blush, vessels.blush_threshold, params)
+        return _from_probability(vessels.blush, vessels.blush_threshold, sub.valid, params)
     picture = picture_tissue(sub, vessels, window_s=params.window_s, emptied_share=params.emptied_share)
     likely = [s for s in _scored(picture, params) if s[0] >= params.min_probability]
     apart = _apart(likely)[: params.max_count]
@@ -78,11 +78,16 @@ def find_blush(
     return (), Quality.NO_TUMOUR_BLUSH | (Quality.BLUSH_EVERYWHERE if everywhere else Quality.NONE)
 
 
-def _from_probability(blush: FloatArray, threshold: float, params: BlushParams) -> tuple[tuple[Tumour, ...], Quality]:
+def _from_probability(
+    blush: FloatArray, threshold: float, valid: npt.NDArray[np.bool_], params: BlushParams
+) -> tuple[tuple[Tumour, ...], Quality]:
     """Return the tumours that a network sees: connected blush, cut at its waists, likeliest first.
 
-    The network's threshold outlines blush; whether there is one is said by a region's likeliest twentieth.
+    The network's threshold outlines blush; whether there is one is said by a region's likeliest twentieth. Where
+    most of what is in view blushes there is no telling what of it is tumour.
     """
+    if np.mean(blush[valid] >= threshold) > params.everywhere_fraction:
+        return (), Quality.NO_TUMOUR_BLUSH | Quality.BLUSH_EVERYWHERE
     scale = max(blush.shape) / 512
     regions = split_at_waists(blush >= threshold, least_px=params.least_radius_px * scale)
     found = [(float(np.percentile(blush[region], 95)), region) for region in regions]

@@ -21,7 +21,8 @@ from scipy import ndimage
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import Branch, VesselGraph
-from angio_pipeline.numerics.filters import masked_gaussian
+from angio_pipeline.numerics.compiled import each_in_threads
+from angio_pipeline.numerics.filters import masked_blur
 
 __all__ = ["BolusParams", "BolusTimes", "along_px", "bolus_frames", "bolus_times", "edge_times", "piece_curves"]
 
@@ -108,11 +109,15 @@ def piece_curves(
     starts = np.flatnonzero(np.diff(number[used], prepend=-1))
     count = np.diff(np.append(starts, used.sum()))
     curves = np.empty((len(frames), len(starts)))
-    for row, frame in enumerate(frames):
-        above = sub.frames[frame] - masked_gaussian(sub.frames[frame], beside, params.tissue_px * scale)
+    tissue = masked_blur(beside, params.tissue_px * scale)
+
+    def one(row: int) -> None:
+        above = sub.frames[frames[row]] - tissue(sub.frames[frames[row]])
         profile = ndimage.map_coordinates(above, across.reshape(-1, 2).T, order=1, mode="nearest")
         profile = profile.reshape(len(across), len(_ACROSS))
         curves[row] = (np.add.reduceat(profile, starts, axis=0) / count[:, None]).max(axis=1)
+
+    each_in_threads(one, len(frames))
     along = np.add.reduceat(middle[used], starts) / count
     owner = np.concatenate([np.full(len(b.centreline), k) for k, b in enumerate(graph.branches)])[used][starts]
     return [(along[owner == k], curves[:, owner == k], count[owner == k]) for k in range(len(graph.branches))]

@@ -98,7 +98,8 @@ def weigh_points(
     line = _middle_line(vessels.catheter, vessels.catheter_probability, sub.valid, params, scale)
     if np.count_nonzero(line) < params.least_length_px * scale:
         return nothing
-    rim = ndimage.distance_transform_edt(np.pad(sub.valid, 1))[1:-1, 1:-1]
+    inside = np.pad(sub.valid, 1).astype(np.uint8)
+    rim = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1])
     points = np.argwhere(line & (rim > params.rim_px * scale))
     at = tuple(points.T)
     weight = np.where(line, vessels.catheter_probability, 0).astype(np.float32)
@@ -150,8 +151,12 @@ def _first_contrast(
     onset = sub.times_s[maps.phases.arterial.first]
     known = artery & np.isfinite(maps.arrival_s)
     arrival = np.where(known, maps.arrival_s - onset, np.float32(2))
-    earliest = ndimage.minimum_filter(arrival, int(9 * scale) | 1)
+    earliest = cv2.erode(arrival, _square(9 * scale))
     return np.clip(image / fullest, 0, 1), np.clip(earliest, -0.5, 1.5)
+
+
+def _square(side_px: float) -> npt.NDArray[np.uint8]:
+    return np.ones((int(side_px) | 1,) * 2, np.uint8)
 
 
 def _dark_band(sub: SubtractedRun, scale: float) -> FloatArray:
@@ -165,5 +170,5 @@ def _dark_band(sub: SubtractedRun, scale: float) -> FloatArray:
     if usual < 1e-5:
         # No mask to see it in says nothing: the same for every point.
         return np.full(sub.valid.shape, np.log1p(3.0), np.float32)
-    near = ndimage.maximum_filter(np.clip(spots / usual, 0, 20), int(10 * scale) | 1)
+    near = cv2.dilate(np.clip(spots / usual, 0, 20), _square(10 * scale))
     return np.asarray(np.log1p(near), dtype=np.float32)

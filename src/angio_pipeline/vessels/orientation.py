@@ -11,7 +11,7 @@ round pieces of the way that leads to a place where two vessels come in, as long
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -112,7 +112,9 @@ class _Board:
     """The places, and where the two ends of every edge are arms of them."""
 
     def __init__(self, places: Sequence[Place], along: Array) -> None:
-        self.places, self.along = places, along
+        # Read one by one, plain numbers are quicker than an array's.
+        self.along: list[list[float]] = along.tolist()
+        self.places = places
         self.ends: dict[int, list[tuple[int, int]]] = {}
         for number, place in enumerate(places):
             for bit, arm in enumerate(place.junction.arms):
@@ -153,7 +155,7 @@ def _grow(board: _Board, root: int, choice: Choice) -> dict[int, int]:
     """Let every edge run away from the root by the cheapest way that reaches it; return which edge feeds each."""
     queue: list[tuple[float, int, bool, int]] = []
     for arm in board.places[root].junction.arms:
-        heapq.heappush(queue, (float(board.along[arm.edge, arm.end]), arm.edge, arm.end == 1, SOURCE))
+        heapq.heappush(queue, (board.along[arm.edge][arm.end], arm.edge, arm.end == 1, SOURCE))
     regrets: dict[int, Array] = {}
     feeders: dict[int, int] = {}
     while queue:
@@ -169,7 +171,7 @@ def _grow(board: _Board, root: int, choice: Choice) -> dict[int, int]:
             regrets[number] = _regrets(place.fed_by, place.cost)
         for other, arm in enumerate(place.junction.arms):
             if arm.edge not in choice.reversed:
-                step = float(regrets[number][bit, other]) + float(board.along[arm.edge, arm.end])
+                step = float(regrets[number][bit, other]) + board.along[arm.edge][arm.end]
                 heapq.heappush(queue, (cost + step, arm.edge, arm.end == 1, edge))
     return feeders
 
@@ -210,7 +212,7 @@ class _State:
 
     def cost(self) -> float:
         """Return the cost of the whole choice."""
-        total = sum(float(self.board.along[edge, int(turned)]) for edge, turned in self.turned.items())
+        total = sum(self.board.along[edge][turned] for edge, turned in self.turned.items())
         for number in self.members:
             chosen = self.reading[number]
             total += float(self.board.places[number].cost[chosen]) if chosen >= 0 else _NEVER
@@ -222,7 +224,7 @@ class _State:
         masks: dict[int, int] = {}
         for edge in edges:
             turned = self.turned[edge]
-            change += float(self.board.along[edge, int(not turned)] - self.board.along[edge, int(turned)])
+            change += self.board.along[edge][not turned] - self.board.along[edge][turned]
             for number, bit in self.board.ends[edge]:
                 masks[number] = masks.get(number, 0) ^ (1 << bit)
         for number, mask in masks.items():
@@ -241,7 +243,9 @@ class _State:
             now, best = self.reading[number], int(self.board.places[number].best[self.pattern[number]])
             if best != now:
                 self.reading[number] = best
-                if self._circle() is not None:
+                # There was none before: one that is new passes here.
+                arms = self.board.places[number].junction.arms
+                if self._circle(arm.edge for arm in arms if arm.edge in self.turned) is not None:
                     self.reading[number] = now
 
     def _reading_with(self, number: int, feeders: dict[int, int]) -> int:
@@ -281,9 +285,10 @@ class _State:
         by = int(place.fed_by[chosen, bit]) if chosen >= 0 else SOURCE
         return None if by < 0 else place.junction.arms[by].edge
 
-    def _circle(self) -> list[int] | None:
+    def _circle(self, starts: Iterable[int] | None = None) -> list[int] | None:
+        """Return edges that feed each other in a circle, looked for from some edges, or from all."""
         done: set[int] = set()
-        for start in self.turned:
+        for start in self.turned if starts is None else starts:
             way: list[int] = []
             on_way: set[int] = set()
             edge: int | None = start
