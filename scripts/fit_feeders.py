@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -128,33 +129,53 @@ def _judged(found: Tumour, meets: Sequence[TumourTruth], tolerance_px: float) ->
             "right": bool(free),
             "said": feeder.probability,
             "tumour_probability": found.probability,
+            "tumour_right": bool(meets),
             "evidence": dict(feeder.evidence),
         }
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print how the probability of now and a fitted one do on patients that were not fitted to, and the table."""
+    """Print how the probabilities of now and fitted ones do on patients that were not fitted to, and the tables."""
     truths = sum(row.get("truths", 0) for row in rows)
     ways = [row for row in rows if "evidence" in row]
-    names = list(features(ways[0]["evidence"]))
-    told = np.array([[features(row["evidence"])[name] for name in names] for row in ways])
     right = np.array([row["right"] for row in ways], dtype=np.float64)
-    cases = np.array([row["case"] for row in ways])
     print(f"{len(rows)} rows, {len(ways)} ways, {int(right.sum())} right of {truths} visible feeders")
     print("now:    ", quality(np.array([row["said"] for row in ways]), right, truths))
+    _report_table("_MAPPED", ways, truths)
+    # Without the network there are no ways but those of the tree, and no map.
+    own = [row for row in ways if row["evidence"]["own_share"] > 0]
+    bare = [{**row, "evidence": {**row["evidence"], **dict.fromkeys(_MAPPED, math.nan)}} for row in own]
+    _report_table("_BY_TREE", bare, truths)
+
+
+_MAPPED = ("mapped", "mapped_least")
+
+
+def _report_table(title: str, ways: Sequence[Mapping[str, Any]], truths: int) -> None:
+    """Print what a logistic of the features is worth, and its table.
+
+    It says how likely a way feeds a tumour that is one; how likely the tumour is one is told elsewhere.
+    """
+    seen = [features(row["evidence"]) for row in ways]
+    names = [name for name in seen[0] if any(math.isfinite(one[name]) for one in seen)]
+    told = np.array([[one[name] for name in names] for one in seen])
+    right = np.array([row["right"] for row in ways], dtype=np.float64)
+    of_tumour = np.array([row["tumour_right"] for row in ways])
+    is_tumour = np.array([row["tumour_probability"] for row in ways])
+    fold = np.array([hash_of(row["case"]) % _FOLDS for row in ways])
     middle, scale = np.nanmean(told, axis=0), np.maximum(np.nanstd(told, axis=0), 1e-6)
     known = np.nan_to_num((told - middle) / scale)
-    fold = np.array([hash_of(case) % _FOLDS for case in cases])
     out = np.zeros(len(ways))
     for k in range(_FOLDS):
-        weights = fitted(known[fold != k], right[fold != k])
+        weights = fitted(known[(fold != k) & of_tumour], right[(fold != k) & of_tumour])
         out[fold == k] = logistic(known[fold == k], weights)
-    print("fitted: ", quality(out, right, truths))
-    weights = fitted(known, right)
-    print(f"_BIAS = {weights[0]:.3f}\n_MODEL = {{")
+    print("fitted: ", quality(is_tumour * out, right, truths))
+    print("tumours right:", quality(out[of_tumour], right[of_tumour], truths))
+    weights = fitted(known[of_tumour], right[of_tumour])
+    print(f"{title} = (\n    {weights[0]:.3f},\n    {{")
     for name, mid, size, weight in zip(names, middle, scale, weights[1:], strict=True):
-        print(f'    "{name}": ({mid:.3f}, {size:.3f}, {weight:.3f}),')
-    print("}")
+        print(f'        "{name}": ({mid:.3f}, {size:.3f}, {weight:.3f}),')
+    print("    },\n)")
 
 
 def hash_of(text: str) -> int:

@@ -21,6 +21,21 @@ from angio_pipeline.tumour.ways import TreeFlow, Way
 
 __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "measure_way"]
 
+# Bias, and for each feature of `features` its middle, its spread and its weight; scripts/fit_feeders.py prints both.
+_MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
+    0.0,
+    {"mapped": (0.0, 1.0, 1.0)},
+)
+_BY_TREE: tuple[float, Mapping[str, tuple[float, float, float]]] = (
+    -9.6,
+    {
+        "heading": (0.0, 1.0, 3.8),
+        "length_inside": (0.0, 1.0, 0.55),
+        "own_share": (0.0, 1.0, 2.6),
+        "contrast": (0.0, 1.0, 2.8),
+    },
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
@@ -167,14 +182,13 @@ def _logit(probability: float) -> float:
 
 
 def feeder_probability(evidence: Mapping[str, float]) -> float:
-    """Return the probability of a feeder from what `measure_way` returns."""
-    if np.isfinite(evidence["mapped"]):
-        return float(np.clip(evidence["mapped"], 0.0, 1.0))
-    score = -9.6
-    score += 3.8 * evidence["heading"]
-    score += 0.55 * min(evidence["length_inside_over_radius"], 3.0)
-    score += 2.6 * evidence["own_share"]
-    score += 2.8 * evidence["contrast_over_strongest"]
+    """Return how likely a way feeds the tumour, if that is one, from what `measure_way` returns."""
+    known = features(evidence)
+    score, weights = _MAPPED if np.isfinite(known["mapped"]) else _BY_TREE
+    for name, (middle, scale, weight) in weights.items():
+        # What is not known speaks neither for nor against.
+        if np.isfinite(known[name]):
+            score += weight * (known[name] - middle) / scale
     return float(1 / (1 + np.exp(-score)))
 
 

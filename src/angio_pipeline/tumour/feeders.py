@@ -31,7 +31,7 @@ __all__ = ["FeederParams", "feeder_reach_px", "find_feeders"]
 class FeederParams(Params):
     """Settings of `find_feeders`; pixel lengths are for a 512-pixel frame and grow with it."""
 
-    network: str = Field("", description="network that tells what feeds a tumour; empty: the tree alone")
+    network: str = Field("feeder", description="network that tells what feeds a tumour; empty: the tree alone")
     reach_mm: float = Field(5.0, gt=0, description="a leaf this near the blush ends in it; used when calibrated")
     reach_px: float = Field(15.0, gt=0, description="the same without calibration")
     own_share: float = Field(0.7, gt=0, le=1, description="share of a branch's flow that makes it the tumour's own")
@@ -95,7 +95,7 @@ def _feeder(way: Way, around: Surroundings, params: FeederParams) -> Feeder:
     return Feeder(
         id="candidate",
         rank=0,
-        probability=feeder_probability(evidence),
+        probability=around.tumour.probability * feeder_probability(evidence),
         contribution=min(1.0, inflow / most),
         centreline=way.line,
         branch_start=(float(way.own[0, 0]), float(way.own[0, 1])),
