@@ -23,16 +23,33 @@ __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "
 
 # Bias, and for each feature of `features` its middle, its spread and its weight; scripts/fit_feeders.py prints both.
 _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
-    0.0,
-    {"mapped": (0.0, 1.0, 1.0)},
+    -3.140,
+    {
+        "mapped": (-2.964, 2.466, 1.220),
+        "mapped_least": (-3.599, 2.407, 0.828),
+        "gap_over_reach": (0.261, 0.343, -0.468),
+        "heading": (0.739, 0.329, 0.434),
+        "length_inside": (0.866, 1.105, 0.019),
+        "inside_share": (0.321, 0.336, 0.181),
+        "own_share": (0.872, 0.296, 0.212),
+        "calibre": (0.227, 0.117, -0.029),
+        "contrast": (0.409, 0.329, 0.322),
+        "blush_delay": (0.433, 0.396, -0.347),
+        "rooted": (0.989, 0.105, 0.427),
+    },
 )
 _BY_TREE: tuple[float, Mapping[str, tuple[float, float, float]]] = (
-    -9.6,
+    -2.908,
     {
-        "heading": (0.0, 1.0, 3.8),
-        "length_inside": (0.0, 1.0, 0.55),
-        "own_share": (0.0, 1.0, 2.6),
-        "contrast": (0.0, 1.0, 2.8),
+        "gap_over_reach": (0.248, 0.325, -0.161),
+        "heading": (0.727, 0.333, 2.096),
+        "length_inside": (0.900, 1.121, 0.407),
+        "inside_share": (0.335, 0.338, 0.348),
+        "own_share": (0.920, 0.220, 0.506),
+        "calibre": (0.226, 0.115, 0.062),
+        "contrast": (0.410, 0.332, 0.668),
+        "blush_delay": (0.429, 0.398, -0.158),
+        "rooted": (0.990, 0.101, 0.329),
     },
 )
 
