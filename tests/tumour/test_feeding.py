@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
 from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.tumour.feeding import FeedingParams, feeding_paths
-from angio_pipeline.tumour.ways import mapped_ways
+from angio_pipeline.tumour.ways import mapped_ways, tree_flow, tree_ways
 
 SIZE = 512
 
@@ -67,7 +68,7 @@ def trunk() -> VesselGraph:
 
 def test_the_tree_leads_from_the_root_to_where_a_path_begins(tumour: np.ndarray, trunk: VesselGraph) -> None:
     paths = feeding_paths(_map([(180, 250), (225, 250)]), tumour, params=FeedingParams())
-    (way,) = mapped_ways(trunk, paths, near_px=4.0)
+    (way,) = mapped_ways(trunk, paths, distance_transform_edt(~tumour), near_px=4.0)
     assert way.before == (0,)
     assert way.branches == (1,)
     assert way.line[0] == pytest.approx((150, 100))
@@ -78,7 +79,20 @@ def test_the_tree_leads_from_the_root_to_where_a_path_begins(tumour: np.ndarray,
 
 def test_a_path_far_from_the_tree_stands_alone(tumour: np.ndarray, trunk: VesselGraph) -> None:
     paths = feeding_paths(_map([(250, 360), (250, 275)]), tumour, params=FeedingParams())
-    (way,) = mapped_ways(trunk, paths, near_px=4.0)
+    (way,) = mapped_ways(trunk, paths, distance_transform_edt(~tumour), near_px=4.0)
     assert way.before == way.branches == ()
     assert len(way.upstream) == 0
     assert np.array_equal(way.line, way.own)
+
+
+@pytest.mark.parametrize(("end", "last_row"), [((225, 250), 225), ((290, 250), 259)])
+def test_a_way_goes_on_inside_until_the_branch_ends_or_leaves(end: tuple[int, int], last_row: float) -> None:
+    branches = (_branch(0, (150, 100), (150, 250)), _branch(1, (150, 250), end))
+    tree = VesselGraph(np.array([(150.0, 100.0), (150.0, 250.0), end]), branches, 0)
+    blush = np.zeros((SIZE, SIZE), bool)
+    blush[200:260, 220:280] = True
+    distance = distance_transform_edt(~blush)
+    ways = tree_ways(tree, tree_flow(tree, distance, 50.0), distance, reach_px=50.0, own_share=0.7)
+    assert ways
+    assert all(way.own[-1, 0] == pytest.approx(200, abs=3) for way in ways)
+    assert all(way.line[-1, 0] == pytest.approx(last_row, abs=3) for way in ways)

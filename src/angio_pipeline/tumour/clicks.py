@@ -18,7 +18,7 @@ from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, Tumou
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.routes import Route, find_route
 from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, target_at, target_on
-from angio_pipeline.tumour.ways import TreeFlow
+from angio_pipeline.tumour.ways import TreeFlow, seen_inside
 
 __all__ = ["ClickedTree", "LaidFeeder", "lay_feeder", "told_flow"]
 
@@ -120,6 +120,7 @@ def _laid(route: Route, place: TreePlace, around: ClickedTree, mark: ByHand) -> 
     last = len(graph.branches[branches[-1]].centreline)
     end = max(len(own) - last + route.stop, 1)
     own = own[: end + 1]
+    inside = seen_inside(_line(graph, route.steps[-1:]), own[-1], around.distance)
     start = graph.branches[branches[first]]
     arrival = start.arrival_s[np.isfinite(start.arrival_s)]
     feeder = Feeder(
@@ -127,7 +128,7 @@ def _laid(route: Route, place: TreePlace, around: ClickedTree, mark: ByHand) -> 
         rank=0,
         probability=1.0,
         contribution=0.0,
-        centreline=np.vstack([upstream, own[1:]]) if len(upstream) else own,
+        centreline=np.vstack([upstream, own[1:] if len(upstream) else own, inside]),
         branch_start=(float(own[0, 0]), float(own[0, 1])),
         diameter_px=start.diameter_px,
         arrival_s=float(arrival.mean()) if arrival.size else float("nan"),

@@ -126,15 +126,17 @@ def _opened(
     detour_px = params.detour_px * float(max(tumour.mask.shape)) / 512
     around = ClickedTree(places, tumour, flow, distance, reach_px, feeders.own_share, feeders.targets.along, detour_px)
     near_px = feeders.near_px * float(max(tumour.mask.shape)) / 512
-    return _Case(around, [_Listed(f, _branches_under(own_line(f), places, near_px)) for f in tumour.feeders])
+    return _Case(around, [_Listed(f, _branches_under(own_line(f), places, distance, near_px)) for f in tumour.feeders])
 
 
-def _branches_under(own: npt.NDArray[np.float64], places: TreePlaces, near_px: float) -> tuple[int, ...]:
+def _branches_under(
+    own: npt.NDArray[np.float64], places: TreePlaces, distance: npt.NDArray[np.float64], near_px: float
+) -> tuple[int, ...]:
     """Return the branches that a feeder runs along: a part of the tree exactly, a line of the map as it was laid."""
     exactly = tuple(places.along(own))
     if exactly or not places.graph.branches:
         return exactly
-    (way,) = mapped_ways(places.graph, [FeedingPath(own, np.ones(len(own)))], near_px=near_px)
+    (way,) = mapped_ways(places.graph, [FeedingPath(own, np.ones(len(own)))], distance, near_px=near_px)
     return way.branches
 
 

@@ -23,33 +23,33 @@ __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "
 
 # Bias, and for each feature of `features` its middle, its spread and its weight; scripts/fit_feeders.py prints both.
 _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
-    -3.140,
+    -3.223,
     {
-        "mapped": (-2.964, 2.466, 1.220),
-        "mapped_least": (-3.599, 2.407, 0.828),
-        "gap_over_reach": (0.261, 0.343, -0.468),
-        "heading": (0.739, 0.329, 0.434),
-        "length_inside": (0.866, 1.105, 0.019),
-        "inside_share": (0.321, 0.336, 0.181),
-        "own_share": (0.872, 0.296, 0.212),
-        "calibre": (0.227, 0.117, -0.029),
-        "contrast": (0.409, 0.329, 0.322),
-        "blush_delay": (0.433, 0.396, -0.347),
-        "rooted": (0.989, 0.105, 0.427),
+        "mapped": (-2.983, 2.455, 1.223),
+        "mapped_least": (-3.628, 2.385, 0.640),
+        "gap_over_reach": (0.241, 0.337, -0.468),
+        "heading": (0.749, 0.324, 0.899),
+        "length_inside": (0.876, 1.102, -0.006),
+        "inside_share": (0.340, 0.343, 0.284),
+        "own_share": (0.885, 0.281, 0.287),
+        "calibre": (0.227, 0.115, 0.136),
+        "contrast": (0.406, 0.328, 0.419),
+        "blush_delay": (0.422, 0.393, -0.374),
+        "rooted": (0.990, 0.102, 0.344),
     },
 )
 _BY_TREE: tuple[float, Mapping[str, tuple[float, float, float]]] = (
-    -2.908,
+    -3.192,
     {
-        "gap_over_reach": (0.248, 0.325, -0.161),
-        "heading": (0.727, 0.333, 2.096),
-        "length_inside": (0.900, 1.121, 0.407),
-        "inside_share": (0.335, 0.338, 0.348),
-        "own_share": (0.920, 0.220, 0.506),
-        "calibre": (0.226, 0.115, 0.062),
-        "contrast": (0.410, 0.332, 0.668),
-        "blush_delay": (0.429, 0.398, -0.158),
-        "rooted": (0.990, 0.101, 0.329),
+        "gap_over_reach": (0.228, 0.319, -0.234),
+        "heading": (0.739, 0.327, 2.626),
+        "length_inside": (0.902, 1.116, 0.393),
+        "inside_share": (0.351, 0.345, 0.373),
+        "own_share": (0.925, 0.213, 0.618),
+        "calibre": (0.225, 0.114, 0.136),
+        "contrast": (0.405, 0.331, 0.793),
+        "blush_delay": (0.419, 0.395, -0.154),
+        "rooted": (0.991, 0.097, 0.163),
     },
 )
 
@@ -101,7 +101,7 @@ class Surroundings:
 
 
 def measure_way(way: Way, around: Surroundings) -> dict[str, float]:
-    """Return named measurements of a way.
+    """Return named measurements of a way; NaN where nothing of the tree lies under it, so that they are not known.
 
     mapped, mapped_least : what the network says on average, and at the least likely tenth, of the tumour's own part;
         NaN without a network
@@ -142,7 +142,7 @@ def _mapped(way: Way, around: Surroundings) -> dict[str, float]:
 def _inside(way: Way, around: Surroundings) -> dict[str, float]:
     radius = max(float(np.sqrt(around.tumour.area_px / np.pi)), 1.0)
     if not way.branches:
-        return {"length_inside_over_radius": 0.0, "inside_share": 0.0}
+        return dict.fromkeys(("length_inside_over_radius", "inside_share"), float("nan"))
     beyond = np.vstack([around.graph.branches[k].centreline for k in around.graph.beyond(way.branches[-1])])
     inside = ndimage.map_coordinates(around.distance, beyond.T, order=1, mode="nearest") < 1
     return {
@@ -154,9 +154,8 @@ def _inside(way: Way, around: Surroundings) -> dict[str, float]:
 def _of_last_branch(way: Way, around: Surroundings) -> dict[str, float]:
     if not way.branches:
         # Nothing of the tree lies under it: nothing is known of it.
-        return dict.fromkeys(("own_share", "calibre_over_widest", "contrast_over_strongest"), 0.0) | {
-            "blush_delay_s": float("nan")
-        }
+        names = ("own_share", "calibre_over_widest", "contrast_over_strongest", "blush_delay_s")
+        return dict.fromkeys(names, float("nan"))
     last = around.graph.branches[way.branches[-1]]
     return {
         "own_share": float(around.flow.share[way.branches[-1]]),
@@ -183,7 +182,7 @@ def features(evidence: Mapping[str, float]) -> dict[str, float]:
         "mapped_least": _logit(evidence["mapped_least"]),
         "gap_over_reach": min(evidence["gap_over_reach"], 3.0),
         "heading": evidence["heading"],
-        "length_inside": min(evidence["length_inside_over_radius"], 3.0),
+        "length_inside": float(np.minimum(evidence["length_inside_over_radius"], 3.0)),
         "inside_share": evidence["inside_share"],
         "own_share": evidence["own_share"],
         "calibre": evidence["calibre_over_widest"],

@@ -68,7 +68,7 @@ def find_feeders(
     ways = tree_ways(graph, flow, distance, reach_px=reach_px, own_share=params.own_share)
     if feeding is not None:
         paths = feeding_paths(feeding, tumour.mask, params=params.map)
-        ways += mapped_ways(graph, paths, near_px=params.near_px * scale)
+        ways += mapped_ways(graph, paths, distance, near_px=params.near_px * scale)
     around = Surroundings.of(tumour, graph, flow, sub, ways, distance=distance, reach_px=reach_px, feeding=feeding)
     judged = [(way, _feeder(way, around, params)) for way in ways]
     likely = [pair for pair in judged if pair[1].probability >= params.min_probability]

@@ -8,7 +8,7 @@ the tumour's own vessel begins. A way of the map begins where the map ends, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.tumour.feeding import FeedingPath
 
-__all__ = ["TreeFlow", "Way", "mapped_ways", "tree_flow", "tree_ways"]
+__all__ = ["TreeFlow", "Way", "mapped_ways", "seen_inside", "tree_flow", "tree_ways"]
 
 Line = npt.NDArray[np.float64]
 
@@ -60,17 +60,21 @@ class Way:
         Branches from the root to there.
     branches : tuple of int
         Branches that `own` runs along, in order; empty where no branch of the tree lies under it.
+    inside : ndarray, (L, 2) float64
+        On within the tumour, as far as the last branch is seen there. A blush reaches a little over its tumour, so
+        that the end of the vessel lies inside.
     """
 
     upstream: Line
     own: Line
     before: tuple[int, ...]
     branches: tuple[int, ...]
+    inside: Line = field(default_factory=lambda: np.empty((0, 2)))
 
     @property
     def line(self) -> Line:
-        """(row, col) from the root to the tumour."""
-        return np.vstack([self.upstream, self.own]) if len(self.upstream) else self.own
+        """(row, col) from the root into the tumour."""
+        return np.vstack([self.upstream, self.own, self.inside])
 
 
 def tree_flow(graph: VesselGraph, distance: npt.NDArray[np.float64], reach_px: float) -> TreeFlow:
@@ -141,7 +145,17 @@ def _way_through(graph: VesselGraph, chain: Sequence[int], distance: npt.NDArray
     last = graph.branches[chain[-1]].centreline
     at = len(line) - len(last) + _entry(last, distance)
     upstream = _line_of(graph, before)[:-1] if before else np.empty((0, 2))
-    return Way(upstream, line[: at + 1], tuple(before), tuple(chain))
+    own = line[: at + 1]
+    return Way(upstream, own, tuple(before), tuple(chain), seen_inside(last, own[-1], distance))
+
+
+def seen_inside(last: Line, end: npt.NDArray[np.float64], distance: npt.NDArray[np.float64]) -> Line:
+    """Return how the last branch goes on from its point nearest to where a way ends, until it leaves the tumour."""
+    rest = last[int(np.linalg.norm(last - end, axis=1).argmin()) + 1 :]
+    outside = ndimage.map_coordinates(distance, rest.T, order=1, mode="nearest") >= 1
+    came_in = int(np.argmin(outside)) if len(outside) else 0
+    leaves = outside[came_in:]
+    return rest[: came_in + int(np.argmax(leaves))] if leaves.any() and not leaves[0] else rest
 
 
 def _line_of(graph: VesselGraph, indices: Sequence[int]) -> Line:
@@ -157,7 +171,9 @@ def _entry(line: Line, distance: npt.NDArray[np.float64]) -> int:
     return int(np.argmax(inside)) if inside.any() else int(np.argmin(along))
 
 
-def mapped_ways(graph: VesselGraph, paths: Sequence[FeedingPath], *, near_px: float) -> list[Way]:
+def mapped_ways(
+    graph: VesselGraph, paths: Sequence[FeedingPath], distance: npt.NDArray[np.float64], *, near_px: float
+) -> list[Way]:
     """Return a way for each path of a map, led on to the root from the branch within `near_px` of where it begins."""
     points = np.vstack([branch.centreline for branch in graph.branches])
     owner = np.concatenate([np.full(len(b.centreline), k) for k, b in enumerate(graph.branches)])
@@ -169,13 +185,16 @@ def mapped_ways(graph: VesselGraph, paths: Sequence[FeedingPath], *, near_px: fl
         under = np.where(np.isfinite(away), owner[np.minimum(at, len(owner) - 1)], -1)
         runs = [(int(k), len(list(group))) for k, group in groupby(under)]
         along = tuple(dict.fromkeys(k for k, length in runs if k >= 0 and length >= _LEAST_RUN))
+        inside = np.empty((0, 2))
+        if along:
+            inside = seen_inside(graph.branches[along[-1]].centreline, path.line[-1], distance)
         if under[0] < 0:
-            ways.append(Way(np.empty((0, 2)), path.line, (), along))
+            ways.append(Way(np.empty((0, 2)), path.line, (), along, inside))
             continue
         before = graph.path_to(int(under[0]))
         reached = graph.branches[before[-1]].centreline[: int(at[0]) - int(first[under[0]]) + 1]
         upstream = np.vstack([_line_of(graph, before[:-1])[:-1], reached]) if len(before) > 1 else reached
-        ways.append(Way(upstream, path.line, tuple(before[:-1]), along))
+        ways.append(Way(upstream, path.line, tuple(before[:-1]), along, inside))
     return ways
 
 
