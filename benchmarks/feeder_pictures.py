@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.evaluate.causes import FeederErrors, feeder_errors
-from angio_pipeline.evaluate.documents import RunPair, pair_cases
+from angio_pipeline.evaluate.documents import RunPair, pair_cases, read_mask
 from angio_pipeline.evaluate.feeders import feeder_places
 from angio_pipeline.evaluate.lines import branch_between
 
@@ -49,7 +49,9 @@ def draw_run(pair: RunPair) -> Picture:
     assert pair.answer_dir is not None
     errors = feeder_errors(pair)
     grey = cv2.imread(str(pair.answer_dir / "after.png"), cv2.IMREAD_GRAYSCALE)
-    assert grey is not None
+    if grey is None:
+        # Runs that come subtracted have no picture of what the correction did.
+        grey = np.full(read_mask(pair.truth_dir / pair.truth.artery_mask).shape, 128, np.uint8)
     picture: Picture = np.asarray(
         cv2.cvtColor(cv2.resize(grey, None, fx=SCALE, fy=SCALE), cv2.COLOR_GRAY2BGR), np.uint8
     )
