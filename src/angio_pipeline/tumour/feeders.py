@@ -6,7 +6,7 @@ from, and ways that share their last stretch are one feeder. No patient has cali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -101,10 +101,19 @@ def _feeder(way: Way, around: Surroundings, params: FeederParams) -> Feeder:
         branch_start=(float(way.own[0, 0]), float(way.own[0, 1])),
         diameter_px=target.diameter_px if first is None else first.diameter_px,
         arrival_s=float("nan") if first is None else mean_arrival_s(first),
-        overlap_ambiguous=any(graph.branches[k].overlap_ambiguous for k in way.branches),
+        overlap_ambiguous=_overlap_alone(way, graph, evidence, params),
         target=target,
         evidence=evidence,
     )
+
+
+def _overlap_alone(way: Way, graph: VesselGraph, evidence: Mapping[str, float], params: FeederParams) -> bool:
+    """Return whether nothing but the tree speaks for a way, where the tree cannot tell a crossing from a bifurcation.
+
+    A map was learned from vessels that overlap: where it sees the feeder, overlap is not all there is.
+    """
+    crossed = any(graph.branches[k].overlap_ambiguous for k in way.branches)
+    return crossed and not evidence["mapped"] >= params.map.seed
 
 
 def _without_repetitions(
