@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +173,27 @@ def test_a_tumour_outside_the_liver_is_refused_by_the_name_of_its_field(tmp_path
     assert not list((tmp_path / "out").glob("*case*"))
 
 
+def emptied(group: int) -> bool:
+    """Whether no process of a group is left, within ten seconds."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    # Ctrl-C goes to every process of the group, a queue's or a supervisor's signal to the command alone.
+    ("stop", "which"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["ctrl-c", "terminated"],
+)
 def test_after_an_interrupt_there_are_whole_cases_only_and_the_next_call_goes_on(
-    tmp_path: Path, preset: str, two_by_two: Path
+    tmp_path: Path, preset: str, two_by_two: Path, stop: Callable[[int, int], None], which: int
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "angio_pipeline", "simulate", str(out), "--seed", "7", "--preset", preset]
@@ -189,11 +208,12 @@ def test_after_an_interrupt_there_are_whole_cases_only_and_the_next_call_goes_on
     end = time.monotonic() + 120
     while not any(out.glob("case-*")) and time.monotonic() < end and process.poll() is None:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to every process of the group
+    stop(process.pid, which)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on" in said
     assert "Traceback" not in said
+    assert emptied(process.pid)
     assert not list(out.glob(".case-*"))
     whole = sorted(out.glob("case-*"))
     assert 1 <= len(whole) < 40

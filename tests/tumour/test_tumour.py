@@ -193,6 +193,20 @@ def test_a_map_finds_the_feeder_that_the_tree_lost_and_says_so_in_its_evidence(s
     assert all(feeder.probability < 0.5 for feeder in nothing.feeders)
 
 
+def test_overlap_decides_nothing_only_where_no_map_speaks(stages, still_scene) -> None:
+    sub, _maps, _, graph, _ = stages
+    tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)
+    crossed = replace(graph, branches=tuple(replace(b, overlap_ambiguous=True) for b in graph.branches))
+    (alone,) = find_feeders(tumour, crossed, sub, params=FeederParams())[0].feeders
+    shown = np.zeros(sub.valid.shape, np.float32)
+    cv2.polylines(shown, [np.rint(alone.centreline[:, ::-1]).astype(np.int32)], False, 0.9, 5)
+    fed, quality = find_feeders(tumour, crossed, sub, params=FeederParams(), feeding=shown)
+    assert alone.overlap_ambiguous
+    assert not fed.feeders[0].overlap_ambiguous
+    assert fed.feeders[0].probability > 0.5
+    assert any(f.overlap_ambiguous for f in fed.feeders) == bool(quality & Quality.OVERLAP_AMBIGUOUS)
+
+
 def _last_of(graph: VesselGraph, feeder: Feeder) -> Branch:
     end = feeder.centreline[-1]
     return min(graph.branches, key=lambda b: float(np.linalg.norm(b.centreline - end, axis=1).min()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -50,6 +51,8 @@ def main() -> None:
     """Run the command; an error about a case is one sentence on standard error, without a traceback."""
     from angio_pipeline.core.errors import AngioError, ConfigError
 
+    # Whoever ends the command ends its workers too, as Ctrl-C does; else they would stay, with what they hold.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except ConfigError as error:

@@ -6,7 +6,7 @@ from, and ways that share their last stretch are one feeder. No patient has cali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -101,28 +101,57 @@ def _feeder(way: Way, around: Surroundings, params: FeederParams) -> Feeder:
         branch_start=(float(way.own[0, 0]), float(way.own[0, 1])),
         diameter_px=target.diameter_px if first is None else first.diameter_px,
         arrival_s=float("nan") if first is None else mean_arrival_s(first),
-        overlap_ambiguous=any(graph.branches[k].overlap_ambiguous for k in way.branches),
+        overlap_ambiguous=_overlap_alone(way, graph, evidence, params),
         target=target,
         evidence=evidence,
     )
 
 
+def _overlap_alone(way: Way, graph: VesselGraph, evidence: Mapping[str, float], params: FeederParams) -> bool:
+    """Return whether nothing but the tree speaks for a way, where the tree cannot tell a crossing from a bifurcation.
+
+    A map was learned from vessels that overlap: where it sees the feeder, overlap is not all there is.
+    """
+    crossed = any(graph.branches[k].overlap_ambiguous for k in way.branches)
+    return crossed and not evidence["mapped"] >= params.map.seed
+
+
 def _without_repetitions(
     ranked: Sequence[tuple[Way, Feeder]], params: FeederParams, scale: float
 ) -> list[tuple[Way, Feeder]]:
-    """Return the ways without those that mostly run where a likelier one does."""
-    kept: list[tuple[Way, Feeder]] = []
+    """Return the ways, the likeliest first, so that those that mostly run where a likelier one does are one with it.
+
+    Of those the one that is told has the longest course of its own: the surest way is often but the last piece, whose
+    way up leads over a crossing.
+    """
+    near_px = params.near_px * scale
+    groups: list[list[tuple[Way, Feeder]]] = []
     for way, feeder in ranked:
-        shared = [_shared(way.own, other.own, params.near_px * scale) for other, _ in kept]
-        if not shared or max(shared) < params.same_share:
-            kept.append((way, feeder))
-    return kept
+        same = (group for group in groups if max(_beside(way.own, group[0][0].own, near_px)) >= params.same_share)
+        group = next(same, None)
+        if group is None:
+            groups.append([(way, feeder)])
+        else:
+            group.append((way, feeder))
+    return [_longest(group, params, near_px) for group in groups]
 
 
-def _shared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], near_px: float) -> float:
-    """Return the greater of the shares of either line that runs beside the other."""
-    shares = [float((KDTree(b).query(a)[0] <= near_px).mean()) for a, b in ((one, other), (other, one))]
-    return max(shares)
+def _longest(group: Sequence[tuple[Way, Feeder]], params: FeederParams, near_px: float) -> tuple[Way, Feeder]:
+    """Return the longest way that holds most of the likeliest one's own course, judged as the likeliest one is."""
+    surest, likeliest = group[0]
+    holds = [pair for pair in group if _beside(surest.own, pair[0].own, near_px)[0] >= params.same_share]
+    way, feeder = max(holds, key=lambda pair: _length_px(pair[0].own))
+    return way, replace(feeder, probability=likeliest.probability, evidence=likeliest.evidence)
+
+
+def _length_px(line: npt.NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
+
+
+def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], near_px: float) -> tuple[float, float]:
+    """Return the share of either line that runs beside the other."""
+    first, second = (float((KDTree(b).query(a)[0] <= near_px).mean()) for a, b in ((one, other), (other, one)))
+    return first, second
 
 
 def _with_targets(
