@@ -48,9 +48,10 @@ def draw_run(pair: RunPair) -> Picture:
     assert pair.answer is not None
     assert pair.answer_dir is not None
     errors = feeder_errors(pair)
-    grey = cv2.imread(str(pair.answer_dir / "after.png"), cv2.IMREAD_GRAYSCALE)
+    file = pair.answer_dir / "after.png"
+    # Runs that come subtracted have no picture of what the correction did.
+    grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
     if grey is None:
-        # Runs that come subtracted have no picture of what the correction did.
         grey = np.full(read_mask(pair.truth_dir / pair.truth.artery_mask).shape, 128, np.uint8)
     picture: Picture = np.asarray(
         cv2.cvtColor(cv2.resize(grey, None, fx=SCALE, fy=SCALE), cv2.COLOR_GRAY2BGR), np.uint8
