@@ -229,7 +229,7 @@ def _begun(after: Architecture, path: Path, seed: int = 9) -> SmallUNet:
 @pytest.mark.parametrize("channels", ["abc", "abcde", "abcdef", "axbyc", "xyabc", "cab"])
 def test_inputs_that_were_not_given_before_count_for_nothing_wherever_they_stand(models, channels: str) -> None:
     path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
-    before = load_model("before", models.folder).network
+    before = network_of(load_model("before", models.folder).tensors).eval()
     network = _begun(_architecture(channels), path)
     shown = torch.randn(2, len(channels), 16, 16, generator=torch.Generator().manual_seed(1))
     as_before = shown[:, [channels.index(name) for name in "abc"]]
@@ -250,7 +250,7 @@ def test_inputs_that_were_not_given_before_are_learned_from(models) -> None:
 
 def test_other_classes_begin_anew_and_what_is_seen_stays(models) -> None:
     path = models.add("before", channels=tuple("abc"), classes=("class-0", "class-1"))
-    before = load_model("before", models.folder).network
+    before = network_of(load_model("before", models.folder).tensors).eval()
     one, other = (_begun(_architecture("abc", classes=1), path, seed) for seed in (1, 2))
     shown = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
