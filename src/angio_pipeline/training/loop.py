@@ -119,7 +119,7 @@ class _Parts:
     def of(cls, network: nn.Module, params: LoopParams) -> _Parts:
         """Return a network that begins to learn."""
         nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
-        decay = torch.optim.swa_utils.get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]  # by torch
+        decay = torch.optim.swa_utils.get_ema_multi_avg_fn(params.average)  # type: ignore[no-untyped-call]  # torch gives it no types
         averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
         optimiser = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, params))

@@ -21,7 +21,9 @@ from angio_pipeline.tumour.ways import TreeFlow, Way
 
 __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "measure_way"]
 
-# Bias, and for each feature of `features` its middle, its spread and its weight; scripts/fit_feeders.py prints both.
+# Bias, and for each feature of `features` its middle, its spread and its weight, as scripts/fit_feeders.py prints them.
+# They were fitted before ways that are one were told by the longest, with what no branch lies under set to unknown
+# afterwards; fitted again to ways as they are now, they did no better.
 _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
     -3.222,
     {
