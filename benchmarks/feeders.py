@@ -33,7 +33,7 @@ from angio_pipeline.evaluate.answers import find_runs
 from angio_pipeline.evaluate.causes import FalseCause, MissedCause
 from angio_pipeline.evaluate.documents import truth_in_frame
 from feeder_pictures import draw_worst
-from pages import ROOT, angio, state, uid_of, write_section
+from pages import ROOT, angio, state, uid_of, write_parts, write_section
 
 SCRIPT = "benchmarks/feeders.py"
 FIGURES = ROOT / "benchmarks" / "feeders.json"
@@ -343,9 +343,7 @@ def main() -> int:
     if given.cases != CASES and not given.write:
         print(section(figures))
         return 0
-    # The other preset may have been measured meanwhile.
-    figures = (json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}) | figures
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    figures = write_parts(FIGURES, figures)
     write_section(PAGE, "feeders", SCRIPT, section(figures))
     return 0
 

@@ -39,7 +39,7 @@ from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.training import RealParams, load_recipe
 from angio_pipeline.vessels import PredictFrame, arterial_image, segment
-from pages import ROOT, angio, state, uid_of, write_section
+from pages import ROOT, angio, state, uid_of, write_parts, write_section
 
 SCRIPT = "benchmarks/networks.py"
 FIGURES = ROOT / "benchmarks" / "networks.json"
@@ -432,9 +432,7 @@ def main() -> int:
         if given.real is None:
             raise SystemExit("Expected --real FOLDER with vessels_dca and vessels_arcade, found none.")
         figures["real"] = {**measure_real(given.real), "measured_with": state()}
-    # Another part may have been measured meanwhile.
-    figures = (json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}) | figures
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    figures = write_parts(FIGURES, figures)
     write_section(PAGE, "networks", SCRIPT, section(figures))
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -42,6 +43,14 @@ def state() -> str:
 def _git(*arguments: str) -> str:
     # What git prints; nothing where there is no repository.
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def write_parts(path: Path, parts: dict[str, Any]) -> dict[str, Any]:
+    """Write measured parts into a file of figures beside its other parts, which may come meanwhile; return them all."""
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    figures |= parts
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 def machine() -> str:
