@@ -34,7 +34,7 @@ from angio_pipeline.tumour.feeder_evidence import features
 from angio_pipeline.workers import hold_threads, process_pool
 
 Array = npt.NDArray[np.float64]
-_FOLDS, _RIDGE = 5, 1.0
+FOLDS, _RIDGE = 5, 1.0
 _TOLERANCE_MM, _TOLERANCE_PX = 3.0, 12.0
 
 
@@ -62,35 +62,47 @@ def _begin() -> None:
 
 
 def measure(file: Path) -> list[dict[str, Any]]:
-    """Return a row for each true tumour and for each way into a tumour of one run."""
+    """Return a row for each run, and one for each way into a tumour of it."""
+    config = PipelineConfig()
+    # Every way is wanted, likely or not.
+    feeders = config.feeders.model_copy(update={"min_probability": 0.0, "max_count": 100})
     try:
-        result = _analysed(file)
+        result = analysed(file, config.model_copy(update={"feeders": feeders}))
     except AngioError as error:
         return [{"file": str(file), "refused": error.reason}]
-    folder = file.parents[2] / "truth" / result.run.source.sop_instance_uid
+    place = {"case": f"{file.parents[3].parent.name}/{file.parents[2].name}", "run": file.stem}
+    truths, judged = judged_feeders(file.parents[2] / "truth", result)
+    return [{**place, "truths": truths}, *({**place, **row} for row in judged)]
+
+
+def judged_feeders(truths: Path, result: RunResult) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many visible feeders a run truly has, and a row for each that is listed and right or wrong.
+
+    Parameters
+    ----------
+    truths : path
+        Folder of the patient's truth, which has one of its own for each run.
+    """
+    folder = truths / result.run.source.sop_instance_uid
     told = truth_in_frame(folder / "truth.json", result.subtracted.reference_frame)
     truth = told.truth
     spacing = result.subtracted.spacing
     tolerance = _TOLERANCE_MM / spacing.mean_mm if spacing is not None and spacing.in_patient else _TOLERANCE_PX
     masks = {tumour.id: told.truth_mask(tumour.mask) for tumour in truth.tumours}
     hidden = [told.truth_mask(tumour.mask) for tumour in truth.tumours_not_visible]
-    place = {"case": f"{file.parents[3].parent.name}/{file.parents[2].name}", "run": file.stem}
-    rows: list[dict[str, Any]] = [{**place, "truths": sum(len(tumour.feeders) for tumour in truth.tumours)}]
+    rows: list[dict[str, Any]] = []
     for found in result.tumours:
         meets = [tumour for tumour in truth.tumours if overlap(found.mask, masks[tumour.id]) >= MIN_IOU]
-        if not meets and any(overlap(found.mask, mask) >= MIN_IOU for mask in hidden):
-            continue
-        rows += [{**place, **row} for row in _judged(found, meets, tolerance)]
-    return rows
+        if meets or not any(overlap(found.mask, mask) >= MIN_IOU for mask in hidden):
+            rows += _judged(found, meets, tolerance)
+    return sum(len(tumour.feeders) for tumour in truth.tumours), rows
 
 
-def _analysed(file: Path) -> RunResult:
+def analysed(file: Path, config: PipelineConfig) -> RunResult:
+    """Return what the program makes of a run, as a result and not as files."""
     from angio_pipeline.networks.prediction import load_feeder_predictor, load_run_predictor
     from angio_pipeline.pipeline import Networks, process_run
 
-    config = PipelineConfig()
-    # Every way is wanted, likely or not.
-    feeders = config.feeders.model_copy(update={"min_probability": 0.0, "max_count": 100})
     with tempfile.TemporaryDirectory() as workspace:
         found = ingest.discover([file], workspace=Path(workspace))
         if not found.runs:
@@ -98,7 +110,7 @@ def _analysed(file: Path) -> RunResult:
         run = ingest.read_run(found.runs[0])
     return process_run(
         run,
-        config=config.model_copy(update={"feeders": feeders}),
+        config=config,
         networks=Networks(
             run=load_run_predictor(threads=1),
             feeding=load_feeder_predictor(config.feeders.network, threads=1) if config.feeders.network else None,
@@ -126,6 +138,7 @@ def _judged(found: Tumour, meets: Sequence[TumourTruth], tolerance_px: float) ->
             taken.add(free[0])
         yield {
             "tumour": found.id,
+            "feeder": feeder.id,
             "right": bool(free),
             "said": feeder.probability,
             "tumour_probability": found.probability,
@@ -162,11 +175,11 @@ def _report_table(title: str, ways: Sequence[Mapping[str, Any]], truths: int) ->
     right = np.array([row["right"] for row in ways], dtype=np.float64)
     of_tumour = np.array([row["tumour_right"] for row in ways])
     is_tumour = np.array([row["tumour_probability"] for row in ways])
-    fold = np.array([hash_of(row["case"]) % _FOLDS for row in ways])
+    fold = np.array([hash_of(row["case"]) % FOLDS for row in ways])
     middle, scale = np.nanmean(told, axis=0), np.maximum(np.nanstd(told, axis=0), 1e-6)
     known = np.nan_to_num((told - middle) / scale)
     out = np.zeros(len(ways))
-    for k in range(_FOLDS):
+    for k in range(FOLDS):
         weights = fitted(known[(fold != k) & of_tumour], right[(fold != k) & of_tumour])
         out[fold == k] = logistic(known[fold == k], weights)
     print("fitted: ", quality(is_tumour * out, right, truths))

@@ -11,7 +11,20 @@ import numpy.typing as npt
 
 from angio_pipeline.core.arrays import frozen_array
 
-__all__ = ["ByHand", "CannulationTarget", "Feeder", "LesionOrigin", "Shunt", "ShuntKind", "TargetOption", "Tumour"]
+__all__ = [
+    "WORTH_SHOWING",
+    "ByHand",
+    "CannulationTarget",
+    "Feeder",
+    "LesionOrigin",
+    "Shunt",
+    "ShuntKind",
+    "TargetOption",
+    "Tumour",
+]
+
+# From this probability on pictures and sentences speak of a feeder; less likely ones stand in the tables alone.
+WORTH_SHOWING = 0.1
 
 
 class LesionOrigin(StrEnum):
@@ -112,6 +125,11 @@ class Feeder:
         object.__setattr__(self, "centreline", line)
         if not (0 <= self.probability <= 1 and 0 <= self.contribution <= 1):
             raise ValueError(f"Expected probability and contribution of {self.id} between 0 and 1.")
+
+    @property
+    def worth_showing(self) -> bool:
+        """Whether pictures and sentences speak of it."""
+        return self.probability >= WORTH_SHOWING
 
 
 @dataclass(frozen=True, slots=True, eq=False)

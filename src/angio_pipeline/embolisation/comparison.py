@@ -228,6 +228,7 @@ def _tumour(tumour: Tumour, every: BoolArray, laid: _Laid, params: EmbolisationP
             params=params.patency,
         )
         for feeder in tumour.feeders
+        if feeder.worth_showing
     )
     read = blush_change(tumour, every, laid.frames, laid.clock, laid.reference, params=params.blush)
     blush, problem = (None, read) if isinstance(read, str) else (read, read.reason)

@@ -80,7 +80,7 @@ class _Scene:
 
     @property
     def feeders(self) -> list[Feeder]:
-        return [feeder for tumour in self.result.tumours for feeder in tumour.feeders]
+        return [feeder for tumour in self.result.tumours for feeder in tumour.feeders if feeder.worth_showing]
 
 
 def overlay_picture(result: RunResult) -> Pixels:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
+from angio_pipeline.core.tumours import WORTH_SHOWING
 from angio_pipeline.outputs.branches import flow_story
 from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.comparison_story import comparison_story
@@ -23,6 +24,7 @@ from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
 from angio_pipeline.outputs.projection_story import projection_story
 from angio_pipeline.outputs.schemas import (
+    FeederDocument,
     LipiodolDocument,
     LiverDocument,
     RunDocument,
@@ -92,7 +94,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
         "label": document.source.description or run.series,
         "angulation": _angulation(document),
         "likely": likely_feeders(document),
-        "undecided": [f.id for tumour in document.tumours for f in tumour.feeders if f.overlap_ambiguous],
+        "undecided": [f.id for f in _shown_feeders(document) if f.overlap_ambiguous],
         "flow_story": flow_story(run.path),
         "shunts": [f"{s.kind.value} {s.probability:.2f}" for s in document.shunts],
         "overlay_words": _overlay_words(document),
@@ -117,9 +119,13 @@ def likely_feeders(document: RunDocument) -> list[str]:
     return [f"{f.id} {'by hand' if f.corrected else f'{f.probability:.2f}'}" for f in ranked]
 
 
+def _shown_feeders(document: RunDocument) -> list[FeederDocument]:
+    return [f for tumour in document.tumours for f in tumour.feeders if f.probability >= WORTH_SHOWING]
+
+
 def _overlay_words(document: RunDocument) -> str:
     """What the overlay shows, for a reader who cannot see it."""
-    feeders = [f for tumour in document.tumours for f in tumour.feeders]
+    feeders = _shown_feeders(document)
     shown = [
         f"arterial tree of {document.vessels.branches} branches",
         f"{len(document.tumours)} tumour(s)" if document.tumours else "no tumour",

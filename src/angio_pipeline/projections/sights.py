@@ -31,7 +31,7 @@ TreePaths = list[Course]
 
 
 class SightParams(Params):
-    """Settings of `see_feeders`; all chosen by hand."""
+    """Settings of `see_feeders`; all chosen by hand, other than the weights of the joint probability."""
 
     reach_mm: float = Field(5.0, gt=0, description="a course that ends this near the blush ends in it")
     fits: float = Field(1.0, gt=0, description="misfit, in SDs, up to which a course is found")
@@ -100,31 +100,25 @@ def see_feeders(
     )
     partners = _partners((sides[0], sides[1]), (found[0], found[1]), params)
     back = {j: i for i, j in partners.items()}
-    out = [
+    first, second = (
         tuple(
             _sight(pairs[k], sides[k], sides[1 - k], i, found[k][i], partner.get(i), match, params)
             for i in range(len(sides[k].own))
         )
         for k, partner in enumerate((partners, back))
-    ]
-    return _agreed(out[0], out[1], partners)
+    )
+    return _as_read(first, second, partners), _as_read(second, first, back)
 
 
-def _agreed(
-    first: tuple[FeederSight, ...], second: tuple[FeederSight, ...], partners: Mapping[int, int]
-) -> tuple[tuple[FeederSight, ...], tuple[FeederSight, ...]]:
-    """Return the sights with one probability for one vessel: the mean of the log odds of either view's look."""
-    one, other = list(first), list(second)
-    for i, j in partners.items():
-        pair = one[i], other[j]
-        mean = float(
-            np.mean([np.log(s.probability / (1 - s.probability)) for s in pair if 0 < s.probability < 1] or [0])
-        )
-        joint = float(1 / (1 + np.exp(-mean)))
-        # What a reader has said (1, or 0) stands in both views.
-        said = [s.probability for s in pair if s.probability in (0.0, 1.0)]
-        one[i], other[j] = (replace(s, probability=said[0] if said else joint) for s in pair)
-    return tuple(one), tuple(other)
+def _as_read(
+    sights: tuple[FeederSight, ...], others: tuple[FeederSight, ...], partners: Mapping[int, int]
+) -> tuple[FeederSight, ...]:
+    """Return the sights with what a reader has said of the same vessel in the other view (1, or 0)."""
+    said = {i: others[j].probability for i, j in partners.items() if others[j].probability in (0.0, 1.0)}
+    return tuple(
+        replace(sight, probability=said[i]) if i in said and sight.probability not in (0.0, 1.0) else sight
+        for i, sight in enumerate(sights)
+    )
 
 
 def _side(tumour: Tumour, result: RunResult, tree: TreePaths, pixel_mm: float, params: SightParams) -> _Side:
@@ -190,37 +184,32 @@ def joint_probability(evidence: Mapping[str, float]) -> float:
     return float(1 / (1 + np.exp(-(_BIAS + sum(_WEIGHTS[name] * value for name, value in features.items())))))
 
 
-# Set by hand, after a look at the feeders of six simulated patients (`docs/projections.md`): too few to fit five
-# numbers, enough to see that a feeder which the other view does not call is a feeder less often, however sure
-# one view is of it. Never fitted to patients.
-_BIAS = 0.1
-_WEIGHTS: Mapping[str, float] = {"odds": 1.0, "alone": -1.2, "inside": 0.3, "beyond": -0.3}
+# As scripts/fit_projections.py prints them, on simulated patients that no test uses.
+_BIAS = -0.748
+_WEIGHTS: Mapping[str, float] = {"own": 0.933, "matched": 0.933, "partner": 0.321, "beside": 1.130}
 
 
 def joint_features(evidence: Mapping[str, float]) -> dict[str, float]:
     """Return what the joint probability is a logistic of.
 
-    odds : mean of the log odds by either view that calls it
-    alone : whether the other view calls no such feeder
-    inside : by how much the course fits better on a vessel into the tumour than on one beside it, SDs squared
-    beyond : how far outside the tumour the entry lies in space, cm, 0 to 2; 1 where that is unknown
+    own : log odds by its own view
+    matched : whether the other view lists the same feeder
+    partner : log odds by the other view; 0 where it lists no such feeder
+    beside : how badly its course fits on a vessel that ends beside the tumour, in squared standard deviations up to 4;
+        4 where there is none
     """
-    inside, beside = (
-        min(evidence[name] ** 2, 4.0) if np.isfinite(evidence[name]) else 4.0
-        for name in ("inside_misfit", "beside_misfit")
-    )
-    beyond = evidence["beyond_mm"] / 10 if np.isfinite(evidence["beyond_mm"]) else 1.0
-    called = [_logit(evidence[name]) for name in ("own", "partner") if np.isfinite(evidence[name])]
+    misfit = evidence["beside_misfit"]
+    matched = bool(np.isfinite(evidence["partner"]))
     return {
-        "odds": float(np.mean(called)),
-        "alone": float(len(called) < 2),
-        "inside": beside - inside,
-        "beyond": float(np.clip(beyond, 0, 2)),
+        "own": _logit(evidence["own"]),
+        "matched": float(matched),
+        "partner": _logit(evidence["partner"]) if matched else 0.0,
+        "beside": min(misfit**2, 4.0) if np.isfinite(misfit) else 4.0,
     }
 
 
 def _logit(probability: float) -> float:
-    held = float(np.clip(probability, 0.02, 0.98))
+    held = float(np.clip(probability, 0.01, 0.99))
     return float(np.log(held / (1 - held)))
 
 

@@ -107,6 +107,7 @@ def measure_way(way: Way, around: Surroundings) -> dict[str, float]:
 
     mapped, mapped_least : what the network says on average, and at the least likely tenth, of the tumour's own part;
         NaN without a network
+    own_length_over_reach : how long the tumour's own part is, in reaches
     gap_over_reach : how far from the tumour the way ends, in reaches
     heading : cosine between the way's end and the direction to the tumour's middle
     length_inside_over_radius, inside_share : what goes on inside the tumour, in its radii, and as a share of all that
@@ -115,6 +116,7 @@ def measure_way(way: Way, around: Surroundings) -> dict[str, float]:
     calibre_over_widest, contrast_over_strongest : of the last branch
     blush_delay_s : how much later the blush fills
     rooted : whether the way begins at the tree's root
+    beside_likelier : share of the whole way that runs beside a likelier one; NaN until the ways are ranked
     """
     line, distance = way.own, around.distance
     heading = line[-1] - line[max(0, len(line) - 11)]
@@ -122,11 +124,13 @@ def measure_way(way: Way, around: Surroundings) -> dict[str, float]:
     sizes = float(np.linalg.norm(heading) * np.linalg.norm(to_centre))
     return {
         **_mapped(way, around),
+        "own_length_over_reach": float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) / around.reach_px,
         "gap_over_reach": float(distance[tuple(np.round(line[-1]).astype(int))] / around.reach_px),
         "heading": float(heading @ to_centre / sizes) if sizes > 0 else 0.0,
         **_inside(way, around),
         **_of_last_branch(way, around),
         "rooted": float(_rooted(way, around.graph)) if (*way.before, *way.branches) else float("nan"),
+        "beside_likelier": float("nan"),
     }
 
 
@@ -182,6 +186,8 @@ def features(evidence: Mapping[str, float]) -> dict[str, float]:
     return {
         "mapped": _logit(evidence["mapped"]),
         "mapped_least": _logit(evidence["mapped_least"]),
+        # Twice as long says as much from one reach to two as from two to four.
+        "own_length": float(np.log(max(evidence["own_length_over_reach"], 0.2))),
         "gap_over_reach": min(evidence["gap_over_reach"], 3.0),
         "heading": evidence["heading"],
         "length_inside": float(np.minimum(evidence["length_inside_over_radius"], 3.0)),
@@ -191,6 +197,8 @@ def features(evidence: Mapping[str, float]) -> dict[str, float]:
         "contrast": evidence["contrast_over_strongest"],
         "blush_delay": float(np.clip(evidence["blush_delay_s"], -3.0, 6.0)),
         "rooted": evidence["rooted"],
+        # Most ways share their beginning: only what is more than half is beside another.
+        "beside_likelier": float(np.maximum(evidence["beside_likelier"] - 0.5, 0.0)),
     }
 
 

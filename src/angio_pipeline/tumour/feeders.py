@@ -37,9 +37,9 @@ class FeederParams(Params):
     own_share: float = Field(0.7, gt=0, le=1, description="share of a branch's flow that makes it the tumour's own")
     near_px: float = Field(4.0, gt=0, description="a branch this near a line of the map lies under it")
     same_share: float = Field(0.6, gt=0, le=1, description="ways that share this much of their own part are one")
-    min_probability: float = Field(0.1, ge=0, le=1, description="less likely branches are not listed")
+    min_probability: float = Field(0.02, ge=0, le=1, description="less likely branches are not listed")
     target_probability: float = Field(0.3, ge=0, le=1, description="feeders as likely as this are given targets")
-    max_count: int = Field(5, ge=1)
+    max_count: int = Field(8, ge=1, description="no more are listed, a tumour")
     map: FeedingParams = FeedingParams()
     targets: TargetParams = TargetParams()
 
@@ -72,7 +72,8 @@ def find_feeders(
     around = Surroundings.of(tumour, graph, flow, sub, ways, distance=distance, reach_px=reach_px, feeding=feeding)
     judged = [(way, _feeder(way, around, params)) for way in ways]
     likely = [pair for pair in judged if pair[1].probability >= params.min_probability]
-    ranked = _without_repetitions(sorted(likely, key=lambda pair: -pair[1].probability), params, scale)
+    kept = _without_repetitions(sorted(likely, key=lambda pair: -pair[1].probability), params, scale)
+    ranked = _beside_each_other(kept, tumour, params, scale)
     if not ranked:
         return tumour, Quality.NO_FEEDER
     return _with_targets(tumour, graph, flow, ranked[: params.max_count], params)
@@ -137,11 +138,34 @@ def _without_repetitions(
 
 
 def _longest(group: Sequence[tuple[Way, Feeder]], params: FeederParams, near_px: float) -> tuple[Way, Feeder]:
-    """Return the longest way that holds most of the likeliest one's own course, judged as the likeliest one is."""
+    """Return the longest way that holds most of the likeliest one's own course, judged as the likeliest one is.
+
+    But for its own length, which is a longer one's own.
+    """
     surest, likeliest = group[0]
     holds = [pair for pair in group if _beside(surest.own, pair[0].own, near_px)[0] >= params.same_share]
     way, feeder = max(holds, key=lambda pair: _length_px(pair[0].own))
-    return way, replace(feeder, probability=likeliest.probability, evidence=likeliest.evidence)
+    length = feeder.evidence["own_length_over_reach"]
+    evidence = {**likeliest.evidence, "own_length_over_reach": length}
+    return way, replace(feeder, probability=likeliest.probability, evidence=evidence)
+
+
+def _beside_each_other(
+    kept: Sequence[tuple[Way, Feeder]], tumour: Tumour, params: FeederParams, scale: float
+) -> list[tuple[Way, Feeder]]:
+    """Return the ways as likely as they are beside the likelier ones, the likeliest first.
+
+    Of two ways that run together nearly all the way up, one is mostly a piece of the other.
+    """
+    near_px = params.near_px * scale
+    judged: list[tuple[Way, Feeder]] = []
+    for way, feeder in sorted(kept, key=lambda pair: -pair[1].probability):
+        shared = max((_beside(way.line, other.line, near_px)[0] for other, _ in judged), default=0.0)
+        evidence = {**feeder.evidence, "beside_likelier": shared}
+        probability = tumour.probability * feeder_probability(evidence)
+        judged.append((way, replace(feeder, probability=probability, evidence=evidence)))
+    likely = (pair for pair in judged if pair[1].probability >= params.min_probability)
+    return sorted(likely, key=lambda pair: -pair[1].probability)
 
 
 def _length_px(line: npt.NDArray[np.float64]) -> float:
@@ -157,22 +181,25 @@ def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], near_p
 def _with_targets(
     tumour: Tumour, graph: VesselGraph, flow: TreeFlow, ranked: Sequence[tuple[Way, Feeder]], params: FeederParams
 ) -> tuple[Tumour, Quality]:
-    total = sum(feeder.contribution for _, feeder in ranked)
+    # What a feeder gives counts as far as it is one.
+    given = [feeder.probability * feeder.contribution for _, feeder in ranked]
+    total = sum(given)
     named = []
     for k, (way, feeder) in enumerate(ranked):
         # Where no flow is seen to end in the tumour, no feeder can be said to give more than another.
-        share = feeder.contribution / total if total > 0 else 1 / len(ranked)
+        share = given[k] / total if total > 0 else 1 / len(ranked)
         name = f"{tumour.id}-F{k + 1}"
         target = replace(feeder.target, covers=(name,))
         named.append((way, replace(feeder, id=name, rank=k + 1, contribution=share, target=target)))
     sure = [pair for pair in named if pair[1].probability >= params.target_probability] or named[:1]
     ends = {feeder.id: way.branches[-1] for way, feeder in sure if way.branches}
     alone = {feeder.id: feeder.target for _, feeder in sure}
-    given = (graph, flow.flow, flow.into_tumour, ends)
-    targets = choose_targets(*given, params=params.targets, own_targets=alone)
-    options = weigh_options(*given, params=params.targets, own_targets=alone)
+    tree = (graph, flow.flow, flow.into_tumour, ends)
+    targets = choose_targets(*tree, params=params.targets, own_targets=alone)
+    options = weigh_options(*tree, params=params.targets, own_targets=alone)
     # A feeder that no branch of the tree lies under is reached in itself alone.
     targets += tuple(feeder.target for way, feeder in sure if not way.branches)
     feeders = tuple(feeder for _, feeder in named)
-    quality = Quality.OVERLAP_AMBIGUOUS if any(f.overlap_ambiguous for f in feeders) else Quality.NONE
+    undecided = any(f.overlap_ambiguous and f.worth_showing for f in feeders)
+    quality = Quality.OVERLAP_AMBIGUOUS if undecided else Quality.NONE
     return replace(tumour, feeders=feeders, targets=targets, options=options), quality
