@@ -7,14 +7,17 @@ from there at once. Where the system has no fork server, workers are spawned.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
 from typing import Literal
 
-__all__ = ["hold_threads", "one_image_thread", "process_pool", "start_method", "warm_up"]
+__all__ = ["hold_threads", "import_ahead", "one_image_thread", "process_pool", "start_method", "warm_up"]
 
 _PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
 
@@ -61,6 +64,18 @@ def process_pool(workers: int, *, initializer: Callable[[], None], preload: str)
         raise
     finally:
         pool.shutdown()
+
+
+def import_ahead(*modules: str) -> None:
+    """Begin to import modules that are needed later, in a thread; one that is not there is left to whoever needs it."""
+
+    def load() -> None:
+        for name in modules:
+            with suppress(ImportError):
+                importlib.import_module(name)
+
+    if any(name not in sys.modules for name in modules):
+        threading.Thread(target=load, daemon=True).start()
 
 
 def hold_threads(count: int) -> None:

@@ -20,7 +20,7 @@ from angio_pipeline.batch.plan import Plan
 from angio_pipeline.batch.tasks import Outcome, Settings, Task, refuse, run_task
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
-from angio_pipeline.workers import hold_threads, start_method
+from angio_pipeline.workers import hold_threads, import_ahead, start_method
 
 __all__ = ["BatchReport", "execute"]
 
@@ -108,6 +108,8 @@ def _round(
         return died
     with make_pool() as pool:
         waiting = {pool.submit(run_task, task, settings): task for task in tasks}
+        # For the pages, while others work.
+        import_ahead("duckdb", "jinja2")
         for future in as_completed(waiting):
             try:
                 yield future.result()

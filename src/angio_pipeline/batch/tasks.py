@@ -21,6 +21,7 @@ from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
 from angio_pipeline.vessels import SegmentParams
+from angio_pipeline.workers import import_ahead
 
 if TYPE_CHECKING:
     from angio_pipeline.pipeline import Networks
@@ -117,6 +118,8 @@ def _shown(item: ingest.Item) -> str:
 def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
     from angio_pipeline.pipeline import process_run
 
+    # Drawing and prediction come last: their libraries load while the run is read and subtracted.
+    import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
     run = ingest.read_run(task.item)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
     result = process_run(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydicom.dataset import Dataset
-from scipy.interpolate import CubicSpline
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.ingest.headers import as_numbers, element_value, integer, items, numbers, text
@@ -144,5 +144,5 @@ def _curved(points: Points) -> Points:
         return points
     closed = np.vstack([ring, ring[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    curve = CubicSpline(along, closed, bc_type="periodic")
+    curve = scipy.interpolate.CubicSpline(along, closed, bc_type="periodic")
     return np.asarray(curve(np.linspace(0, along[-1], max(_AROUND, 8 * len(ring)), endpoint=False)))

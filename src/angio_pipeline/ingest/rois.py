@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from angio_pipeline.core.errors import InputRefused
@@ -142,6 +141,8 @@ def read_mask(path: Path) -> Mask:
 
 
 def _read_nifti(path: Path) -> list[VolumeRoi]:
+    import SimpleITK as sitk
+
     _check_nifti_size(path)
     try:
         sitk.ProcessObject.GlobalWarningDisplayOff()

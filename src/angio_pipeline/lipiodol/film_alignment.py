@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from pydantic import Field
 from scipy import ndimage
 
 from angio_pipeline.core.followups import Radiograph
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import rigid
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 __all__ = ["AlignedFilm", "FilmAlignmentParams", "align_film"]
 
@@ -69,6 +72,8 @@ def align_film(
     """
     fixed, moving = _normalised(target, reference.valid), _normalised(picture, film.valid)
     spacing = [_spacing(each, film, reference) for each in (reference, film)]
+    import SimpleITK as sitk
+
     fixed_image, moving_image = _picture(fixed, spacing[0]), _picture(moving, spacing[1])
     near = ndimage.binary_dilation(avoid, iterations=3)
     usable = reference.valid & ~near
@@ -118,6 +123,8 @@ def _normalised(image: Image, valid: BoolImage) -> Image:
 
 
 def _picture(image: npt.NDArray[np.float64] | npt.NDArray[np.uint8], spacing: tuple[float, float]) -> sitk.Image:
+    import SimpleITK as sitk
+
     picture = sitk.GetImageFromArray(image if image.dtype == np.uint8 else image.astype(np.float32))
     picture.SetSpacing((spacing[1], spacing[0]))
     return picture
@@ -139,6 +146,8 @@ def _first_shift(
 def _refine(
     fixed: sitk.Image, moving: sitk.Image, usable: sitk.Image, start: tuple[float, float], params: FilmAlignmentParams
 ) -> sitk.Transform:
+    import SimpleITK as sitk
+
     similarity = sitk.Similarity2DTransform()
     size, spacing = fixed.GetSize(), fixed.GetSpacing()
     similarity.SetCenter([0.5 * n * s for n, s in zip(size, spacing, strict=True)])

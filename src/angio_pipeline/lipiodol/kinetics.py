@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field
-from scipy import optimize, special
 
 from angio_pipeline.core.followups import Kinetics, KineticsModel
 from angio_pipeline.core.params import Params
@@ -175,7 +175,7 @@ def _best_amplitude(course: _Course, rate: float) -> tuple[float, float]:
     """Return the log amplitude that fits best at a rate, and its misfit."""
     guess = float(np.log(course.mass[0]))
     span = 3.0 + abs(rate) * float(course.days[-1])
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda a: course.misfit(_predict(np.array([a, rate]), course.days)),
         bounds=(guess - span, guess + span),
         method="bounded",
@@ -198,7 +198,7 @@ def _mono(course: _Course) -> tuple[float, float, float]:
     misfits = [_best_amplitude(course, float(r))[1] for r in rates]
     k = int(np.argmin(misfits))
     low, high = rates[max(k - 1, 0)], rates[min(k + 1, len(rates) - 1)]
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda r: _best_amplitude(course, float(r))[1], bounds=(low, high), method="bounded", options={"xatol": 1e-9}
     )
     amplitude, misfit = _best_amplitude(course, float(found.x))
@@ -210,7 +210,7 @@ def _profile(course: _Course, misfit_at: Callable[[float], float], inflation: fl
     rates = _rates(course)
     misfits = np.array([misfit_at(float(r)) for r in rates])
     least = min(float(misfits.min()), _mono(course)[2])
-    bound = least + float(special.chdtri(1, 0.05)) * inflation
+    bound = least + float(scipy.special.chdtri(1, 0.05)) * inflation
     inside = np.flatnonzero(misfits <= bound)
     if inside.size == 0:
         rate = _mono(course)[1]
@@ -232,7 +232,7 @@ def _crossing(
         return 0.0 if side < 0 else float(rates[-1])
     if misfits[k] > bound:
         return float(rates[k])
-    return float(optimize.brentq(lambda r: misfit_at(float(r)) - bound, rates[k], rates[beyond], xtol=1e-12))
+    return float(scipy.optimize.brentq(lambda r: misfit_at(float(r)) - bound, rates[k], rates[beyond], xtol=1e-12))
 
 
 def _bi(course: _Course) -> tuple[FloatArray, float]:
@@ -247,7 +247,7 @@ def _bi(course: _Course) -> tuple[FloatArray, float]:
     for share in (0.2, 0.5, 0.8):
         for ratio in (3.0, 10.0, 40.0):
             start = [amplitude + np.log(1 - share), np.log(rate * 0.6), amplitude + np.log(share), np.log(rate * ratio)]
-            found = optimize.minimize(
+            found = scipy.optimize.minimize(
                 lambda p: course.misfit(_predict(unpack(p), course.days)),
                 start,
                 method="Nelder-Mead",
@@ -282,7 +282,7 @@ def _bi_draws(course: _Course, shape: FloatArray, inflation: float) -> list[Floa
         def cost(p: FloatArray, of: _Course = again) -> float:
             return of.misfit(_predict(np.array([p[0], np.exp(p[1]), p[2], np.exp(p[3])]), of.days))
 
-        p = optimize.minimize(cost, start, method="Nelder-Mead", options={"maxiter": 400}).x
+        p = scipy.optimize.minimize(cost, start, method="Nelder-Mead", options={"maxiter": 400}).x
         draws.append(np.array([p[0], np.exp(p[1]), p[2], np.exp(p[3])]))
     return draws
 
@@ -293,7 +293,7 @@ def _time_to_half(shape: FloatArray) -> float:
     if slowest <= 0:
         return float("inf")
     end = 60.0 / slowest
-    return float(optimize.brentq(lambda t: float(_predict(shape, np.array([t]))[0]) - whole / 2, 0.0, end))
+    return float(scipy.optimize.brentq(lambda t: float(_predict(shape, np.array([t]))[0]) - whole / 2, 0.0, end))
 
 
 def _draw(fit: _Fit, course: _Course, params: KineticsParams) -> tuple[FloatArray, FloatArray]:

@@ -35,6 +35,8 @@ _LONGEST_PX = 1024
 _HEADER_PX = 34
 _PANEL_PX = 216
 _LINE_PX = 19
+_BLEED_PX = 8
+"""How far from a vessel its colour is asked for, more than an enlarged pixel reaches."""
 _LEAST_WIDTH_PX = 640
 _DPI = 100
 
@@ -179,16 +181,20 @@ def _vessel_colours(scene: _Scene) -> npt.NDArray[Any]:
     if scene.arrival is None or scene.limits_s is None:
         return np.array(_UNTIMED)
     low, high = scene.limits_s
-    smooth = _enlarged(_filled(scene.arrival), scene)
+    smooth = _enlarged(_filled(scene.arrival, scene.result.vessels.artery), scene)
     return np.asarray(_arrival_colours()(np.clip((smooth - low) / (high - low), 0, 1))[..., :3])
 
 
-def _filled(values: Floats) -> Floats:
-    """Values with each NaN replaced by its nearest neighbour, so that edges do not bleed."""
+def _filled(values: Floats, vessels: npt.NDArray[np.bool_]) -> Floats:
+    """Values with each NaN on or near vessels replaced by its nearest neighbour, so that edges do not bleed."""
     from scipy.ndimage import distance_transform_edt
 
-    indices = distance_transform_edt(np.isnan(values), return_distances=False, return_indices=True)
-    return np.asarray(values[indices[0], indices[1]], dtype=np.float32)
+    rows, cols = np.flatnonzero(vessels.any(axis=1)), np.flatnonzero(vessels.any(axis=0))
+    near = tuple(slice(max(0, int(n[0]) - _BLEED_PX), int(n[-1]) + _BLEED_PX + 1) for n in (rows, cols))
+    indices = distance_transform_edt(np.isnan(values[near]), return_distances=False, return_indices=True)
+    filled = np.zeros_like(values)
+    filled[near] = values[near][indices[0], indices[1]]
+    return filled
 
 
 def _arrival_colours() -> Colormap:

@@ -7,6 +7,7 @@ even when every run failed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -83,7 +84,10 @@ def _courses(follow_up: LipiodolDocument) -> list[tuple[str, LiverDocument]]:
 def _run(run: RunFolder) -> dict[str, Any]:
     document = run.document
     names = ("overlay", "flow", "before", "after")
-    pictures = {name: None if document is None else data_uri(run.path / f"{name}.png") for name in names}
+    pictures: dict[str, str | None] = dict.fromkeys(names)
+    if document is not None:
+        with ThreadPoolExecutor(2) as pool:
+            pictures = dict(zip(names, pool.map(lambda name: data_uri(run.path / f"{name}.png"), names), strict=True))
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")
     story["flow_file"] = quote(f"{run.name}/flow.png")

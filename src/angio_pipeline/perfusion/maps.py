@@ -13,11 +13,14 @@ from pydantic import Field
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import PerfusionMaps, Phases, SubtractedRun
+from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.curves import first_crossing, parabolic_peak, steepest_rise, trapezoid
 from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.perfusion.phases import PhaseParams, find_phases
 
 __all__ = ["PerfusionParams", "measure"]
+
+_BAND_ROWS = 16
 
 
 class PerfusionParams(Params):
@@ -39,16 +42,30 @@ def measure(sub: SubtractedRun, *, params: PerfusionParams) -> PerfusionMaps:
     sigma = params.smoothing_px * max(sub.frames.shape[1:]) / 512
     stack = np.stack([gaussian(f, sigma) for f, ok in zip(sub.frames, sub.usable, strict=True) if ok])
     times = sub.times_s[sub.usable]
-    peak = stack.max(axis=0)
-    clear = sub.valid & (peak >= params.min_peak_in_noise * _smoothed_noise(sub.noise_sd, sigma))
     phases = find_phases(sub, params.phases)
-    timed = clear & sub.timing_measurable
+    least = params.min_peak_in_noise * _smoothed_noise(sub.noise_sd, sigma)
+    arrival, to_peak, peak, auc, wash_in = (np.full(sub.valid.shape, np.nan, np.float32) for _ in range(5))
+
+    def one(band: int) -> None:
+        rows = slice(band * _BAND_ROWS, (band + 1) * _BAND_ROWS)
+        curves, valid = stack[:, rows], sub.valid[rows]
+        top = curves.max(axis=0)
+        if sub.timing_measurable:
+            timed = valid & (top >= least)
+            arrival[rows] = _where(timed, first_crossing(curves, times, np.float32(params.arrival_fraction) * top))
+            to_peak[rows] = _where(timed, parabolic_peak(curves, times))
+        peak[rows] = _where(valid, top)
+        auc[rows] = _where(valid, trapezoid(curves, times))
+        wash_in[rows] = _where(valid, steepest_rise(curves, times))
+
+    # Few rows at a time: what is read of them again and again stays in the core's own cache.
+    each_in_threads(one, -(-len(sub.valid) // _BAND_ROWS))
     return PerfusionMaps(
-        arrival_s=_where(timed, first_crossing(stack, times, np.float32(params.arrival_fraction) * peak)),
-        time_to_peak_s=_where(timed, parabolic_peak(stack, times)),
-        peak=_where(sub.valid, peak),
-        auc=_where(sub.valid, trapezoid(stack, times)),
-        wash_in=_where(sub.valid, steepest_rise(stack, times)),
+        arrival_s=arrival,
+        time_to_peak_s=to_peak,
+        peak=peak,
+        auc=auc,
+        wash_in=wash_in,
         phases=phases,
         frame_interval_s=float(np.median(np.diff(times))),
         quality=_quality(sub, phases),

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.projections import FeederSight, Sight, TumourMatch
@@ -174,7 +174,7 @@ def _partners(
             if min(misfits) <= params.fits and np.mean(misfits) <= 1.25 * params.fits:
                 likely = np.sqrt(feeders[0][i].probability * feeders[1][j].probability)
                 agreement[i, j] = likely * float(np.exp(-0.5 * (misfits[0] ** 2 + misfits[1] ** 2)))
-    rows, cols = linear_sum_assignment(-agreement)
+    rows, cols = scipy.optimize.linear_sum_assignment(-agreement)
     return {int(i): int(j) for i, j in zip(rows, cols, strict=True) if agreement[i, j] > 0}
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.projections import TumourMatch
@@ -48,7 +48,7 @@ def match_tumours(
             for i, a in enumerate(first)
         ]
     )
-    rows, cols = linear_sum_assignment(-agreement)
+    rows, cols = scipy.optimize.linear_sum_assignment(-agreement)
     out = []
     for i, j in zip(rows, cols, strict=True):
         if agreement[i, j] > 0:

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import skeletonize
 
@@ -101,16 +100,18 @@ def weigh_points(
     inside = np.pad(sub.valid, 1).astype(np.uint8)
     rim = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1])
     points = np.argwhere(line & (rim > params.rim_px * scale))
-    at = tuple(points.T)
+    # What is asked of each point lies within reach of the line.
+    window = _window(line, round((params.reach_px + 10) * scale))
+    at = tuple((points - [part.start for part in window]).T)
     weight = np.where(line, vessels.catheter_probability, 0).astype(np.float32)
-    contrast, arrival_s = _first_contrast(vessels.artery, sub, maps, params, scale)
+    contrast, arrival_s = _first_contrast(vessels.artery, sub, maps, window, params, scale)
     pictures = (
-        _one_sided(weight, params.reach_px * scale),
+        _one_sided(weight[window], params.reach_px * scale),
         contrast,
-        gaussian(vessels.probability, 2 * scale),
+        gaussian(vessels.probability[window], 2 * scale),
         arrival_s,
-        _dark_band(sub, scale),
-        vessels.catheter_probability,
+        _dark_band(sub, window, scale),
+        vessels.catheter_probability[window],
     )
     return TipEvidence(points, np.stack([picture[at] for picture in pictures], axis=1).astype(np.float64))
 
@@ -118,12 +119,25 @@ def weigh_points(
 def _middle_line(
     catheter: BoolArray, probability: FloatArray, valid: BoolArray, params: CatheterParams, scale: float
 ) -> BoolArray:
-    seeds = np.where(catheter, np.float32(1), probability)
-    body = apply_hysteresis_threshold(seeds, params.follow, 0.999) & valid
+    whole = np.zeros(catheter.shape, dtype=np.bool_)
+    followed = catheter | (probability > params.follow)
+    window = _window(followed, 2)
+    seeds = np.where(catheter, np.float32(1), probability)[window]
+    body = apply_hysteresis_threshold(seeds, params.follow, 0.999) & valid[window]
     line = skeletonize(body)
-    pieces, count = ndimage.label(body, structure=np.ones((3, 3)))
-    lengths = ndimage.sum_labels(line, pieces, index=np.arange(count + 1))
-    return np.asarray(line & (lengths >= params.least_piece_px * scale)[pieces])
+    count, pieces = cv2.connectedComponents(body.astype(np.uint8), connectivity=8)
+    lengths = np.bincount(pieces[line], minlength=count)
+    whole[window] = line & (lengths >= params.least_piece_px * scale)[pieces]
+    return whole
+
+
+def _window(mask: BoolArray, margin: int) -> tuple[slice, slice]:
+    """Return the part of the picture that holds the mask and what lies around it."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(cols[0]) - margin), int(cols[-1]) + margin + 1),
+    )
 
 
 def _one_sided(weight: FloatArray, reach_px: float) -> FloatArray:
@@ -140,7 +154,12 @@ def _one_sided(weight: FloatArray, reach_px: float) -> FloatArray:
 
 
 def _first_contrast(
-    artery: BoolArray, sub: SubtractedRun, maps: PerfusionMaps, params: CatheterParams, scale: float
+    artery: BoolArray,
+    sub: SubtractedRun,
+    maps: PerfusionMaps,
+    window: tuple[slice, slice],
+    params: CatheterParams,
+    scale: float,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the first contrast as a share of what the fullest arteries hold then, and how late it comes, seconds."""
     since_s = sub.times_s - sub.times_s[maps.phases.arterial.first]
@@ -149,17 +168,17 @@ def _first_contrast(
     image = gaussian(sub.frames[chosen].mean(axis=0), 2 * scale)
     fullest = max(float(np.percentile(image[artery], 95)) if artery.any() else 0.0, 1e-6)
     onset = sub.times_s[maps.phases.arterial.first]
-    known = artery & np.isfinite(maps.arrival_s)
-    arrival = np.where(known, maps.arrival_s - onset, np.float32(2))
+    known = artery[window] & np.isfinite(maps.arrival_s[window])
+    arrival = np.where(known, maps.arrival_s[window] - onset, np.float32(2))
     earliest = cv2.erode(arrival, _square(9 * scale))
-    return np.clip(image / fullest, 0, 1), np.clip(earliest, -0.5, 1.5)
+    return np.clip(image[window] / fullest, 0, 1), np.clip(earliest, -0.5, 1.5)
 
 
 def _square(side_px: float) -> npt.NDArray[np.uint8]:
     return np.ones((int(side_px) | 1,) * 2, np.uint8)
 
 
-def _dark_band(sub: SubtractedRun, scale: float) -> FloatArray:
+def _dark_band(sub: SubtractedRun, window: tuple[slice, slice], scale: float) -> FloatArray:
     """Return how dark a spot of a marker's size the mask shows nearby: the logarithm of times the usual."""
     usual = 0.0
     if sub.background is not Background.ALREADY_SUBTRACTED:
@@ -169,6 +188,6 @@ def _dark_band(sub: SubtractedRun, scale: float) -> FloatArray:
         usual = float(np.percentile(np.abs(spots[sub.valid]), 75))
     if usual < 1e-5:
         # No mask to see it in says nothing: the same for every point.
-        return np.full(sub.valid.shape, np.log1p(3.0), np.float32)
-    near = cv2.dilate(np.clip(spots / usual, 0, 20), _square(10 * scale))
+        return np.full(sub.valid[window].shape, np.log1p(3.0), np.float32)
+    near = cv2.dilate(np.clip(spots[window] / usual, 0, 20), _square(10 * scale))
     return np.asarray(np.log1p(near), dtype=np.float32)

@@ -9,7 +9,9 @@ the cheapest is taken first, and no end twice. All weights here are set by hand.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +30,12 @@ _LATEST_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    # An open end: its node, the piece it ends, where it points and when it fills.
+    # An open end: its node, the piece it ends, where it points and its last stretch.
     node: int
     piece: int
     place: Line
     outward: Line
-    arrival_s: float
+    last: Line
 
 
 def bridge_gaps(
@@ -46,11 +48,13 @@ def bridge_gaps(
     arrival_s : ndarray, (H, W) float32
         When each pixel fills; NaN where that is unknown.
     """
-    ends = _open_ends(draft, arrival_s, scale)
+    ends = _open_ends(draft, scale)
     if not ends or reach_px <= 0:
         return
     cosine = float(np.cos(np.deg2rad(angle_deg)))
-    ways = _across(ends, reach_px, cosine) + _into_sides(draft, ends, reach_px, cosine, arrival_s)
+    fills_s = lru_cache(maxsize=None)(lambda end: _arrival_along(arrival_s, ends[end].last))
+    ways = _across(ends, fills_s, reach_px, cosine)
+    ways += _into_sides(draft, ends, fills_s, reach_px, cosine, arrival_s)
     part = _components(draft)
     taken: set[int] = set()
     cuts: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -73,7 +77,7 @@ def bridge_gaps(
     _cut(draft, cuts)
 
 
-def _open_ends(draft: Draft, arrival_s: npt.NDArray[np.float32], scale: float) -> list[_End]:
+def _open_ends(draft: Draft, scale: float) -> list[_End]:
     degree = draft.degrees()
     ends = []
     for number, piece in enumerate(draft.pieces):
@@ -86,22 +90,22 @@ def _open_ends(draft: Draft, arrival_s: npt.NDArray[np.float32], scale: float) -
             outward = last - back
             length = float(np.linalg.norm(outward))
             if length > 0:
-                time = _arrival_along(arrival_s, path[-round(12 * scale) :])
-                ends.append(_End(node, number, path[-1], outward / length, time))
+                ends.append(_End(node, number, path[-1], outward / length, path[-round(12 * scale) :]))
     return ends
 
 
 def _arrival_along(arrival_s: npt.NDArray[np.float32], path: Line) -> float:
     rows, cols = np.rint(path).astype(int).T
     times = arrival_s[np.clip(rows, 0, arrival_s.shape[0] - 1), np.clip(cols, 0, arrival_s.shape[1] - 1)]
-    return float(np.nanmedian(times)) if np.isfinite(times).any() else float("nan")
+    known = times[np.isfinite(times)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 Way = tuple[float, int, int, int, int]
 """Cost, the end, the other end or -1, and the piece and the point on it that are met, or -1."""
 
 
-def _across(ends: list[_End], reach_px: float, cosine: float) -> list[Way]:
+def _across(ends: list[_End], fills_s: Callable[[int], float], reach_px: float, cosine: float) -> list[Way]:
     """Return the ways between two open ends that point at each other."""
     places = np.array([e.place for e in ends])
     ways = []
@@ -112,16 +116,22 @@ def _across(ends: list[_End], reach_px: float, cosine: float) -> list[Way]:
         offset = b.place - a.place
         distance = max(float(np.linalg.norm(offset)), 1e-9)
         turns = float(a.outward @ offset) / distance, -float(b.outward @ offset) / distance
-        if min(turns) < cosine or not _same_time(a.arrival_s, b.arrival_s):
+        if min(turns) < cosine:
             continue
-        cost = distance / reach_px + _PER_TURN * (2 - sum(turns)) + _PER_S * _apart_s(a.arrival_s, b.arrival_s)
-        if cost < _MOST:
+        apart_s = _apart_s(fills_s(one), fills_s(other))
+        cost = distance / reach_px + _PER_TURN * (2 - sum(turns)) + _PER_S * apart_s
+        if cost < _MOST and apart_s <= _LATEST_S:
             ways.append((cost, one, other, -1, -1))
     return ways
 
 
 def _into_sides(
-    draft: Draft, ends: list[_End], reach_px: float, cosine: float, arrival_s: npt.NDArray[np.float32]
+    draft: Draft,
+    ends: list[_End],
+    fills_s: Callable[[int], float],
+    reach_px: float,
+    cosine: float,
+    arrival_s: npt.NDArray[np.float32],
 ) -> list[Way]:
     """Return for each open end the nearest point of another piece that it points at."""
     owner = np.concatenate([np.full(len(p.path), k) for k, p in enumerate(draft.pieces)])
@@ -130,7 +140,8 @@ def _into_sides(
     near = cKDTree(points).query_ball_point([e.place for e in ends], reach_px)
     ways: list[Way] = []
     for one, end in enumerate(ends):
-        hits = np.array([h for h in near[one] if owner[h] != end.piece], dtype=int)
+        hits = np.array(near[one], dtype=np.int64)
+        hits = hits[owner[hits] != end.piece]
         if not len(hits):
             continue
         offset = points[hits] - end.place
@@ -139,21 +150,20 @@ def _into_sides(
         cost = distance / reach_px + _PER_TURN * (1 - turn) + _SIDE
         cost[turn < cosine] = np.inf
         best = int(np.argmin(cost))
+        if cost[best] >= _MOST:
+            continue
         piece = int(owner[hits[best]])
         index = int(hits[best] - first[piece])
         time = _arrival_along(arrival_s, draft.pieces[piece].path[max(0, index - 4) : index + 5])
-        total = float(cost[best]) + _PER_S * _apart_s(end.arrival_s, time)
-        if total < _MOST and _same_time(end.arrival_s, time):
+        apart_s = _apart_s(fills_s(one), time)
+        total = float(cost[best]) + _PER_S * apart_s
+        if total < _MOST and apart_s <= _LATEST_S:
             ways.append((total, one, -1, piece, index))
     return ways
 
 
 def _apart_s(one: float, other: float) -> float:
     return abs(one - other) if np.isfinite(one) and np.isfinite(other) else 0.0
-
-
-def _same_time(one: float, other: float) -> bool:
-    return _apart_s(one, other) <= _LATEST_S
 
 
 def _components(draft: Draft) -> list[int]:

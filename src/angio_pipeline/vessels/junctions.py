@@ -202,23 +202,23 @@ def measure_arms(network: Network, junctions: list[Junction], scale: float) -> l
         np.concatenate([getattr(e, name) for e in network.edges]) for name in ("radius_px", "contrast", "arrival_s")
     )
     spread = np.array([e.arrival_sd_s for e in network.edges])
+    edge = np.array([arm.edge for junction in junctions for arm in junction.arms], dtype=np.int64)
+    end = np.array([arm.end for junction in junctions for arm in junction.arms], dtype=np.int64)
+    bounds = np.concatenate([[0], np.cumsum([len(junction.arms) for junction in junctions])]).astype(np.int64)
+    start, told = _measure(lines.points, lines.first, radius, contrast, arrival, edge, end, bounds, scale)
     out = []
-    for junction in junctions:
-        edge = np.array([arm.edge for arm in junction.arms], dtype=np.int64)
-        end = np.array([arm.end for arm in junction.arms], dtype=np.int64)
-        width = _widths(lines.first, radius, edge, end, scale)
-        start = _starts(lines.points, lines.first, width, edge, end, scale)
-        told = _tell(lines.points, lines.first, radius, contrast, arrival, width, start, edge, end, scale)
+    for junction, low, high in zip(junctions, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        own = told[low:high]
         measured = Arms(
-            start=start,
-            place=told[:, :2],
-            heading=told[:, 2:4],
-            radius_px=told[:, 4],
-            contrast=told[:, 5],
-            arrival_s=told[:, 6],
-            slowness=told[:, 7],
-            way_px=told[:, 8],
-            arrival_sd_s=spread[edge],
+            start=start[low:high],
+            place=own[:, :2],
+            heading=own[:, 2:4],
+            radius_px=own[:, 4],
+            contrast=own[:, 5],
+            arrival_s=own[:, 6],
+            slowness=own[:, 7],
+            way_px=own[:, 8],
+            arrival_sd_s=spread[edge[low:high]],
             middle=_middles(network, junction),
         )
         out.append(measured)
@@ -230,7 +230,23 @@ def _middles(network: Network, junction: Junction) -> Array:
     if junction.inner:
         return np.array([float(np.median(network.edges[k].contrast)) for k in junction.inner])
     ends = [float(network.edges[arm.edge].contrast[0 if arm.end == 0 else -1]) for arm in junction.arms]
-    return np.array([np.mean(ends)])
+    return np.array([sum(ends) / len(ends)])
+
+
+@compiled
+def _measure(
+    points: Array, first: IntArray, radius: Array, contrast: Array, arrival: Array, edge: IntArray, end: IntArray,
+    bounds: IntArray, scale: float,
+) -> tuple[IntArray, Array]:  # fmt: skip
+    # Of the arms of all junctions, one junction after the other: `start`, and what `_tell` tells.
+    start, told = np.empty(len(edge), dtype=np.int64), np.empty((len(edge), 9))
+    for k in range(len(bounds) - 1):
+        low, high = bounds[k], bounds[k + 1]
+        own, at = edge[low:high], end[low:high]
+        width = _widths(first, radius, own, at, scale)
+        start[low:high] = _starts(points, first, width, own, at, scale)
+        told[low:high] = _tell(points, first, radius, contrast, arrival, width, start[low:high], own, at, scale)
+    return start, told
 
 
 @compiled

@@ -252,8 +252,12 @@ def _concatenate(first: Piece, second: Piece, node: int) -> Piece:
 
 def _smoothed_frames(sub: SubtractedRun, maps: PerfusionMaps, window: Window, sigma: float) -> dict[int, Image]:
     """Return the frames up to just after the arterial phase, smoothed; later ones show tissue and veins."""
-    last = min(maps.phases.arterial.last + 1, len(sub.frames) - 1)
+    arterial = maps.phases.arterial
+    last = min(arterial.last + 1, len(sub.frames) - 1)
     usable = [t for t in range(last + 1) if sub.usable[t]] or [sub.reference_frame]
+    if not sub.timing_measurable:
+        # Then the others tell nothing: no arrival is read.
+        usable = [t for t in usable if arterial.first <= t <= arterial.last] or usable
     return {t: gaussian(sub.frames[t][window], sigma) for t in usable}
 
 
@@ -318,14 +322,19 @@ def _measured(
 def _free_of_others(draft: Draft, lines: Polylines) -> npt.NDArray[np.float64]:
     """Return (N,) 0 to 1: 0 in the place where vessels meet, 1 from 1.3 of its radius on."""
     degree = draft.degrees()
+    # Of each end of a piece the node; its radius is 0 where no others meet it.
+    ends = np.array([(piece.a, piece.b) for piece in draft.pieces], dtype=np.int64)
+    radius = {node: draft.radius_at(draft.nodes[node]) if count >= 3 else 0.0 for node, count in degree.items()}
+    reach = np.array([[radius[a], radius[b]] for a, b in ends.tolist()])
+    number = np.repeat(np.arange(len(ends)), np.diff(lines.first))
     free = np.ones(len(lines.points))
-    for piece, low, high in zip(draft.pieces, lines.first[:-1].tolist(), lines.first[1:].tolist(), strict=True):
-        for node, part in ((piece.a, slice(low, high)), (piece.b, slice(low, high))):
-            if degree[node] < 3:
-                continue
-            place, radius = draft.nodes[node], draft.radius_at(draft.nodes[node])
-            away = np.hypot(lines.points[part, 0] - place[0], lines.points[part, 1] - place[1])
-            free[part] = np.minimum(free[part], np.clip((away / radius - 0.7) / 0.6, 0, 1))
+    nodes = np.array(draft.nodes)
+    for end in (0, 1):
+        meets = np.flatnonzero(reach[number, end] > 0)
+        piece = number[meets]
+        offset = lines.points[meets] - nodes[ends[piece, end]]
+        away = np.hypot(offset[:, 0], offset[:, 1])
+        free[meets] = np.minimum(free[meets], np.clip((away / reach[piece, end] - 0.7) / 0.6, 0, 1))
     return free
 
 

@@ -45,6 +45,8 @@ class Place:
         As of `Readings`.
     best : ndarray, (2^K,) int64
         The cheapest reading of each pattern, -1 where there is none.
+    least : list of float
+        What it costs; as plain numbers, which are quicker than an array's where they are read one by one.
     """
 
     junction: Junction
@@ -52,6 +54,7 @@ class Place:
     pattern: IntArray
     cost: Array
     best: IntArray
+    least: list[float]
 
     @classmethod
     def of(cls, junction: Junction, fed_by: IntArray, pattern: IntArray, cost: Array) -> Place:
@@ -59,7 +62,7 @@ class Place:
         best = np.full(1 << len(junction.arms), -1, dtype=np.int64)
         order = np.argsort(-cost, kind="stable")
         best[pattern[order]] = order
-        return cls(junction, fed_by, pattern, cost, best)
+        return cls(junction, fed_by, pattern, cost, best, np.where(best >= 0, cost[best], _NEVER).tolist())
 
     def add(self, fed_by: IntArray, pattern: int) -> int:
         """Return the number of a new reading: of junctions of many arms not all are told."""
@@ -67,6 +70,7 @@ class Place:
         self.pattern = np.append(self.pattern, pattern)
         self.cost = np.append(self.cost, float(self.cost.max()) + 1.0)
         self.best[pattern] = len(self.cost) - 1
+        self.least[pattern] = float(self.cost[-1])
         return len(self.cost) - 1
 
     @classmethod
@@ -115,6 +119,7 @@ class _Board:
         # Read one by one, plain numbers are quicker than an array's.
         self.along: list[list[float]] = along.tolist()
         self.places = places
+        self.edges = [[arm.edge for arm in place.junction.arms] for place in places]
         self.ends: dict[int, list[tuple[int, int]]] = {}
         for number, place in enumerate(places):
             for bit, arm in enumerate(place.junction.arms):
@@ -200,15 +205,16 @@ class _State:
             number, bit = board.head(edge, turned)
             self.pattern[number] |= 1 << bit
         self.reading: dict[int, int] = {}
+        self.fed_by: dict[int, list[int]] = {}
         self.close: dict[int, float] = {}
         self.close_edge: dict[int, float] = {}
 
     # --- costs -----------------------------------------------------------------------------------
 
-    def _best(self, number: int, pattern: int) -> float:
+    def _choose(self, number: int, reading: int) -> None:
         place = self.board.places[number]
-        best = int(place.best[pattern])
-        return float(place.cost[best]) if best >= 0 else _NEVER
+        self.reading[number] = reading
+        self.fed_by[number] = place.fed_by[reading].tolist() if reading >= 0 else [SOURCE] * len(place.junction.arms)
 
     def cost(self) -> float:
         """Return the cost of the whole choice."""
@@ -230,7 +236,8 @@ class _State:
         for number, mask in masks.items():
             if change > _NEVER / 2:
                 break
-            change += self._best(number, self.pattern[number] ^ mask) - self._best(number, self.pattern[number])
+            least, pattern = self.board.places[number].least, self.pattern[number]
+            change += least[pattern ^ mask] - least[pattern]
         return change
 
     # --- readings without circles ----------------------------------------------------------------
@@ -238,19 +245,18 @@ class _State:
     def begin(self, feeders: dict[int, int]) -> None:
         """Choose the readings in which every edge has the feeder given, then better ones that make no circle."""
         for number in self.members:
-            self.reading[number] = self._reading_with(number, feeders)
+            self._choose(number, self._reading_with(number, feeders))
         for number in self.members:
             now, best = self.reading[number], int(self.board.places[number].best[self.pattern[number]])
             if best != now:
-                self.reading[number] = best
+                self._choose(number, best)
                 # There was none before: one that is new passes here.
                 arms = self.board.places[number].junction.arms
                 if self._circle(arm.edge for arm in arms if arm.edge in self.turned) is not None:
-                    self.reading[number] = now
+                    self._choose(number, now)
 
     def _reading_with(self, number: int, feeders: dict[int, int]) -> int:
-        place, pattern = self.board.places[number], self.pattern[number]
-        arms = [arm.edge for arm in place.junction.arms]
+        place, pattern, arms = self.board.places[number], self.pattern[number], self.board.edges[number]
         fed_by = np.full(len(arms), -1, dtype=np.int64)
         for bit, edge in enumerate(arms):
             if not pattern >> bit & 1:
@@ -268,7 +274,11 @@ class _State:
     def _settle(self, touched: Sequence[int]) -> bool:
         """Give places whose pattern has changed their best reading, and break what circles that makes, if possible."""
         for number in touched:
-            self.reading[number] = int(self.board.places[number].best[self.pattern[number]])
+            self._choose(number, int(self.board.places[number].best[self.pattern[number]]))
+        # There was none before: one that is new passes where something has changed.
+        arms = (arm.edge for number in touched for arm in self.board.places[number].junction.arms)
+        if self._circle(edge for edge in arms if edge in self.turned) is None:
+            return True
         for _ in range(_CIRCLES_BROKEN):
             circle = self._circle()
             if circle is None:
@@ -279,11 +289,9 @@ class _State:
 
     def feeder(self, edge: int) -> int | None:
         """Return the edge that feeds an edge; None at the root."""
-        number, bit = self.board.tail(edge, self.turned[edge])
-        chosen = self.reading[number]
-        place = self.board.places[number]
-        by = int(place.fed_by[chosen, bit]) if chosen >= 0 else SOURCE
-        return None if by < 0 else place.junction.arms[by].edge
+        number, bit = self.board.ends[edge][1 if self.turned[edge] else 0]
+        by = self.fed_by[number][bit]
+        return None if by < 0 else self.board.edges[number][by]
 
     def _circle(self, starts: Iterable[int] | None = None) -> list[int] | None:
         """Return edges that feed each other in a circle, looked for from some edges, or from all."""
@@ -318,7 +326,7 @@ class _State:
                     best = (more, number, int(other))
         if best is None:
             return False
-        self.reading[best[1]] = best[2]
+        self._choose(best[1], best[2])
         return True
 
     # --- search ----------------------------------------------------------------------------------
@@ -326,6 +334,7 @@ class _State:
     def improve(self) -> None:
         """Turn round ways that lead to where two vessels come in, while that is cheaper."""
         refused: set[tuple[int, ...]] = set()
+        least = self.cost()
         for _ in range(_ROUNDS):
             self.close, self.close_edge = {}, {}
             better = False
@@ -335,8 +344,9 @@ class _State:
                     if gain >= -1e-6:
                         self._note(edges, gain)
                     elif edges not in refused:
-                        if self._try(edges):
-                            better = True
+                        cost = self._try(edges, least)
+                        if cost < least:
+                            least, better = cost, True
                             break
                         refused.add(edges)
             if not better:
@@ -344,8 +354,8 @@ class _State:
 
     def _turns(self, number: int) -> list[tuple[int, ...]]:
         """Return the ways up from each arm by which flow comes in, where at least two do."""
-        place = self.board.places[number]
-        inward = [arm.edge for bit, arm in enumerate(place.junction.arms) if self.pattern[number] >> bit & 1]
+        pattern = self.pattern[number]
+        inward = [edge for bit, edge in enumerate(self.board.edges[number]) if pattern >> bit & 1]
         if len(inward) < 2:
             return []
         found = []
@@ -359,27 +369,28 @@ class _State:
                 way.append(above)
         return found
 
-    def _try(self, edges: tuple[int, ...]) -> bool:
-        """Turn edges round if that is cheaper with circles broken; return whether it was done."""
-        before = self.cost()
-        kept = dict(self.turned), dict(self.pattern), dict(self.reading)
+    def _try(self, edges: tuple[int, ...], before: float) -> float:
+        """Turn edges round if that is cheaper with circles broken; return the cost, which is that before if not."""
+        kept = dict(self.turned), dict(self.pattern), dict(self.reading), dict(self.fed_by)
         for edge in edges:
             for number, bit in self.board.ends[edge]:
                 self.pattern[number] ^= 1 << bit
             self.turned[edge] = not self.turned[edge]
         touched = {number for edge in edges for number, _ in self.board.ends[edge]}
-        if self._settle(sorted(touched)) and self.cost() < before - 1e-6:
-            return True
+        if self._settle(sorted(touched)) and (cost := self.cost()) < before - 1e-6:
+            return cost
         self.turned.clear()
         self.turned.update(kept[0])
-        self.pattern, self.reading = kept[1], kept[2]
-        return False
+        self.pattern, self.reading, self.fed_by = kept[1], kept[2], kept[3]
+        return before
 
     def _note(self, edges: Sequence[int], gain: float) -> None:
         for edge in edges:
-            self.close_edge[edge] = min(self.close_edge.get(edge, np.inf), gain)
+            if gain < self.close_edge.get(edge, np.inf):
+                self.close_edge[edge] = gain
             for number, _ in self.board.ends[edge]:
-                self.close[number] = min(self.close.get(number, np.inf), gain)
+                if gain < self.close.get(number, np.inf):
+                    self.close[number] = gain
 
     def doubts(self) -> dict[int, float]:
         """Return for each place how likely it is that another reading is right."""

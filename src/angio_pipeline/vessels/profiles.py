@@ -109,11 +109,11 @@ def measure_profiles(
         Noise of `image`, and the length over which it hangs together.
     """
     normal = _normals(lines.points, lines.first)
-    across = _sample(image, mask, inside, lines.points, normal, lines.first, along)
-    spread_px = float(np.hypot(spread_px, _GRID_SD_PX))
-    table = _chords(round(spread_px, 3))
     # Neighbours share their profiles: every so many points are enough, those between are filled in by the caller.
     chosen = (free >= 0.5) & (np.arange(len(free)) % max(1, along // 2) == 0)
+    across = _sample(image, mask, inside, lines.points, normal, lines.first, chosen, along)
+    spread_px = float(np.hypot(spread_px, _GRID_SD_PX))
+    table = _chords(round(spread_px, 3))
     noise = max(noise_sd, 1e-9)
     fitted = _fit(across, chosen, table, 0.0, params.dilution_sd, noise, grain_px, params.misfit)
     blood = _blood(fitted, spread_px)
@@ -231,9 +231,9 @@ def _shifts(image: Image, mask: npt.NDArray[np.uint8], inside: Image, points: Ar
 @compiled
 def _sample(
     image: Image, mask: npt.NDArray[np.uint8], inside: Image, points: Array, normal: Array,
-    first: npt.NDArray[np.int64], along: int,
+    first: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], along: int,
 ) -> Array:  # fmt: skip
-    # Of each point: half width, share that is known, and the mean profile of its neighbours along the line;
+    # Of each chosen point: half width, share that is known, and the mean profile of its neighbours along the line;
     # NaN where another vessel begins.
     width = np.empty(len(points))
     for k in range(len(points)):
@@ -258,6 +258,8 @@ def _sample(
     for line in range(len(first) - 1):
         low, high = first[line], first[line + 1]
         for k in range(low, high):
+            if not chosen[k]:
+                continue
             out[k, 0] = half[k]
             for n in range(_SAMPLES):
                 total, count = 0.0, 0

@@ -62,6 +62,7 @@ _WEIGHTS: Mapping[str, float] = {
     "single": 0.35,
 }
 
+_WEIGHT_OF = np.array(list(_WEIGHTS.values()))
 FEATURES = tuple(_WEIGHTS)
 """What is measured of a reading; sums over its arms, so that a reading with two forks counts both.
 
@@ -104,7 +105,7 @@ class Readings:
 
     def cost(self) -> Array:
         """Return (C,) the negative log-likelihood of each reading, up to a constant of the junction."""
-        return np.asarray(-self.features @ np.array(list(_WEIGHTS.values())))
+        return np.asarray(-self.features @ _WEIGHT_OF)
 
 
 def readings_of(junction: Junction, arms: Arms, scale: float) -> Readings:
@@ -116,14 +117,16 @@ def readings_of(junction: Junction, arms: Arms, scale: float) -> Readings:
         Frame size over 512.
     """
     fed_by, pattern = _all_readings(len(junction.arms))
-    late = _lateness(arms.place, arms.arrival_s, arms.slowness, arms.arrival_sd_s, arms.way_px)
     features = _features(
         fed_by,
         arms.place,
         arms.heading,
         np.maximum(arms.radius_px, 0.3),
         np.maximum(arms.contrast, 1e-4),
-        late,
+        arms.arrival_s,
+        arms.slowness,
+        arms.arrival_sd_s,
+        arms.way_px,
         np.maximum(arms.middle, 1e-4),
         junction.beyond,
         scale,
@@ -175,10 +178,11 @@ def _log_ratio(a: float, b: float) -> float:
 
 @compiled
 def _features(
-    fed_by: IntArray, place: Array, heading: Array, radius: Array, contrast: Array, late: Array, middle: Array,
-    beyond: npt.NDArray[np.bool_], scale: float, width: int,
+    fed_by: IntArray, place: Array, heading: Array, radius: Array, contrast: Array, arrival: Array, slowness: Array,
+    spread: Array, way: Array, middle: Array, beyond: npt.NDArray[np.bool_], scale: float, width: int,
 ) -> Array:  # fmt: skip
     count, arms = fed_by.shape
+    late = _lateness(place, arrival, slowness, spread, way)
     out = np.zeros((count, width))
     turn = np.empty((arms, arms))
     for i in range(arms):

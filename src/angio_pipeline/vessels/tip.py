@@ -115,13 +115,15 @@ def _candidates(
     first = float(np.nanpercentile(arrivals, 2)) if np.isfinite(arrivals).any() else 0.0
     widest = max(float(np.percentile(np.concatenate([e.radius_px for e in network.edges]), 98)), 1.0)
     size = _component_length(network)
+    arrival_at, radius_at = _at_ends(network)
+    lines = _leads_up(network.nodes[list(at)], artery, ridge, params, scale)
     out = []
-    for node, numbers in at.items():
-        near = [_near(network, k, node) for k in numbers]
-        arrival = np.nanmin([a for a, _ in near]) if any(np.isfinite(a) for a, _ in near) else first
-        radius = max(r for _, r in near)
-        catheter = _leads_up(network.nodes[node], artery, ridge, params, scale)
-        score = -params.arrival_per_s * max(0.0, float(arrival) - first)
+    for (node, numbers), catheter in zip(at.items(), lines.tolist(), strict=True):
+        near = [(k, 1 if network.edges[k].b == node else 0) for k in numbers]
+        known = [a for k, end in near if (a := arrival_at[k][end]) == a]
+        arrival = min(known, default=first)
+        radius = max(radius_at[k][end] for k, end in near)
+        score = -params.arrival_per_s * max(0.0, arrival - first)
         score += params.calibre * min(radius / widest, 1.0) + params.catheter * catheter
         score += params.open_end * (len(numbers) == 1)
         # A stray piece far from the tree must not become its root.
@@ -130,13 +132,22 @@ def _candidates(
     return out
 
 
-def _near(network: Network, number: int, node: int) -> tuple[float, float]:
-    """Return arrival and radius of the edge close to the node."""
-    edge = network.edges[number]
-    part = slice(-15, None) if edge.b == node else slice(0, 15)
-    arrival = edge.arrival_s[part]
-    known = float(np.nanmean(arrival)) if np.isfinite(arrival).any() else float("nan")
-    return known, float(np.median(edge.radius_px[part]))
+def _at_ends(network: Network) -> tuple[list[list[float]], list[list[float]]]:
+    """Return of each edge (E, 2) arrival, NaN where unknown, and radius close to its nodes a and b."""
+    size = np.array([len(e.path) for e in network.edges])
+    last = np.cumsum(size)
+    steps = np.arange(15)
+    within = steps < size[:, None]
+    arrival, radius = (np.concatenate([getattr(e, n) for e in network.edges]) for n in ("arrival_s", "radius_px"))
+    arrivals, radii = [], []
+    for at in ((last - size)[:, None] + steps, last[:, None] - 1 - steps):
+        part = np.where(within, arrival[np.where(within, at, 0)], np.nan)
+        known = np.isfinite(part)
+        count = known.sum(axis=1)
+        mean = np.where(known, part, 0.0).sum(axis=1) / np.maximum(count, 1)
+        arrivals.append(np.where(count > 0, mean, np.nan))
+        radii.append(np.nanmedian(np.where(within, radius[np.where(within, at, 0)], np.nan), axis=1))
+    return np.stack(arrivals, axis=1).tolist(), np.stack(radii, axis=1).tolist()
 
 
 def _component_length(network: Network) -> dict[int, float]:
@@ -153,21 +164,22 @@ def _component_length(network: Network) -> dict[int, float]:
 
 
 def _leads_up(
-    point: npt.NDArray[np.float64],
+    points: npt.NDArray[np.float64],
     artery: npt.NDArray[np.bool_],
     ridge: npt.NDArray[np.float32] | None,
     params: TipParams,
     scale: float,
-) -> float:
-    """Return 0 to 1: the best straight line of mask ridge from the point outwards, clear of the artery."""
+) -> npt.NDArray[np.float64]:
+    """Return 0 to 1 for each point (N, 2): its best straight line of mask ridge outwards, clear of the artery."""
     if ridge is None:
-        return 0.0
+        return np.zeros(len(points))
     near, far = (r * scale for r in params.reach_px)
     distance = np.arange(near, far)
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    rows = point[0] + np.sin(angles)[:, None] * distance
-    cols = point[1] + np.cos(angles)[:, None] * distance
+    rows = points[:, 0, None, None] + np.sin(angles)[:, None] * distance
+    cols = points[:, 1, None, None] + np.cos(angles)[:, None] * distance
     strength = ndimage.map_coordinates(ridge, [rows, cols], order=1, mode="constant")
-    inside = ndimage.map_coordinates(artery.astype(np.float32), [rows, cols], order=0, mode="constant", cval=1)
+    inside = ndimage.map_coordinates(artery.view(np.uint8), [rows, cols], order=0, mode="constant", cval=1)
     strength = np.where(inside > 0, 0, np.minimum(strength, params.catheter_in_noise))
-    return float(np.clip(strength.mean(axis=1).max() / params.catheter_in_noise, 0, 1))
+    best = strength.mean(axis=2).max(axis=1)
+    return np.asarray(np.clip(best / params.catheter_in_noise, 0, 1), dtype=np.float64)
