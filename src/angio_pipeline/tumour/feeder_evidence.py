@@ -41,17 +41,19 @@ _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
     },
 )
 _BY_TREE: tuple[float, Mapping[str, tuple[float, float, float]]] = (
-    -3.192,
+    -3.287,
     {
-        "gap_over_reach": (0.228, 0.319, -0.234),
-        "heading": (0.739, 0.327, 2.626),
-        "length_inside": (0.902, 1.116, 0.393),
-        "inside_share": (0.351, 0.345, 0.373),
-        "own_share": (0.925, 0.213, 0.618),
-        "calibre": (0.225, 0.114, 0.136),
-        "contrast": (0.405, 0.331, 0.793),
-        "blush_delay": (0.419, 0.395, -0.154),
-        "rooted": (0.991, 0.097, 0.163),
+        "own_length": (0.552, 0.801, 0.460),
+        "gap_over_reach": (0.214, 0.295, -0.135),
+        "heading": (0.743, 0.321, 2.020),
+        "length_inside": (0.909, 1.136, 0.407),
+        "inside_share": (0.350, 0.347, 0.303),
+        "own_share": (0.928, 0.208, 0.220),
+        "calibre": (0.225, 0.117, -0.038),
+        "contrast": (0.398, 0.331, 0.408),
+        "blush_delay": (0.420, 0.395, -0.060),
+        "rooted": (0.992, 0.088, -0.022),
+        "beside_likelier": (0.221, 0.173, -0.894),
     },
 )
 
