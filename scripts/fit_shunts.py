@@ -28,7 +28,8 @@ from angio_pipeline import ingest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import RunResult
-from angio_pipeline.evaluate.documents import RunPair, moved_mask, read_mask, truth_in_frame
+from angio_pipeline.evaluate.documents import RunPair, read_mask, truth_in_frame
+from angio_pipeline.evaluate.frames import moved_mask
 from angio_pipeline.tumour.courses import Course
 from angio_pipeline.tumour.early_veins import (
     EarlyVeinParams,
@@ -144,7 +145,7 @@ def early_vein(told: RunPair) -> npt.NDArray[np.bool_]:
     arrival = np.load(told.truth_dir / "arrival.npy")
     soon = arrival < np.nanmin(arrival[artery]) + _WITH_ARTERIES_S
     early = read_mask(told.truth_dir / told.truth.vein_mask) & ~artery & soon
-    return ndimage.binary_dilation(moved_mask(early, told.shift_px, beyond=False))
+    return np.asarray(ndimage.binary_dilation(moved_mask(early, told.shift_px, beyond=False)))
 
 
 def _share(mask: npt.NDArray[np.float32], course: Course, factor: int) -> float:
@@ -164,7 +165,7 @@ def report(runs: Sequence[dict[str, Any]], page: Path | None) -> None:
         rest = [n for n in range(len(judged)) if fold[n] != k]
         pairs = [seen[min(k, fold[n]), max(k, fold[n])][n] for n in rest]
         model = _Drainages([judged[n] for n in rest], pairs)
-        for n in np.flatnonzero(fold == k):
+        for n in np.flatnonzero(fold == k).tolist():
             found = alone[k,][n]
             told[n] = model.probability(found) if judged[n]["assessed"] else 0.0
             if len(judged[n]["shunts"]) == 1 and found["length"] > 0:
@@ -203,7 +204,7 @@ def _greatest_without(
     """Return the greatest drainage of each run of some folds, its pieces judged by tables of the other folds."""
     held = np.isin(fold, without)
     pieces = _Pieces([run for run, out in zip(runs, held, strict=True) if not out])
-    return {int(n): _greatest(runs[n], pieces.likely(runs[n])) for n in np.flatnonzero(held)}
+    return {n: _greatest(runs[n], pieces.likely(runs[n])) for n in np.flatnonzero(held).tolist()}
 
 
 def _has_shunt(runs: Sequence[Mapping[str, Any]], case: str) -> bool:
@@ -215,7 +216,7 @@ class _Table:
 
     def __init__(self, names: Sequence[str], told: Array, right: Array, weight: Array, ridge: float) -> None:
         # What is known of no row is no feature.
-        self.known = np.isfinite(told).any(axis=0)
+        self.known = np.asarray(np.isfinite(told).any(axis=0))
         self.names = [name for name, known in zip(names, self.known, strict=True) if known]
         told = told[:, self.known]
         self.middle, self.spread = np.nanmean(told, axis=0), np.maximum(np.nanstd(told, axis=0), 1e-3)
