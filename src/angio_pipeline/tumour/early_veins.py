@@ -76,17 +76,17 @@ _TOLD: Table = (
     },
 )
 _DRAINAGE: Table = (
-    -2.195,
+    -2.130,
     {
-        "length": (3.241, 1.640, 3.305),
+        "length": (3.478, 1.488, 3.258),
     },
 )
 # Hepatic veins are wider than branches of the portal vein, and told as veins more often.
 _HEPATIC: Table = (
-    -1.126,
+    -1.289,
     {
-        "radius": (1.510, 0.293, 1.663),
-        "told": (0.305, 0.235, -0.027),
+        "radius": (1.514, 0.313, 1.551),
+        "told": (0.339, 0.266, 0.259),
     },
 )
 
@@ -100,7 +100,7 @@ class EarlyVeinParams(Params):
     over_noise: float = Field(4.5, ge=0, description="contrast in standard deviations of noise that counts at all")
     least_length_px: float = Field(8.0, ge=1, description="shorter pieces cannot be measured along")
     catheter_px: float = Field(6.0, ge=0, description="how near the catheter no told vein is looked for")
-    likely: float = Field(0.2, gt=0, lt=1, description="probability of a piece from which on it is part of a drainage")
+    likely: float = Field(0.1, gt=0, lt=1, description="probability of a piece from which on it is part of a drainage")
     together_px: float = Field(12.0, gt=0, description="how near each other pieces are one drainage")
 
 
