@@ -106,7 +106,7 @@ def test_likely_courses_that_lie_together_are_one_drainage_and_their_lengths_add
 
 def test_unlikely_courses_and_those_in_noise_join_nothing() -> None:
     courses, filling = _lines(100, 110, 120)
-    likely = np.array([1.0, 0.1, 1.0])
+    likely = np.array([1.0, 0.05, 1.0])
     found = drainages(courses, filling, likely, params=EarlyVeinParams(), scale=1.0)
     assert sorted(one.pieces for one in found) == [(0,), (2,)]
     faint = Filling(tuple({**one, "contrast_in_noise": 1.0} for one in filling.evidence), filling.arrival_s)
