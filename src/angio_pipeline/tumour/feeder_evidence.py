@@ -21,7 +21,7 @@ from angio_pipeline.tumour.ways import TreeFlow, Way
 
 __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "measure_way"]
 
-# Bias, and for each feature of `features` its middle, its spread and its weight, as scripts/fit_feeders.py fits them, to
+# Bias, and for each feature of `features` its middle, its spread and its weight, as scripts/fit_feeders.py fits them to
 # 34 simulated patients that no test uses; ways were ranked by one fit and fitted again until that changed little.
 _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
     -3.617,
