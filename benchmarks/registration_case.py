@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.lipiodol.tissue import TissueParams, survey
 from angio_pipeline.simulate import load_preset
 from angio_pipeline.simulate.aftermath.ct import CtParams, CtPhase, CtScan, CtVisit, draw_placement, scan_visit
 from angio_pipeline.simulate.aftermath.ct_placement import Placement
@@ -35,7 +36,6 @@ Way = Callable[[FloatArray], FloatArray]
 KINDS = ("breath", "swelling", "real")
 SLICES, MATRIX = 100, 256
 TARGETS = 2000
-_LIVER_LABEL = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,15 +189,16 @@ def _within(volume: CtVolume, points: FloatArray) -> npt.NDArray[np.bool_]:
 def _real_case(seed: int, breath_mm: float, folder: Path) -> RegistrationCase:
     if not (folder / "example_ct.nii.gz").is_file():
         raise FileNotFoundError(f"Expected example_ct.nii.gz in {folder}; name the folder of the real scan by --real.")
-    image, labels = (sitk.ReadImage(str(folder / name)) for name in ("example_ct.nii.gz", "example_seg.nii.gz"))
+    image = sitk.ReadImage(str(folder / "example_ct.nii.gz"))
     affine = _affine(image)
     hu = sitk.GetArrayFromImage(image).astype(np.float32)
-    liver = sitk.GetArrayFromImage(labels) == _LIVER_LABEL
-    rng = np.random.default_rng([seed, 12])
-    where = np.argwhere(ndimage.binary_erosion(liver, iterations=2))
-    inner = where[rng.integers(len(where), size=TARGETS)] @ affine[:3, :3].T + affine[:3, 3]
-    centres = inner[rng.integers(len(inner), size=2)]
     source = Source("1", "2", date="20240101", modality="CT")
+    # Nobody drew this liver: the points are those of the liver as the program first sees it. Their way is known.
+    seen = survey(CtVolume(hu, affine, source, kvp=120.0), params=TissueParams())
+    rng = np.random.default_rng([seed, 12])
+    where = np.argwhere(ndimage.binary_erosion(seen.liver, iterations=3))
+    inner = where[rng.integers(len(where), size=TARGETS)] @ seen.affine[:3, :3].T + seen.affine[:3, 3]
+    centres = inner[rng.integers(len(inner), size=2)]
     grid = np.moveaxis(np.indices(hu.shape).astype(np.float32), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
     oil = sum(
         (

@@ -253,7 +253,7 @@ def _conjugate_gradients(
     scaling: FloatArray,
     *,
     rounds: int = 400,
-    tolerance: float = 0.01,
+    tolerance: float = 0.05,
 ) -> FloatArray:
     """Return the solution of a positive definite system, scaled by its diagonal."""
     x, left = np.zeros_like(right), right.copy()

@@ -1,0 +1,115 @@
+"""Ways to lay one CT of the liver upon another that others offer, each as its own examples suggest.
+
+Every function takes two volumes on grids of cubic voxels (`Seen`) and returns where points of the fixed one lie
+in the moving one. Both begin with the same rigid motion, by SimpleITK; neither is told of oil, liver or bone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+__all__ = ["PEERS", "Seen"]
+
+FloatArray = npt.NDArray[np.float64]
+Place = Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Windowed attenuation, (Z, Y, X), with its affine to LPS (axes along the world's, cubic voxels)."""
+
+    grey: npt.NDArray[np.float32]
+    affine: FloatArray
+
+
+def nothing(fixed: Seen, moving: Seen) -> Place:
+    """Return no motion."""
+    return lambda points: points
+
+
+def rigid(fixed: Seen, moving: Seen) -> Place:
+    """Return the rigid motion of least squared difference."""
+    return _placed(_rigid(_image(fixed), _image(moving)))
+
+
+def bspline(fixed: Seen, moving: Seen) -> Place:
+    """Return a B-spline of 30 mm on top of it, squared differences, in three levels of resolution."""
+    a, b = _image(fixed), _image(moving)
+    first = _rigid(a, b)
+    size = [max(round(n * s / 30.0), 1) for n, s in zip(a.GetSize(), a.GetSpacing(), strict=True)]
+    spline = sitk.BSplineTransformInitializer(a, size)
+    method = _method((4, 2, 1))
+    method.SetMovingInitialTransform(first)
+    method.SetInitialTransform(spline, inPlace=True)
+    method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=60)
+    method.Execute(a, b)
+    return _placed(sitk.CompositeTransform([first, spline]))
+
+
+def syn(fixed: Seen, moving: Seen) -> Place:
+    """Return the symmetric diffeomorphism of dipy on top of it, local correlation, as in its 3-D example."""
+    from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
+    from dipy.align.metrics import CCMetric
+
+    a, b = _image(fixed), _image(moving)
+    first = _rigid(a, b)
+    # Laid on the fixed grid by the rigid motion; what dipy adds is a displacement there.
+    laid = sitk.GetArrayFromImage(sitk.Resample(b, a, first, sitk.sitkLinear, float(fixed.grey.min())))
+    registration = SymmetricDiffeomorphicRegistration(CCMetric(3), level_iters=[10, 10, 5])
+    found = registration.optimize(fixed.grey.astype(np.float64), laid.astype(np.float64))
+    inverse = np.linalg.inv(fixed.affine)
+
+    def place(points: FloatArray) -> FloatArray:
+        index = points @ inverse[:3, :3].T + inverse[:3, 3]
+        there = np.asarray(found.transform_points(index))
+        return _placed(first)(there @ fixed.affine[:3, :3].T + fixed.affine[:3, 3])
+
+    return place
+
+
+PEERS: dict[str, Callable[[Seen, Seen], Place]] = {
+    "none": nothing,
+    "SimpleITK rigid": rigid,
+    "SimpleITK B-spline": bspline,
+    "dipy SyN": syn,
+}
+
+
+def _image(seen: Seen) -> sitk.Image:
+    image = sitk.GetImageFromArray(seen.grey)
+    step = float(seen.affine[2, 0])
+    image.SetSpacing([step] * 3)
+    image.SetOrigin([float(v) for v in seen.affine[:3, 3]])
+    return image
+
+
+def _method(shrink: tuple[int, ...]) -> sitk.ImageRegistrationMethod:
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMeanSquares()
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(0.2, seed=1)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetShrinkFactorsPerLevel(list(shrink))
+    method.SetSmoothingSigmasPerLevel([float(s // 2) for s in shrink])
+    return method
+
+
+def _rigid(a: sitk.Image, b: sitk.Image) -> sitk.Transform:
+    start = sitk.CenteredTransformInitializer(
+        a, b, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY
+    )
+    method = _method((4, 2))
+    method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.01, 150)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(start, inPlace=True)
+    method.Execute(a, b)
+    return start
+
+
+def _placed(transform: sitk.Transform) -> Place:
+    return lambda points: np.array([transform.TransformPoint([float(v) for v in p]) for p in points])
