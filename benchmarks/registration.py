@@ -67,12 +67,14 @@ def compete(name: str, path: Path, answer: Any) -> None:
 def solve(name: str, case: RegistrationCase) -> tuple[Any, Row]:
     """Return the function that places points, and what a method says of itself."""
     params = RegistrationParams()
+    if name == "none":
+        return PEERS[name](Seen(case.fixed.hu, np.eye(4)), Seen(case.moving.hu, np.eye(4)), np.eye(4)), {}
     looked = [survey(volume, params=TissueParams()) for volume in (case.fixed, case.moving)]
-    if name in PEERS:
-        fixed, moving = (Seen(np.clip(t.hu, *params.window_hu), t.affine) for t in looked)
-        return PEERS[name](fixed, moving), {}
     bent = params.deformation.model_copy(update={"enabled": name == OURS})
     found = align(looked[0], looked[1], params=params.model_copy(update={"deformation": bent}))
+    if name in PEERS:
+        fixed, moving = (Seen(np.clip(t.hu, *params.window_hu), t.affine) for t in looked)
+        return PEERS[name](fixed, moving, found.motion), {}
     told = {"correlation": found.score, "edge_gap_mm": found.edge_gap_mm[1]}
     return found.place, told | ({"volume_change": found.bend.volume_change} if found.bend is not None else {})
 
@@ -89,7 +91,7 @@ def warm_up(name: str) -> None:
     rng = np.random.default_rng(0)
     small = Seen(rng.normal(0, 30, (40, 40, 40)).astype(np.float32), np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]])
     if name in PEERS:
-        PEERS[name](small, small)
+        PEERS[name](small, small, np.eye(4))
         return
     from angio_pipeline.numerics.deformation import Deformation, fit_deformation, lattice_over
     from angio_pipeline.numerics.rigid import moving_image
@@ -138,7 +140,7 @@ def in_its_own_process(name: str, path: Path) -> Row | str:
 # --- writing
 
 
-def words(figures: Row) -> str:
+def section(figures: Row) -> str:
     """Return the section of the page: one table of all cases, one a case."""
     lines = [f"Measured by `{SCRIPT}` on {figures['machine']}; {figures['state']}.", ""]
     lines += summary(figures["cases"])
@@ -224,7 +226,7 @@ def main() -> None:
             figures["cases"].append({"name": case.name, "voxels": size(case.fixed), "rows": rows})
             # After every case: what was measured is not lost when a later one fails.
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-            write_section(PAGE, "figures", SCRIPT, words(figures))
+            write_section(PAGE, "figures", SCRIPT, section(figures))
 
 
 if __name__ == "__main__":
