@@ -28,6 +28,8 @@ import SimpleITK as sitk
 from threadpoolctl import threadpool_limits
 
 from angio_pipeline.core.followups import CtVolume
+from angio_pipeline.lipiodol.deforming import seen_parts
+from angio_pipeline.lipiodol.matching import Compared
 from angio_pipeline.lipiodol.registration import RegistrationParams, align
 from angio_pipeline.lipiodol.tissue import TissueParams, survey
 from pages import ROOT, machine, state, write_section
@@ -39,7 +41,7 @@ FIGURES = ROOT / "benchmarks" / "registration.json"
 PAGE = ROOT / "docs" / "registration.md"
 THREADS = 2
 OURS, OURS_RIGID = "angio-pipeline", "angio-pipeline, rigid only"
-NAMES = (*PEERS, OURS_RIGID, OURS)
+NAMES = ("none", *PEERS, OURS_RIGID, OURS)
 CASES = ("breath:1:5", "breath:2:15", "swelling:4:15", "breath:5:10", "real:1:10")
 Row = dict[str, Any]
 
@@ -68,12 +70,14 @@ def solve(name: str, case: RegistrationCase) -> tuple[Any, Row]:
     """Return the function that places points, and what a method says of itself."""
     params = RegistrationParams()
     if name == "none":
-        return PEERS[name](Seen(case.fixed.hu, np.eye(4)), Seen(case.moving.hu, np.eye(4)), np.eye(4)), {}
+        return (lambda points: points), {}
     looked = [survey(volume, params=TissueParams()) for volume in (case.fixed, case.moving)]
     bent = params.deformation.model_copy(update={"enabled": name == OURS})
     found = align(looked[0], looked[1], params=params.model_copy(update={"deformation": bent}))
     if name in PEERS:
-        fixed, moving = (Seen(np.clip(t.hu, *params.window_hu), t.affine) for t in looked)
+        both = [Compared.of(t, window_hu=params.window_hu, avoid_mm=params.avoid_mm) for t in looked]
+        parts = seen_parts(both[0], both[1], params=params.deformation)
+        fixed, moving = (Seen(c.grey, c.tissue.affine, part) for c, part in zip(both, parts, strict=True))
         return PEERS[name](fixed, moving, found.motion), {}
     told = {"correlation": found.score, "edge_gap_mm": found.edge_gap_mm[1]}
     return found.place, told | ({"volume_change": found.bend.volume_change} if found.bend is not None else {})
@@ -89,7 +93,10 @@ def judged(case: RegistrationCase, found: Any) -> Row:
 def warm_up(name: str) -> None:
     """Load and compile what is loaded and compiled once a process: not counted."""
     rng = np.random.default_rng(0)
-    small = Seen(rng.normal(0, 30, (40, 40, 40)).astype(np.float32), np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]])
+    noise = rng.normal(0, 30, (40, 40, 40)).astype(np.float32)
+    small = Seen(noise, np.diag([1.0, 1, 1, 1])[[2, 1, 0, 3]], np.ones(noise.shape, np.bool_))
+    if name == "none":
+        return
     if name in PEERS:
         PEERS[name](small, small, np.eye(4))
         return

@@ -2,13 +2,14 @@
 
 Every function takes two volumes on grids of cubic voxels (`Seen`) and the rigid motion that this program finds
 around the liver, and returns where points of the fixed volume lie in the moving one. So nobody fails for want of a
-start; neither peer is told of oil, liver or bone.
+start. Only the masked B-spline is told of oil, liver and bone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +23,27 @@ Place = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """Windowed attenuation, (Z, Y, X), with its affine to LPS (axes along the world's, cubic voxels)."""
+    """Windowed attenuation, (Z, Y, X), with its affine to LPS (axes along the world's, cubic voxels).
+
+    `parts` is what this program compares: the liver and a shell around it, without oil and bone.
+    """
 
     grey: npt.NDArray[np.float32]
     affine: FloatArray
-
-
-def nothing(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
-    """Return no motion."""
-    return lambda points: points
+    parts: npt.NDArray[np.bool_]
 
 
 def bspline(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
     """Return a B-spline of 30 mm on top of it, squared differences, in three levels of resolution."""
+    return _placed(_bspline(fixed, moving, start, masked=False))
+
+
+def bspline_masked(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
+    """Return the same B-spline, told what to compare by the masks that this program uses."""
+    return _placed(_bspline(fixed, moving, start, masked=True))
+
+
+def _bspline(fixed: Seen, moving: Seen, start: FloatArray, *, masked: bool) -> sitk.Transform:
     a, b = _image(fixed), _image(moving)
     first = _affine(start)
     size = [max(round(n * s / 30.0), 1) for n, s in zip(a.GetSize(), a.GetSpacing(), strict=True)]
@@ -43,8 +52,11 @@ def bspline(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
     method.SetMovingInitialTransform(first)
     method.SetInitialTransform(spline, inPlace=True)
     method.SetOptimizerAsLBFGSB(gradientConvergenceTolerance=1e-5, numberOfIterations=60)
+    if masked:
+        method.SetMetricFixedMask(_image(fixed, fixed.parts.astype(np.uint8)))
+        method.SetMetricMovingMask(_image(moving, moving.parts.astype(np.uint8)))
     method.Execute(a, b)
-    return _placed(sitk.CompositeTransform([first, spline]))
+    return sitk.CompositeTransform([first, spline])
 
 
 def syn(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
@@ -69,14 +81,14 @@ def syn(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
 
 
 PEERS: dict[str, Callable[[Seen, Seen, FloatArray], Place]] = {
-    "none": nothing,
     "SimpleITK B-spline": bspline,
+    "SimpleITK B-spline, masked": bspline_masked,
     "dipy SyN": syn,
 }
 
 
-def _image(seen: Seen) -> sitk.Image:
-    image = sitk.GetImageFromArray(seen.grey)
+def _image(seen: Seen, values: npt.NDArray[Any] | None = None) -> sitk.Image:
+    image = sitk.GetImageFromArray(seen.grey if values is None else values)
     step = float(seen.affine[2, 0])
     image.SetSpacing([step] * 3)
     image.SetOrigin([float(v) for v in seen.affine[:3, 3]])

@@ -21,7 +21,7 @@ from angio_pipeline.numerics import rigid
 from angio_pipeline.numerics import volumes as space
 from angio_pipeline.numerics.deformation import Deformation, fit_deformation, lattice_over
 
-__all__ = ["Bend", "DeformationParams", "bend_liver", "why_not"]
+__all__ = ["Bend", "DeformationParams", "bend_liver", "seen_parts", "why_not"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -74,8 +74,7 @@ def bend_liver(
     if not tissue.liver.any():
         return None
     near = space.dilate(tissue.liver, tissue.affine, params.shell_mm) & tissue.body
-    mask = near & reference.clean & ~_bone(tissue, params.bone_mm)
-    usable = scan.clean & ~_bone(scan.tissue, params.bone_mm)
+    mask, usable = seen_parts(reference, scan, params=params)
     shape, grid = lattice_over(near, tissue.affine, params.node_mm)
     found = Deformation(motion, np.zeros((*shape, 3)), grid)
     rng = np.random.default_rng(seed)
@@ -96,6 +95,14 @@ def bend_liver(
             rounds=params.rounds,
         )
     return _measured(found, tissue)
+
+
+def seen_parts(reference: Compared, scan: Compared, *, params: DeformationParams) -> tuple[BoolArray, BoolArray]:
+    """Return what of the reference (the liver and a shell) and of the scan is compared: no oil, no bone."""
+    tissue = reference.tissue
+    near = space.dilate(tissue.liver, tissue.affine, params.shell_mm) & tissue.body
+    mask = near & reference.clean & ~_bone(tissue, params.bone_mm)
+    return mask, scan.clean & ~_bone(scan.tissue, params.bone_mm)
 
 
 def why_not(bend: Bend, *, params: DeformationParams) -> str | None:
