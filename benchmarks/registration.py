@@ -214,26 +214,54 @@ def main() -> None:
     parser.add_argument("--case", action="append", help="KIND:SEED:MM, may be repeated", metavar="KIND:SEED:MM")
     parser.add_argument("--only", action="append", choices=NAMES, help="this method alone; may be repeated")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/ct_liver"), help="folder of the real scan")
+    parser.add_argument("--keep", type=Path, help="folder in which pairs of scans are kept for the next time")
     asked = parser.parse_args()
-    figures: Row = {"machine": machine(), "state": state(), "cases": []}
+    figures = measured_before()
     with tempfile.TemporaryDirectory() as folder:
         for spec in asked.case or CASES:
-            kind, seed, breath = spec.split(":")
+            path = (asked.keep or Path(folder)) / f"{spec.replace(':', '-')}.pickle"
             try:
-                case = make_registration_case(kind, int(seed), float(breath), real=asked.real)
+                case = kept_case(spec, path, asked.real)
             except FileNotFoundError as problem:
                 print(problem)
                 continue
-            path = Path(folder) / "case.pickle"
-            path.write_bytes(pickle.dumps(case))
-            rows: dict[str, Row | str] = {}
+            rows = rows_of(figures, case)
             for name in asked.only or NAMES:
                 rows[name] = in_its_own_process(name, path)
                 print(case.name, name, rows[name], flush=True)
-            figures["cases"].append({"name": case.name, "voxels": size(case.fixed), "rows": rows})
-            # After every case: what was measured is not lost when a later one fails.
-            FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-            write_section(PAGE, "figures", SCRIPT, section(figures))
+                # After every method: what was measured is not lost when a later one fails.
+                FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+                write_section(PAGE, "figures", SCRIPT, section(figures))
+
+
+def measured_before() -> Row:
+    """Return what is written of this very code, else nothing but where and of what the figures will be."""
+    here = {"machine": machine(), "state": state(), "cases": []}
+    before: Row = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else here
+    return before if before["state"] == here["state"] else here
+
+
+def rows_of(figures: Row, case: RegistrationCase) -> dict[str, Row | str]:
+    """Return the rows of a case among the figures, none of them yet when it is new."""
+    for known in figures["cases"]:
+        if known["name"] == case.name:
+            found: dict[str, Row | str] = known["rows"]
+            return found
+    rows: dict[str, Row | str] = {}
+    figures["cases"].append({"name": case.name, "voxels": size(case.fixed), "rows": rows})
+    return rows
+
+
+def kept_case(spec: str, path: Path, real: Path) -> RegistrationCase:
+    """Return a pair of scans, made unless it was kept, and leave it at `path`."""
+    if path.is_file():
+        kept: RegistrationCase = pickle.loads(path.read_bytes())
+        return kept
+    kind, seed, breath = spec.split(":")
+    case = make_registration_case(kind, int(seed), float(breath), real=real)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(case))
+    return case
 
 
 if __name__ == "__main__":
