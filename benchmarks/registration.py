@@ -151,6 +151,8 @@ def section(figures: Row) -> str:
     """Return the section of the page: one table of all cases, one a case."""
     lines = [f"Measured by `{SCRIPT}` on {figures['machine']}; {figures['state']}.", ""]
     lines += summary(figures["cases"])
+    missing = [name for name in NAMES if not any(name in case["rows"] for case in figures["cases"])]
+    lines += ["", f"Not measured yet: {', '.join(missing)}."] if missing else []
     for case in figures["cases"]:
         lines += ["", f"### {case['name'][0].upper()}{case['name'][1:]}", "", f"Voxels: {case['voxels']}.", ""]
         lines += table(case["rows"])
