@@ -24,6 +24,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
 from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions
 from angio_pipeline.lipiodol.films import FilmParams, add_films
@@ -42,7 +43,7 @@ from angio_pipeline.lipiodol.mass import (
     prepare,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
-from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans
+from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans, set_refused_aside
 from angio_pipeline.lipiodol.selection import choose_images
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
@@ -103,7 +104,7 @@ def follow_lesions(
     FollowUpResult
         Its `left_out` names what was not followed: series beside another of the same moment
         (`selection` says which is taken), undated images beside others, scans of
-        fewer than three slices, and films without a region or a lesion.
+        fewer than three slices, scans that could not be aligned, and films without a region or a lesion.
 
     Raises
     ------
@@ -113,14 +114,17 @@ def follow_lesions(
     rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
     volumes, films, left_out = choose_images(volumes, films, rois)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
-    scans, reference = _place(volumes, rois, films, treated, zero, params)
+    placed, reference = _place(volumes, rois, films, treated, zero, params)
+    alignments = tuple(tell_alignment(scan, placed[reference]) for scan in placed)
+    scans, reference, refused = set_refused_aside(placed, reference)
     lesions, liver, quality = _follow_scans(scans, reference, rois, params)
     zero = _zero_of(scans, zero) if treated is None else zero
     courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
     settings = params.model_dump(mode="json")
-    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, (*left_out, *unfollowed))
+    left_out = [*left_out, *refused, *unfollowed]
+    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments)
 
 
 def _place(
@@ -180,8 +184,9 @@ def _choose_lesions(
     # enhances looks like oil: scans with contrast medium are asked only where there are no others.
     after = [k for k in range(len(scans)) if k != reference and not scans[k].baseline]
     for k in (reference, *(k for k in after if scans[k].contrast == scans[reference].contrast)):
-        found = find_lesions(scans[k].tissue, scans[k].alignment.motion, params=params.deposit)
+        found = find_lesions(scans[k].tissue, np.eye(4), params=params.deposit)
         if found:
+            found = tuple(_tied(lesion, scans[k]) for lesion in found)
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
 
@@ -206,8 +211,14 @@ def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: Lipiod
     sight = _look(lesion, [other for other in found if other is not lesion], scan, params)
     if sight.patch is None or sight.deposit is None:
         return lesion
-    motion = scan.alignment.motion
+    motion = scan.motion_to(lesion)
     return lesion_from_deposit(lesion, sight.patch, sight.deposit.mask, motion, closing_mm=params.deposit.group_mm / 2)
+
+
+def _tied(lesion: Lesion, scan: Scan) -> Lesion:
+    """Return a lesion outlined in a scan with the way there from the reference."""
+    own = space.to_world(lesion.affine, np.argwhere(lesion.mask))
+    return replace(lesion, from_reference=scan.alignment.near_in_scan(own))
 
 
 def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
@@ -234,7 +245,7 @@ def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
 
     possible = [scan for scan in scans if may_lie_on(roi, scan.volume) and holds(scan)]
     owner = max(possible, key=rank, default=None)
-    return None if owner is None else lesion_from_roi(roi, owner.alignment.motion)
+    return None if owner is None else _tied(lesion_from_roi(roi, np.eye(4)), owner)
 
 
 def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: LipiodolParams) -> LesionCourse:
@@ -264,7 +275,7 @@ def _may_be_first(sight: _Sight) -> bool:
 def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolParams) -> _Sight:
     margin = 2 * params.mass.padding_mm + params.mass.gap_mm + params.mass.shell_mm
     patch = cut_patch(
-        scan.volume, scan.alignment.motion, lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
+        scan.volume, scan.motion_to(lesion), lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
     )
     if patch is None:
         return _Sight(scan)
@@ -277,7 +288,7 @@ def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolPara
 def _liver_on(patch: Patch, lesion: Lesion, scan: Scan) -> npt.NDArray[np.bool_]:
     """Return the liver on a patch, with what the lesion had parted from it."""
     tissue = scan.tissue
-    own = lesion.mask_on(tissue.hu.shape, tissue.affine, scan.alignment.motion)
+    own = lesion.mask_on(tissue.hu.shape, tissue.affine, scan.motion_to(lesion))
     if not own.any():
         return space.resample_mask(tissue.liver, tissue.affine, patch.hu.shape, patch.affine)
     liver, box = liver_around(tissue, own)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint
+from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint, ScanAlignment
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
-from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
-from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
+from angio_pipeline.outputs.pictures import Window, grey_picture, slice_picture, write_png
+from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, ScanAlignmentDocument, TimepointDocument
 
 __all__ = ["write_follow_up"]
 
 
 def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
-    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz` and `slice-<id>.png`.
+    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz`, `slice-<id>.png` and `aligned-*.png`.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
             _write_timepoint(point, names, subject_dir, windows)
+    for alignment, told in zip(result.alignments, document.alignments, strict=True):
+        _write_alignment(alignment, told, subject_dir)
     write_json(subject_dir / "lipiodol.json", document)
 
 
@@ -58,6 +60,16 @@ def _write_timepoint(
         write_bytes(_below(subject_dir, names.deposit_mask), content)
     if point.views is not None and names.view is not None:
         write_png(_below(subject_dir, names.view), slice_picture(point.views, windows[point.views.unit]))
+
+
+def _write_alignment(alignment: ScanAlignment, names: ScanAlignmentDocument, subject_dir: Path) -> None:
+    pictures = alignment.pictures
+    if pictures is None:
+        return
+    views = (names.reference_view, names.before_view, names.after_view)
+    for image, name in zip((pictures.reference, pictures.before, pictures.after), views, strict=True):
+        if name is not None:
+            write_png(_below(subject_dir, name), grey_picture(image, pictures.window, longest=640))
 
 
 def _below(folder: Path, name: str) -> Path:
