@@ -116,7 +116,8 @@ def section(figures: dict[str, Any]) -> str:
         f"Measured with {figures['measured_with']}. Follow-ups of {patients['cases']} simulated patients, preset\n"
         f"`{patients['preset']}`, seed {patients['seed']}: {len(figures['given']['lesions'])} lesions with oil, "
         f"{len(figures['given']['dates'])} lesions and dates on CT. What has no answer counts as\n"
-        "wrong. Intervals are 95 % bootstrap over patients. The naive threshold is 160 HU within 10 mm of the true lesion.\n\n"
+        "wrong. Intervals are 95 % bootstrap over patients. The naive threshold is 160 HU within 10 mm of the true\n"
+        "lesion.\n\n"
     )
     lines = [
         "| what | asked | regions given | reached | none given | reached | n |",

@@ -45,6 +45,8 @@ BoolArray = npt.NDArray[np.bool_]
 OIL_IODINE_MG_PER_ML = 480.0
 """Iodine in one millilitre of iodised oil."""
 
+_THIN_OIL_HU = 12.0
+
 
 class MassParams(Params):
     """Settings of the iodine mass.
@@ -52,11 +54,12 @@ class MassParams(Params):
     `slopes` maps kVp to HU per (mg iodine per ml). `padding_mm` must exceed the blur (slice
     thickness included: at least one slice is always added). `offset_hu` and `offset_sd_hu` say
     how a treated tumour without oil differs from liver where the patient's own scans do not tell:
-    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU;
+    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU, more than
+    20 HU below liver, so that a tumour of which half has died is expected between the two;
     `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
-    contrast medium does. `outline_mm` is how far the edge at fat or lung may be off. `slope_sd` is
-    the slope's relative uncertainty between scanners, `model_sd` what each scan adds that nothing
-    here models (oil in the liver beside the lesion, outlines).
+    contrast medium does. Until `early_days` liver beside the lesion may hold oil. `outline_mm` is how far the
+    edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners, `model_sd`
+    what each scan adds that nothing here models (oil in the liver beside the lesion, outlines).
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -66,11 +69,12 @@ class MassParams(Params):
     tissue_band_hu: float = Field(40.0, ge=10.0)
     gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
     level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_hu: float = Field(-12.0, ge=-40.0, le=40.0)
+    offset_hu: float = Field(-16.0, ge=-40.0, le=40.0)
     offset_sd_hu: float = Field(7.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
     model_sd: float = Field(0.02, ge=0.0, le=0.3)
+    early_days: float = Field(7.0, ge=0.0)
     change_sd_hu: float = Field(4.0, ge=0.0)
     enhancement_sd_hu: float = Field(30.0, ge=0.0)
     outline_mm: float = Field(0.7, ge=0.0, le=5.0)
@@ -280,10 +284,17 @@ def measure_mass(
     offset: Offset,
     shared: SharedDraws,
     *,
+    early: bool = False,
     params: MassParams,
     rng: np.random.Generator,
 ) -> MassEstimate:
-    """Return the iodine mass of a lesion in one scan with its draws."""
+    """Return the iodine mass of a lesion in one scan with its draws.
+
+    Parameters
+    ----------
+    early : bool
+        Whether normal liver may still hold oil, so that what lies beside the lesion is not counted as its own.
+    """
     slope, quality = iodine_slope(volume.kvp, params=params)
     excess = patch.hu - background.on(patch.affine, patch.hu.shape)
     oil = patch.lesion | deposit.mask
@@ -295,6 +306,8 @@ def measure_mass(
     scale = patch.voxel_ml / slope
     lesion_ml = float(np.count_nonzero(patch.lesion & allowed)) * patch.voxel_ml
     mg = float(excess[region].sum()) * scale - offset.hu * lesion_ml / slope
+    beside, beside_sd = _oil_beside(excess, distance, allowed, background, pad) if early else (0.0, 0.0)
+    mg -= beside * scale
     growth = abs(float(excess[grown & ~region].sum()) * scale)
     ring_noise = _sum_noise(background, int(np.count_nonzero(grown & ~region))) * scale
     clipped = patch.hu >= volume.clip_hu if volume.clip_hu is not None else np.zeros(region.shape, dtype=np.bool_)
@@ -305,6 +318,7 @@ def measure_mass(
     error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
     error -= rng.normal(0, offset.own_sd_hu, draws) * lesion_ml / slope
+    error += rng.normal(0, beside_sd * scale, draws)
     error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
@@ -314,6 +328,27 @@ def measure_mass(
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE
     volume_mm3 = float(np.count_nonzero(deposit.mask)) * patch.voxel_ml * 1000
     return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, quality)
+
+
+def _oil_beside(
+    excess: FloatArray, distance: npt.NDArray[np.float32], allowed: BoolArray, background: Background, pad_mm: float
+) -> tuple[float, float]:
+    """Return what oil in the liver at the lesion's surface adds to the sum (HU x voxels), and its error.
+
+    In the first days thin oil lies there all around and fades over some millimetres. It shows beyond the blur, in
+    the outer part of the margin; towards the lesion there is more of it. The middle of the values is asked, since
+    oil that blur or an outline has brought there is in places only.
+    """
+    margin = (distance > 0) & (distance <= pad_mm) & allowed
+    outer = margin & (distance > 0.6 * pad_mm)
+    if np.count_nonzero(outer) < 30:
+        return 0.0, 0.0
+    # Thin oil is not dense: more than this has been brought there by the blur.
+    level = min(float(np.median(excess[outer])), _THIN_OIL_HU)
+    if level <= max(2 * background.level_sd_hu, 1.0):
+        return 0.0, 0.0
+    amount = 1.5 * level * float(np.count_nonzero(margin))
+    return amount, 0.5 * amount
 
 
 def _dark_border(
