@@ -440,4 +440,4 @@ def _retention(sight: _Sight, first: _Sight | None) -> tuple[float | None, tuple
 def _whole_deposit(patch: Patch, mass: MassEstimate, volume: CtVolume) -> LipiodolDeposit:
     mask = np.zeros(volume.hu.shape, dtype=np.bool_)
     mask[patch.box] = mass.deposit.mask
-    return LipiodolDeposit(mask, volume.affine)
+    return LipiodolDeposit(mask, volume.affine, volume.frame_of_reference_uid)

@@ -36,7 +36,7 @@ _OF_A_RUN = (
     "projections-*.png",
     ".tmp-*",
 )
-_OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")
+_OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/deposit-*.dcm", "*/*/slice-*.png")
 
 
 def clear_results(folder: Path) -> None:
