@@ -38,8 +38,10 @@ from angio_pipeline.lipiodol.mass import (
     Offset,
     SharedDraws,
     estimate_offset,
+    look_around,
     measure_mass,
     prepare,
+    thin_oil,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
 from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans
@@ -93,7 +95,8 @@ def follow_lesions(
         One patient's, in any order.
     rois, film_rois
         Lesions given by the reader. Without a region on any scan, lesions are the deposits
-        found in the first scan after treatment. A region called `liver` is no lesion.
+        found in the first scan after treatment. A region called `liver` is no lesion:
+        it is where the liver lies in the scan it was drawn on.
     treated : datetime or None
         Days count from it; what is before it is a baseline. Without it the scans before the
         first plain one that shows oil are, and days count from the first image after them.
@@ -110,10 +113,11 @@ def follow_lesions(
     InputRefused
         When no image remains that has a date and, for a scan, three slices.
     """
+    livers = [r for r in rois if r.id == "liver"]
     rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
     volumes, films, left_out = choose_images(volumes, films, rois)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
-    scans, reference = _place(volumes, rois, films, treated, zero, params)
+    scans, reference = _place(volumes, rois, livers, films, treated, zero, params)
     lesions, liver, quality = _follow_scans(scans, reference, rois, params)
     zero = _zero_of(scans, zero) if treated is None else zero
     courses, film_quality, unfollowed = add_films(
@@ -126,6 +130,7 @@ def follow_lesions(
 def _place(
     volumes: Sequence[CtVolume],
     rois: Sequence[VolumeRoi],
+    livers: Sequence[VolumeRoi],
     films: Sequence[Radiograph],
     treated: datetime | None,
     zero: datetime | None,
@@ -140,6 +145,7 @@ def _place(
         treated,
         zero,
         later=later,
+        livers=livers,
         tissue=params.tissue,
         deposit=params.deposit,
         registration=params.registration,
@@ -315,8 +321,9 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
     shared_offset = rng.normal(0, 1, params.draws)
     # One slope error a tube voltage: scans at the same voltage share it.
     slopes: dict[float | None, npt.NDArray[np.float64]] = {}
+    thin = _thin_oil(sights, params)
     out = []
-    for sight in sights:
+    for k, sight in enumerate(sights):
         if sight.patch is None or sight.background is None or sight.deposit is None:
             out.append(sight)
             continue
@@ -329,12 +336,40 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
             sight.deposit,
             _in_scan(offset, sight.scan, params),
             SharedDraws(shared_offset, slope),
-            early=0 <= sight.scan.days <= params.early_days,
+            thin_oil_hu=thin[k],
             params=params,
             rng=rng,
         )
         out.append(replace(sight, mass=mass))
     return out
+
+
+def _thin_oil(sights: list[_Sight], params: MassParams) -> list[float]:
+    """Return for each scan what oil in the liver beside the lesion adds there, in HU; 0 unless plain and early."""
+    around = [
+        look_around(s.patch, s.background, s.deposit, params=params)
+        if s.patch is not None and s.background is not None and s.deposit is not None and not s.scan.contrast
+        else None
+        for s in sights
+    ]
+
+    def told(k: int) -> float:
+        own, scan = around[k], sights[k].scan
+        if own is None or not 0 <= scan.days <= params.early_days:
+            return 0.0
+        # Blur can be compared between scans that were made alike, and only between those.
+        alike = [
+            a
+            for a, s in zip(around, sights, strict=True)
+            if a is not None and s.scan.days > params.early_days and _made_alike(s.scan.volume, scan.volume)
+        ]
+        return thin_oil(own, alike)
+
+    return [told(k) for k in range(len(sights))]
+
+
+def _made_alike(one: CtVolume, other: CtVolume) -> bool:
+    return one.kernel == other.kernel and np.allclose(one.spacing_mm, other.spacing_mm, rtol=0.02)
 
 
 def _in_scan(offset: Offset, scan: Scan, params: MassParams) -> Offset:

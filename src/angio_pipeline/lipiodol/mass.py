@@ -12,6 +12,7 @@ that they cancel in ratios.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +34,13 @@ __all__ = [
     "MassParams",
     "Offset",
     "SharedDraws",
+    "Surroundings",
     "estimate_background",
     "estimate_offset",
     "iodine_slope",
+    "look_around",
     "measure_mass",
+    "thin_oil",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -284,7 +288,7 @@ def measure_mass(
     offset: Offset,
     shared: SharedDraws,
     *,
-    early: bool = False,
+    thin_oil_hu: float = 0.0,
     params: MassParams,
     rng: np.random.Generator,
 ) -> MassEstimate:
@@ -292,8 +296,8 @@ def measure_mass(
 
     Parameters
     ----------
-    early : bool
-        Whether normal liver may still hold oil, so that what lies beside the lesion is not counted as its own.
+    thin_oil_hu : float
+        What oil in the liver beside the lesion adds in the outer part of the margin (`thin_oil`).
     """
     slope, quality = iodine_slope(volume.kvp, params=params)
     excess = patch.hu - background.on(patch.affine, patch.hu.shape)
@@ -306,7 +310,8 @@ def measure_mass(
     scale = patch.voxel_ml / slope
     lesion_ml = float(np.count_nonzero(patch.lesion & allowed)) * patch.voxel_ml
     mg = float(excess[region].sum()) * scale - offset.hu * lesion_ml / slope
-    beside, beside_sd = _oil_beside(excess, distance, allowed, background, pad) if early else (0.0, 0.0)
+    # Towards the lesion there is more of it; how much more is not known well.
+    beside = 1.5 * thin_oil_hu * float(np.count_nonzero(region & (distance > 0)))
     mg -= beside * scale
     growth = abs(float(excess[grown & ~region].sum()) * scale)
     ring_noise = _sum_noise(background, int(np.count_nonzero(grown & ~region))) * scale
@@ -318,7 +323,7 @@ def measure_mass(
     error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
     error -= rng.normal(0, offset.own_sd_hu, draws) * lesion_ml / slope
-    error += rng.normal(0, beside_sd * scale, draws)
+    error += rng.normal(0, 0.5 * beside * scale, draws)
     error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
@@ -330,25 +335,41 @@ def measure_mass(
     return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, quality)
 
 
-def _oil_beside(
-    excess: FloatArray, distance: npt.NDArray[np.float32], allowed: BoolArray, background: Background, pad_mm: float
-) -> tuple[float, float]:
-    """Return what oil in the liver at the lesion's surface adds to the sum (HU x voxels), and its error.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies just beyond the blur around a lesion, against the sum over the lesion itself."""
 
-    In the first days thin oil lies there all around and fades over some millimetres. It shows beyond the blur, in
-    the outer part of the margin; towards the lesion there is more of it. The middle of the values is asked, since
-    oil that blur or an outline has brought there is in places only.
+    level_hu: float
+    total_hu: float
+    level_sd_hu: float
+
+
+def look_around(patch: Patch, background: Background, deposit: Deposit, *, params: MassParams) -> Surroundings:
+    """Return the excess in the outer part of the margin, and the sum of the excess over the region (HU x voxels).
+
+    The middle of the values is asked, since oil that blur or an outline has brought there is in places only.
     """
-    margin = (distance > 0) & (distance <= pad_mm) & allowed
-    outer = margin & (distance > 0.6 * pad_mm)
-    if np.count_nonzero(outer) < 30:
-        return 0.0, 0.0
-    # Thin oil is not dense: more than this has been brought there by the blur.
-    level = min(float(np.median(excess[outer])), _THIN_OIL_HU)
-    if level <= max(2 * background.level_sd_hu, 1.0):
-        return 0.0, 0.0
-    amount = 1.5 * level * float(np.count_nonzero(margin))
-    return amount, 0.5 * amount
+    excess = patch.hu - background.on(patch.affine, patch.hu.shape)
+    distance = space.distance_mm(patch.lesion | deposit.mask, patch.affine)
+    allowed = ~deposit.foreign & ~_nearer_to_others(patch, distance)
+    pad_mm = _padding(patch, params)
+    outer = (distance > 0.6 * pad_mm) & (distance <= pad_mm) & allowed
+    level = float(np.median(excess[outer])) if np.count_nonzero(outer) >= 30 else 0.0
+    return Surroundings(level, float(excess[(distance <= pad_mm) & allowed].sum()), background.level_sd_hu)
+
+
+def thin_oil(early: Surroundings, later: Sequence[Surroundings]) -> float:
+    """Return how far oil in the liver at a lesion's surface raised it soon after treatment, in HU; 0 where untold.
+
+    In the first days thin oil lies there all around, and is gone weeks later. Blur raises what is beside a lesion
+    too, but in proportion to the lesion and at every date: later scans tell how much.
+    """
+    shares = [max(one.level_hu, 0.0) / one.total_hu for one in later if one.total_hu > 0]
+    if not shares:
+        return 0.0
+    level = early.level_hu - float(np.median(shares)) * max(early.total_hu, 0.0)
+    # Thin oil is not dense: more than this is something else.
+    return min(level, _THIN_OIL_HU) if level > max(2 * early.level_sd_hu, 1.0) else 0.0
 
 
 def _dark_border(
