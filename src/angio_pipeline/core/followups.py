@@ -184,6 +184,7 @@ class LipiodolDeposit:
 
     mask: npt.NDArray[np.bool_]
     affine: npt.NDArray[np.float64]
+    frame_of_reference_uid: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=3, dtype=np.bool_))

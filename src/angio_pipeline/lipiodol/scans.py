@@ -16,7 +16,7 @@ from angio_pipeline.core.results import Refusal
 from angio_pipeline.lipiodol.deposit import DepositParams, find_lesions
 from angio_pipeline.lipiodol.lesions import Lesion
 from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, align
-from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey
+from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey, with_given_liver
 from angio_pipeline.numerics import volumes as space
 
 __all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans", "set_refused_aside"]
@@ -107,6 +107,7 @@ def place_scans(
     zero: datetime | None,
     *,
     later: Sequence[datetime] = (),
+    livers: Sequence[VolumeRoi] = (),
     tissue: TissueParams,
     deposit: DepositParams,
     registration: RegistrationParams,
@@ -123,10 +124,12 @@ def place_scans(
         One a moment, dated, of three slices or more (see `selection.choose_scans`).
     later
         Moments of other images of the patient, from one of which days may count.
+    livers
+        The liver as it was drawn on some of the scans; on others it is looked for.
     """
     order = order_sources([v.source for v in volumes], treated, zero)
     ordered = [volumes[i] for i, _, _ in order]
-    looked = [survey(volume, params=tissue) for volume in ordered]
+    looked = [_with_liver(survey(volume, params=tissue), volume, livers, tissue) for volume in ordered]
     contrast = [v.contrast or has_enhanced_aorta(seen) for v, seen in zip(ordered, looked, strict=True)]
     days, before = [day for _, day, _ in order], [baseline for _, _, baseline in order]
     if treated is None:
@@ -155,6 +158,17 @@ def set_refused_aside(scans: Sequence[Scan], reference: int) -> tuple[list[Scan]
         if scan.alignment.refusal is not None
     ]
     return kept, kept.index(scans[reference]) if kept else 0, refused
+
+
+def _with_liver(seen: Tissue, volume: CtVolume, livers: Sequence[VolumeRoi], params: TissueParams) -> Tissue:
+    """Return the first look with the liver drawn on this very scan: one that names it, or that has its voxels."""
+    for roi in livers:
+        named = roi.series_instance_uid == volume.source.series_instance_uid
+        same_grid = roi.mask.shape == volume.hu.shape and np.allclose(roi.affine, volume.affine, atol=1e-2)
+        if named or (same_grid and may_lie_on(roi, volume)):
+            drawn = space.resample_mask(roi.mask, roi.affine, seen.hu.shape, seen.affine)
+            return with_given_liver(seen, drawn, params=params)
+    return seen
 
 
 def _first_with_oil(looked: Sequence[Tissue], contrast: Sequence[bool], params: DepositParams) -> int:

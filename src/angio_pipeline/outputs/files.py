@@ -36,7 +36,13 @@ _OF_A_RUN = (
     "projections-*.png",
     ".tmp-*",
 )
-_OF_A_SUBJECT = ("lipiodol.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png", "*/*/aligned-*.png")
+_OF_A_SUBJECT = (
+    "lipiodol.json",
+    "*/*/deposit-*.nii.gz",
+    "*/*/deposit-*.dcm",
+    "*/*/slice-*.png",
+    "*/*/aligned-*.png",
+)
 
 
 def clear_results(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint, ScanAlignment
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
+from angio_pipeline.outputs.deposit_segmentation import segmentation_bytes
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
@@ -18,7 +19,7 @@ __all__ = ["write_follow_up"]
 
 
 def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
-    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz`, `slice-<id>.png` and `aligned-*.png`.
+    """Write `lipiodol.json`, and of each scan `deposit-<id>.nii.gz`, `.dcm` (not of an empty one) and pictures.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
     for course, described in _courses(result, document):
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
-            _write_timepoint(point, names, subject_dir, windows)
+            _write_timepoint(course.id, point, names, subject_dir, windows)
     for alignment, told in zip(result.alignments, document.alignments, strict=True):
         _write_alignment(alignment, told, subject_dir)
     write_json(subject_dir / "lipiodol.json", document)
@@ -53,11 +54,14 @@ def _courses(result: FollowUpResult, document: LipiodolDocument) -> Iterator[tup
 
 
 def _write_timepoint(
-    point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
+    lesion: str, point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
 ) -> None:
     if point.deposit is not None and names.deposit_mask is not None:
         content = nifti_bytes(point.deposit.mask, point.deposit.affine)
         write_bytes(_below(subject_dir, names.deposit_mask), content)
+        if point.deposit.mask.any():
+            segmentation = segmentation_bytes(point.deposit, point.source, lesion)
+            write_bytes(_below(subject_dir, names.deposit_mask.removesuffix(".nii.gz") + ".dcm"), segmentation)
     if point.views is not None and names.view is not None:
         write_png(_below(subject_dir, names.view), slice_picture(point.views, windows[point.views.unit]))
 
