@@ -256,7 +256,7 @@ def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
 
 def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: LipiodolParams) -> LesionCourse:
     """Return one lesion's course over all scans."""
-    sights = _carried([_look(lesion, others, scan, params) for scan in scans], params)
+    sights = _carried([_look(lesion, others, scan, params) for scan in scans], lesion, params)
     measured = _measure(sights, params.mass)
     first = next((s for s in measured if _may_be_first(s)), None)
     points = tuple(_timepoint(lesion, sight, first, params) for sight in measured)
@@ -291,7 +291,7 @@ def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolPara
     return _Sight(scan, patch) if ready is None else _Sight(scan, patch, *ready)
 
 
-def _carried(sights: list[_Sight], params: LipiodolParams) -> list[_Sight]:
+def _carried(sights: list[_Sight], lesion: Lesion, params: LipiodolParams) -> list[_Sight]:
     """Return the sights with faint oil outlined where the first plain scan with oil showed it."""
     after = [k for k, s in enumerate(sights) if not s.scan.baseline and s.deposit is not None and s.deposit.mask.any()]
     first = next((k for k in after if not sights[k].scan.contrast), None)
@@ -299,17 +299,17 @@ def _carried(sights: list[_Sight], params: LipiodolParams) -> list[_Sight]:
         return sights
     offset_hu = _lesion_offset(sights, params.mass).hu
     return [
-        _with_faint(s, sights[first], offset_hu, params) if k in after and k > first else s
+        _with_faint(s, sights[first], lesion, offset_hu, params) if k in after and k > first else s
         for k, s in enumerate(sights)
     ]
 
 
-def _with_faint(sight: _Sight, first: _Sight, offset_hu: float, params: LipiodolParams) -> _Sight:
+def _with_faint(sight: _Sight, first: _Sight, lesion: Lesion, offset_hu: float, params: LipiodolParams) -> _Sight:
     patch, background, deposit, before = sight.patch, sight.background, sight.deposit, first.deposit
     if patch is None or background is None or deposit is None or before is None or first.patch is None:
         return sight
     # From the first scan's deposit over the reference to this scan.
-    back = first.scan.alignment.motion @ np.linalg.inv(sight.scan.alignment.motion)
+    back = first.scan.motion_to(lesion) @ np.linalg.inv(sight.scan.motion_to(lesion))
     held = space.resample_mask(before.mask, first.patch.affine, patch.hu.shape, patch.affine, motion=back)
     level = background.level_hu + offset_hu
     found = with_faint_oil(patch, deposit, held, level, background.noise_hu, params=params.deposit)

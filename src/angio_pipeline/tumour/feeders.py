@@ -71,6 +71,7 @@ def find_feeders(
         ways += mapped_ways(graph, paths, distance, near_px=params.near_px * scale)
     around = Surroundings.of(tumour, graph, flow, sub, ways, distance=distance, reach_px=reach_px, feeding=feeding)
     judged = [(way, _feeder(way, around, params)) for way in ways]
+    # What is hardly a way is not told in place of one that it runs along with.
     likely = [pair for pair in judged if pair[1].probability >= params.min_probability]
     kept = _without_repetitions(sorted(likely, key=lambda pair: -pair[1].probability), params, scale)
     ranked = _beside_each_other(kept, tumour, params, scale)
