@@ -1,6 +1,6 @@
 """What of two scans is compared when one is laid upon the other, and how well they then agree.
 
-Oil is left out of both: bright tissue inside the liver, and every given lesion. Washout is not motion.
+Oil is left out: bright tissue inside the liver of both, the lesions given on the reference there. Washout is no motion.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def _described(deposit: LipiodolDeposit, source: Source, lesion: str) -> Dataset
     ds.StudyTime = ds.StudyID = ds.AccessionNumber = ds.ReferringPhysicianName = ""
     ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", *words])
     ds.SeriesNumber, ds.InstanceNumber, ds.Modality = 9001, 1, "SEG"
+    # The standard wants a date here: one that is surely none stands for an unknown one.
     ds.ContentDate = ds.StudyDate or "19000101"
     ds.ContentTime = "000000"
     ds.Manufacturer, ds.ManufacturerModelName = "angio-pipeline", "angio-pipeline"

@@ -113,8 +113,8 @@ class Drainage:
     pieces : tuple of int
         Indices of the courses.
     evidence : mapping of str to float
-        `length_px`, each piece's weighted by its probability; `radius_px`, `vein` and `told`, averages over it of the
-        radius, of the network's probability of vein, and of whether a piece is a told vein and no branch.
+        `length_px`, each piece's weighted by its probability; `radius_px` and `told`, averages over it of the
+        radius and of whether a piece is a told vein and no branch.
     """
 
     pieces: tuple[int, ...]
@@ -124,7 +124,7 @@ class Drainage:
 def early_veins(
     sub: SubtractedRun, maps: PerfusionMaps, vessels: VesselSegmentation, graph: VesselGraph, *, params: EarlyVeinParams
 ) -> tuple[Shunt, ...]:
-    """Return veins that fill with the arteries, the likeliest first; each stands where its contrast is densest.
+    """Return veins that fill with the arteries, the likeliest first; each stands where its contrast comes first.
 
     Raises
     ------
@@ -239,7 +239,6 @@ def _drainage(
     evidence = {
         "length_px": float(length.sum() / scale),
         "radius_px": mean([filling.evidence[k]["radius_px"] for k in pieces]),
-        "vein": mean([filling.evidence[k]["vein"] for k in pieces]),
         "told": mean([float(courses[k].branch is None) for k in pieces]),
     }
     return Drainage(tuple(pieces.tolist()), evidence)

@@ -31,7 +31,7 @@ _TREE_ALONE = ("over_parent", "supply")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """What is measured of each of N courses, and the arteries' own arrival.
+    """What is measured of each of N courses, and when contrast arrives there.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def measure_filling(
     evenness : early contrast of the least filled quarter of the section, over that of its middle
     arrival_s, emptying_s, passage_s : how much later than in the widest arteries contrast comes and goes, and its mean
         time, of what is seen up to the end of the arterial phase
-    late : contrast three seconds after onset and later, over the greatest early
+    late : contrast three seconds after onset and later, over the greatest up to the end of the arterial phase
     vein, artery : what the network says along it
     over_parent : logarithm of the branch's radius over that of the one it comes from
     supply : logarithm of its radius, less what the length of all that it flows into lets expect (a third power)
