@@ -219,7 +219,7 @@ def test_an_added_feeder_shares_the_inflow_by_its_calibre(between, fork, sub) ->
     (tumour,), _, _ = feeders_after([alone], [edit], fork, sub, feeders=ALL)
     shares = {f.corrected: f.contribution for f in tumour.feeders}
     assert sum(shares.values()) == pytest.approx(1.0)
-    assert shares[ByHand.ADDED] / shares[None] == pytest.approx(27 / 8)
+    assert shares[ByHand.ADDED] / shares[None] == pytest.approx(3 / 2)
     assert tumour.feeders[0].corrected is ByHand.ADDED
     assert len({f.id for f in tumour.feeders}) == 2
 

@@ -78,9 +78,9 @@ def run(
 
 
 def _check_paths(sources: list[Path], out: Path) -> None:
-    for path in sources:
-        if not path.exists():
-            _usage(f"Expected a file or folder, found nothing at {path}.")
+    # One wrong path of several is refused by name, and the others are analysed.
+    if not any(path.exists() for path in sources):
+        _usage(f"Expected a file or folder, found nothing at {sources[0]}.")
     if out.exists() and not out.is_dir():
         _usage(f"Expected --out to name a folder, found a file at {out}.")
     try:

@@ -270,12 +270,12 @@ def _ranked(case: _Case, one: _Listed, rank: int, flow: TreeFlow) -> Feeder:
 def _shared_out(case: _Case) -> list[_Listed]:
     """Return the feeders that count, with shares of the inflow that sum to one."""
     found = [one for one in case.feeders if one.feeder.contribution > 0]
-    calibre = sum(_murray(one.feeder) for one in found)
+    calibre = sum(_calibre(one.feeder) for one in found)
     per_calibre = sum(one.feeder.contribution for one in found) / calibre if calibre > 0 else 1.0
 
     def share(feeder: Feeder) -> float:
         by_hand = feeder.corrected is not None and feeder.contribution == 0
-        return per_calibre * _murray(feeder) if by_hand else feeder.contribution
+        return per_calibre * _calibre(feeder) if by_hand else feeder.contribution
 
     shares = [share(one.feeder) for one in case.present]
     total = sum(shares)
@@ -286,8 +286,9 @@ def _shared_out(case: _Case) -> list[_Listed]:
     ]
 
 
-def _murray(feeder: Feeder) -> float:
-    return float(feeder.diameter_px) ** 3 if np.isfinite(feeder.diameter_px) else 0.0
+def _calibre(feeder: Feeder) -> float:
+    width = float(feeder.target.diameter_px)
+    return width if np.isfinite(width) else 0.0
 
 
 def _moved(

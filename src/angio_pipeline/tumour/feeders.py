@@ -92,13 +92,13 @@ def _feeder(way: Way, around: Surroundings, params: FeederParams) -> Feeder:
     evidence = measure_way(way, around)
     target = place_target(graph, way, flow.share, params=params.targets)
     first = graph.branches[way.branches[0]] if way.branches else None
-    inflow = float(flow.into_tumour[way.branches[0]]) if way.branches else (0.5 * target.diameter_px) ** 3
-    most = max(float(flow.into_tumour.max()), inflow, 1e-9)
     return Feeder(
         id="candidate",
         rank=0,
         probability=around.tumour.probability * feeder_probability(evidence),
-        contribution=min(1.0, inflow / most),
+        # Flow goes with the third power of the calibre, and so would the calibre's error: feeders of one tumour differ
+        # little more than that, and the calibre itself tells their shares better.
+        contribution=min(1.0, 0.5 * target.diameter_px / around.widest),
         centreline=way.line,
         branch_start=(float(way.own[0, 0]), float(way.own[0, 1])),
         diameter_px=target.diameter_px if first is None else first.diameter_px,
@@ -182,12 +182,12 @@ def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], near_p
 def _with_targets(
     tumour: Tumour, graph: VesselGraph, flow: TreeFlow, ranked: Sequence[tuple[Way, Feeder]], params: FeederParams
 ) -> tuple[Tumour, Quality]:
-    # What a feeder gives counts as far as it is one.
+    # What a feeder gives counts as far as it is likely one.
     given = [feeder.probability * feeder.contribution for _, feeder in ranked]
     total = sum(given)
     named = []
     for k, (way, feeder) in enumerate(ranked):
-        # Where no flow is seen to end in the tumour, no feeder can be said to give more than another.
+        # Without any calibre no feeder can be said to give more than another.
         share = given[k] / total if total > 0 else 1 / len(ranked)
         name = f"{tumour.id}-F{k + 1}"
         target = replace(feeder.target, covers=(name,))
