@@ -62,6 +62,15 @@ def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
+def test_one_missing_source_of_several_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not an image")
+    done = _angio("run", tmp_path / "notes.txt", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    refused = (tmp_path / "out" / "refused.csv").read_text()
+    assert "not_found" in refused
+    assert "not_dicom" in refused
+
+
 @pytest.mark.parametrize("name", ["default", "fast", "research"])
 def test_presets_load(name: str) -> None:
     load_config(name)
