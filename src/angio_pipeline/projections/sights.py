@@ -21,6 +21,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.projections import FeederSight, Sight, TumourMatch
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Feeder, Tumour
+from angio_pipeline.numerics.logistic import logit
 from angio_pipeline.projections.courses import Course, CourseMatch, CourseParams, course_of, match_course
 from angio_pipeline.projections.geometry import PairGeometry, triangulate
 
@@ -198,16 +199,11 @@ def joint_features(evidence: Mapping[str, float]) -> dict[str, float]:
     misfit = evidence["beside_misfit"]
     matched = bool(np.isfinite(evidence["partner"]))
     return {
-        "own": _logit(evidence["own"]),
+        "own": logit(evidence["own"], least=0.01),
         "matched": float(matched),
-        "partner": _logit(evidence["partner"]) if matched else 0.0,
+        "partner": logit(evidence["partner"], least=0.01) if matched else 0.0,
         "beside": min(misfit**2, 4.0) if np.isfinite(misfit) else 4.0,
     }
-
-
-def _logit(probability: float) -> float:
-    held = float(np.clip(probability, 0.01, 0.99))
-    return float(np.log(held / (1 - held)))
 
 
 def _sight(

@@ -21,6 +21,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Shunt, ShuntKind
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
+from angio_pipeline.numerics.logistic import Table, logistic
 from angio_pipeline.tumour.courses import Course, branch_courses, vein_courses
 from angio_pipeline.tumour.filling import Filling, features, measure_filling
 
@@ -34,8 +35,6 @@ __all__ = [
     "vein_probability",
     "working_factor",
 ]
-
-Table = tuple[float, Mapping[str, tuple[float, float, float]]]
 
 # Bias, and for each feature its middle, its spread and its weight, as scripts/fit_shunts.py prints them: for branches
 # of the arterial tree, for told veins, and for what they drain into together.
@@ -176,16 +175,7 @@ def fill_courses(
 
 def vein_probability(course: Course, evidence: Mapping[str, float]) -> float:
     """Return how likely a course is a vein that fills early, by how it fills."""
-    return _logistic(_BRANCH if course.branch is not None else _TOLD, features(evidence))
-
-
-def _logistic(table: Table, known: Mapping[str, float]) -> float:
-    score, weights = table
-    for name, (middle, spread, weight) in weights.items():
-        # What is not known speaks neither for nor against.
-        if np.isfinite(known[name]):
-            score += weight * (known[name] - middle) / spread
-    return float(1 / (1 + np.exp(-score)))
+    return logistic(_BRANCH if course.branch is not None else _TOLD, features(evidence))
 
 
 def drainages(
@@ -254,8 +244,8 @@ def _shunt(
     course = courses[drainage.pieces[first]]
     row, col = course.points[0 if course.branch is not None else len(course.points) // 2] * factor
     known = drainage_features(drainage.evidence)
-    kind = ShuntKind.ARTERIOVENOUS if _logistic(_HEPATIC, known) >= 0.5 else ShuntKind.ARTERIOPORTAL
-    return Shunt(kind, _logistic(_DRAINAGE, known), float(row), float(col), float(arrival[first]))
+    kind = ShuntKind.ARTERIOVENOUS if logistic(_HEPATIC, known) >= 0.5 else ShuntKind.ARTERIOPORTAL
+    return Shunt(kind, logistic(_DRAINAGE, known), float(row), float(col), float(arrival[first]))
 
 
 def drainage_features(evidence: Mapping[str, float]) -> dict[str, float]:

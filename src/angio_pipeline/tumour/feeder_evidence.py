@@ -17,13 +17,14 @@ from angio_pipeline.core.runs import SubtractedRun
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.core.vessels import Branch, VesselGraph
 from angio_pipeline.numerics.curves import first_crossing
+from angio_pipeline.numerics.logistic import Table, logistic, logit
 from angio_pipeline.tumour.ways import TreeFlow, Way
 
 __all__ = ["Surroundings", "features", "feeder_probability", "mean_arrival_s", "measure_way"]
 
 # Bias, and for each feature of `features` its middle, its spread and its weight, as scripts/fit_feeders.py fits them to
 # 34 simulated patients that no test uses; ways were ranked by one fit and fitted again until that changed little.
-_MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
+_MAPPED: Table = (
     -3.617,
     {
         "mapped": (-3.175, 2.520, 0.817),
@@ -41,7 +42,7 @@ _MAPPED: tuple[float, Mapping[str, tuple[float, float, float]]] = (
         "beside_likelier": (0.229, 0.175, -1.096),
     },
 )
-_BY_TREE: tuple[float, Mapping[str, tuple[float, float, float]]] = (
+_BY_TREE: Table = (
     -3.287,
     {
         "own_length": (0.552, 0.801, 0.460),
@@ -187,8 +188,8 @@ def _rooted(way: Way, graph: VesselGraph) -> bool:
 def features(evidence: Mapping[str, float]) -> dict[str, float]:
     """Return what the probability is a logistic of; NaN where it is not known."""
     return {
-        "mapped": _logit(evidence["mapped"]),
-        "mapped_least": _logit(evidence["mapped_least"]),
+        "mapped": logit(evidence["mapped"], least=0.005),
+        "mapped_least": logit(evidence["mapped_least"], least=0.005),
         # Twice as long says as much from one reach to two as from two to four.
         "own_length": float(np.log(max(evidence["own_length_over_reach"], 0.2))),
         "gap_over_reach": min(evidence["gap_over_reach"], 3.0),
@@ -205,20 +206,10 @@ def features(evidence: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _logit(probability: float) -> float:
-    inside = float(np.clip(probability, 0.005, 0.995))
-    return float(np.log(inside / (1 - inside)))
-
-
 def feeder_probability(evidence: Mapping[str, float]) -> float:
     """Return how likely a way feeds the tumour, if that is one, from what `measure_way` returns."""
     known = features(evidence)
-    score, weights = _MAPPED if np.isfinite(known["mapped"]) else _BY_TREE
-    for name, (middle, scale, weight) in weights.items():
-        # What is not known speaks neither for nor against.
-        if np.isfinite(known[name]):
-            score += weight * (known[name] - middle) / scale
-    return float(1 / (1 + np.exp(-score)))
+    return logistic(_MAPPED if np.isfinite(known["mapped"]) else _BY_TREE, known)
 
 
 def _contrast(branch: Branch) -> float:

@@ -18,6 +18,7 @@ from angio_pipeline.core.runs import PerfusionMaps, SubtractedRun
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 from angio_pipeline.numerics.curves import first_crossing
 from angio_pipeline.numerics.filters import gaussian, shrink
+from angio_pipeline.numerics.logistic import logit
 from angio_pipeline.tumour.courses import Course
 
 __all__ = ["Filling", "features", "measure_filling"]
@@ -26,6 +27,7 @@ FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 _ACROSS = (-0.7, -0.35, 0.0, 0.35, 0.7)
 _STEP = 2
+_LATE_S = 3.0
 _TREE_ALONE = ("over_parent", "supply")
 
 
@@ -93,43 +95,56 @@ def measure_filling(
     over_parent : logarithm of the branch's radius over that of the one it comes from
     supply : logarithm of its radius, less what the length of all that it flows into lets expect (a third power)
     """
-    usable = np.flatnonzero(sub.usable)
-    since_s = sub.times_s[usable] - sub.times_s[maps.phases.arterial.first]
+    usable, begins_s = np.flatnonzero(sub.usable), sub.times_s[maps.phases.arterial.first]
+    since_s = sub.times_s[usable] - begins_s
     early = (since_s >= early_s[0]) & (since_s <= early_s[1])
     if not early.any() or not any(course.branch is not None for course in courses):
         return None
-    frames = [gaussian(shrink(sub.frames[t], factor), 0.8) for t in usable]
-    noise = max(sub.noise_sd, 1e-6) / factor
-    curves = _curves(courses, frames)
-    told = [_along(courses, shrink(seen, factor)) for seen in (_vein_probability(vessels), vessels.probability)]
+    curves = _curves(courses, [gaussian(shrink(sub.frames[t], factor), 0.8) for t in usable])
+    vein, artery = (_along(courses, shrink(seen, factor)) for seen in (_vein_probability(vessels), vessels.probability))
     radius = np.array([float(np.median(course.radius_px)) for course in courses])
-    wide = _widest(courses, radius, told[0])
+    wide = _widest(courses, radius, vein)
     arterial = sub.times_s[usable] <= sub.times_s[maps.phases.arterial.last] + 1.1
     passage = _passage(curves.contrast[arterial], since_s[arterial])
     trunk = _passage(np.median(curves.contrast[arterial][:, wide], axis=1)[:, None], since_s[arterial])
-    held = curves.contrast[early].mean(axis=0).astype(np.float64)
-    density = held / (2 * radius)
-    most = max(float(trunk.most[0]), 1e-6)
-    late = curves.contrast[since_s >= 3.0].mean(axis=0) if (since_s >= 3.0).any() else np.full(len(radius), np.nan)
     # Lengths are told for a frame of 512 pixels.
     scale = max(sub.valid.shape) / factor / 512
     columns = {
         "radius_px": radius / scale,
         "length_px": np.array([course.length_px for course in courses]) / scale,
-        "contrast_in_noise": held / noise,
-        "contrast_share": held / most,
-        "density": density / max(float(np.median(density[wide])), 1e-6),
-        "evenness": curves.unfilled[early].mean(axis=0) / most,
+        **_contrast_columns(curves, early, since_s >= _LATE_S, radius, wide, passage, trunk),
+        "contrast_in_noise": curves.contrast[early].mean(axis=0) / (max(sub.noise_sd, 1e-6) / factor),
         "arrival_s": passage.come_s - trunk.come_s,
         "emptying_s": passage.gone_s - trunk.gone_s,
         "passage_s": passage.mean_s - trunk.mean_s,
-        "late": late / np.maximum(passage.most, 1e-6),
-        "vein": told[0],
-        "artery": told[1],
+        "vein": vein,
+        "artery": artery,
         **_place_in_tree(courses, graph, radius / scale, factor * scale),
     }
     evidence = tuple({name: float(values[k]) for name, values in columns.items()} for k in range(len(courses)))
-    return Filling(evidence, passage.come_s + sub.times_s[maps.phases.arterial.first])
+    return Filling(evidence, passage.come_s + begins_s)
+
+
+def _contrast_columns(
+    curves: _Curves,
+    early: npt.NDArray[np.bool_],
+    late: npt.NDArray[np.bool_],
+    radius: Floats,
+    wide: npt.NDArray[np.bool_],
+    passage: _Passage,
+    trunk: _Passage,
+) -> dict[str, Floats]:
+    """Return how much contrast each course holds early and late, against the widest arteries and its own most."""
+    held = curves.contrast[early].mean(axis=0).astype(np.float64)
+    density = held / (2 * radius)
+    most = max(float(trunk.most[0]), 1e-6)
+    stays = curves.contrast[late].mean(axis=0) if late.any() else np.full(len(radius), np.nan)
+    return {
+        "contrast_share": held / most,
+        "density": density / max(float(np.median(density[wide])), 1e-6),
+        "evenness": curves.unfilled[early].mean(axis=0) / most,
+        "late": stays / np.maximum(passage.most, 1e-6),
+    }
 
 
 def _vein_probability(vessels: VesselSegmentation) -> FloatArray:
@@ -250,12 +265,7 @@ def features(evidence: Mapping[str, float]) -> dict[str, float]:
         "evenness": even - share,
         **{name: float(np.clip(evidence[f"{name}_s"], -1.0, 2.0)) for name in ("arrival", "emptying", "passage")},
         "late": float(np.clip(evidence["late"], -0.5, 2.0)),
-        "vein": _logit(evidence["vein"]),
-        "artery": _logit(evidence["artery"]),
+        "vein": logit(evidence["vein"], least=0.01),
+        "artery": logit(evidence["artery"], least=0.01),
         **{name: evidence[name] for name in _TREE_ALONE},
     }
-
-
-def _logit(probability: float) -> float:
-    inside = float(np.clip(probability, 0.01, 0.99))
-    return float(np.log(inside / (1 - inside)))
