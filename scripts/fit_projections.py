@@ -10,9 +10,6 @@ the fit of that fold has not seen.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,36 +21,21 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError, InputRefused
 from angio_pipeline.projections import join_views
 from angio_pipeline.projections.sights import joint_features
-from angio_pipeline.workers import hold_threads, process_pool
-from fit_feeders import FOLDS, analysed, fitted, hash_of, judged_feeders, logistic, quality
+from fit_feeders import judged_feeders
+from fitting import FOLDS, FittedTable, Rows, analysed, arguments, fold_of, measured, quality
 
 VIEWS = ("frontal", "oblique")
 
 
 def main() -> int:
     """Return 0 when weights were printed."""
-    parser = argparse.ArgumentParser(description="Fit the probability of a feeder by two views.")
-    parser.add_argument("patients", type=Path, nargs="+")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--keep", type=Path, help="JSON file for the measurements, read again when it is there")
-    given = parser.parse_args()
-    if given.keep is not None and given.keep.is_file():
-        rows = json.loads(given.keep.read_text(encoding="utf-8"))
-    else:
-        folders = [day for place in given.patients for day in sorted(place.glob("case-*/dicom/day000"))]
-        with process_pool(given.workers, initializer=_begin, preload="angio_pipeline.pipeline") as pool:
-            rows = [row for found in pool.map(measure, folders) for row in found]
-        if given.keep is not None:
-            given.keep.write_text(json.dumps(rows), encoding="utf-8")
-    report(rows)
+    given = arguments("Fit the probability of a feeder by two views.").parse_args()
+    folders = [day for place in given.patients for day in sorted(place.glob("case-*/dicom/day000"))]
+    report(measured(folders, measure, given))
     return 0
 
 
-def _begin() -> None:
-    hold_threads(1)
-
-
-def measure(folder: Path) -> list[dict[str, Any]]:
+def measure(folder: Path) -> Rows:
     """Return a row for each view, and for each feeder that it lists, of one patient's two runs."""
     config = PipelineConfig()
     place = {"case": f"{folder.parents[2].name}/{folder.parents[1].name}"}
@@ -65,7 +47,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
         sights = join_views(results[0], results[1], params=config.projections).feeders
     except InputRefused:
         sights = ((), ())
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     for name, result, seen in zip(VIEWS, results, sights, strict=True):
         evidence = {sight.feeder: (sight.probability, dict(sight.evidence)) for sight in seen}
         truths, judged = judged_feeders(folder.parents[1] / "truth", result)
@@ -84,14 +66,12 @@ def report(rows: Sequence[Mapping[str, Any]]) -> None:
     joined = np.array([row["joint"] is not None for row in listed])
     seen = [joint_features(row["joint"]) if row["joint"] is not None else {} for row in listed]
     names = list(next(one for one in seen if one))
-    known = np.array([[one.get(name, 0.0) for name in names] for one in seen])
-    middle, scale = known[joined].mean(axis=0), np.maximum(known[joined].std(axis=0), 1e-6)
-    known = (known - middle) / scale
-    fold = np.array([hash_of(row["case"]) % FOLDS for row in listed])
+    known = np.array([[one.get(name, np.nan) for name in names] for one in seen])
+    fold = np.array([fold_of(row["case"]) for row in listed])
     out = np.array([row["said"] for row in listed])
     for k in range(FOLDS):
         learn, test = joined & (fold != k), joined & (fold == k)
-        out[test] = logistic(known[test], fitted(known[learn], right[learn]))
+        out[test] = FittedTable(names, known[learn], right[learn]).probability(known[test])
     by = {
         "one view": np.array([row["said"] for row in listed]),
         "both, as they are": np.array([row["by_both"] for row in listed]),
@@ -102,10 +82,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> None:
         truths = sum(row.get("truths", 0) for row in rows if row.get("view") == view)
         for name, said in by.items():
             print(f"{view}, {name}: {quality(said[here], right[here], truths)}")
-    bias, *weights = fitted(known[joined], right[joined])
-    plain = np.array(weights) / scale
-    print(f"_BIAS = {bias - float(plain @ middle):.3f}")
-    print("_WEIGHTS =", {name: round(float(weight), 3) for name, weight in zip(names, plain, strict=True)})
+    print(FittedTable(names, known[joined], right[joined]).words("_JOINT"))
 
 
 if __name__ == "__main__":

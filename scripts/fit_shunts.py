@@ -10,9 +10,7 @@ is printed of quality comes from patients that neither step of that fold has see
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,9 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize
+from scipy import ndimage
 
-from angio_pipeline import ingest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import RunResult
@@ -40,42 +37,34 @@ from angio_pipeline.tumour.early_veins import (
 )
 from angio_pipeline.tumour.filling import Filling, features
 from angio_pipeline.tumour.shunts import can_show_shunts
-from angio_pipeline.workers import hold_threads, process_pool
+from angio_pipeline.workers import process_pool
+from fitting import FOLDS, FittedTable, analysed, arguments, begin_worker, calibration_error
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 Array = npt.NDArray[np.float64]
-_FOLDS, _RIDGE = 5, 1.0
 # Arteries have all begun to fill by then; veins that tissue fills begin more than two seconds after it.
 _WITH_ARTERIES_S = 1.8
 _IN_VEIN, _OUT_OF_VEIN = 0.6, 0.2
-_NAMES = (
-    "radius", "length", "contrast_in_noise", "contrast_share", "density", "evenness", "arrival", "emptying", "passage",
-    "late", "vein", "artery", "over_parent", "supply",
-)  # fmt: skip
 _OF_KIND = ("radius", "told")
+_WITHOUT_FEEDERS = PipelineConfig().model_copy(
+    update={"feeders": PipelineConfig().feeders.model_copy(update={"network": ""})}
+)
 # Shunts are frequent among the patients that are fitted to; how likely one is before a run is looked at.
 _PREVALENCE = 0.2
 
 
 def main() -> int:
     """Return 0 when tables were printed."""
-    parser = argparse.ArgumentParser(description="Fit the probability of a shunt.")
-    parser.add_argument("patients", type=Path, nargs="+")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--keep", type=Path, help="folder for the measurements, read again where they are there")
+    parser = arguments("Fit the probability of a shunt.", keep="folder")
     parser.add_argument("--page", type=Path, help="page whose section of figures is written")
     given = parser.parse_args()
     files = [file for folder in given.patients for file in sorted(folder.glob("case-*/dicom/day000/*.dcm"))]
     # After embolisation little is left to see of a shunt.
     files = [file for file in files if file.stem != "post"]
-    with process_pool(given.workers, initializer=_begin, preload="angio_pipeline.pipeline") as pool:
+    with process_pool(given.workers, initializer=begin_worker, preload="angio_pipeline.pipeline") as pool:
         runs = list(pool.map(measure, files, [given.keep] * len(files)))
     report([run for run in runs if run is not None], given.page)
     return 0
-
-
-def _begin() -> None:
-    hold_threads(1)
 
 
 def measure(file: Path, keep: Path | None) -> dict[str, Any] | None:
@@ -86,11 +75,11 @@ def measure(file: Path, keep: Path | None) -> dict[str, Any] | None:
         found: dict[str, Any] = pickle.loads(kept.read_bytes())  # written below, by this script alone
         return found
     try:
-        result = _analysed(file)
+        result = analysed(file, _WITHOUT_FEEDERS)
     except AngioError as error:
         print(f"{name}: {error.sentence}")
         return None
-    row = measured(result, file.parents[2] / "truth" / result.run.source.sop_instance_uid / "truth.json")
+    row = measured_run(result, file.parents[2] / "truth" / result.run.source.sop_instance_uid / "truth.json")
     if row is not None:
         row |= {"preset": file.parents[3].name.split("-")[0], "case": f"{file.parents[3].name}/{file.parents[2].name}"}
         if kept is not None:
@@ -99,21 +88,7 @@ def measure(file: Path, keep: Path | None) -> dict[str, Any] | None:
     return row
 
 
-def _analysed(file: Path) -> RunResult:
-    import tempfile
-
-    from angio_pipeline.networks.prediction import load_run_predictor
-    from angio_pipeline.pipeline import Networks, process_run
-
-    with tempfile.TemporaryDirectory() as workspace:
-        found = ingest.discover([file], workspace=Path(workspace))
-        if not found.runs:
-            raise AngioError(found.refusals[0].sentence, reason=found.refusals[0].reason)
-        run = ingest.read_run(found.runs[0])
-    return process_run(run, config=PipelineConfig(), networks=Networks(run=load_run_predictor(threads=1)))
-
-
-def measured(result: RunResult, truth: Path) -> dict[str, Any] | None:
+def measured_run(result: RunResult, truth: Path) -> dict[str, Any] | None:
     """Return the courses of a run, how they fill, how much of each is a true early vein, and the true shunts."""
     told = truth_in_frame(truth, result.subtracted.reference_frame)
     sub, factor = result.subtracted, working_factor(result.subtracted)
@@ -156,12 +131,12 @@ def report(runs: Sequence[dict[str, Any]], page: Path | None) -> None:
     """Print tables and what they are worth on patients that were not fitted to."""
     judged = [_with_columns(run) for run in runs if not run["hidden"]]
     cases = sorted({run["case"] for run in judged}, key=lambda c: (not _has_shunt(judged, c), c))
-    fold = np.array([cases.index(run["case"]) % _FOLDS for run in judged])
+    fold = np.array([cases.index(run["case"]) % FOLDS for run in judged])
     # The drainages of every fold by pieces that were fitted without it, and without one further fold.
-    seen = {pair: _greatest_without(judged, fold, pair) for pair in itertools.combinations(range(_FOLDS), 2)}
-    alone = {(k,): _greatest_without(judged, fold, (k,)) for k in range(_FOLDS)}
+    seen = {pair: _greatest_without(judged, fold, pair) for pair in itertools.combinations(range(FOLDS), 2)}
+    alone = {(k,): _greatest_without(judged, fold, (k,)) for k in range(FOLDS)}
     told, kinds = np.zeros(len(judged)), []
-    for k in range(_FOLDS):
+    for k in range(FOLDS):
         rest = [n for n in range(len(judged)) if fold[n] != k]
         pairs = [seen[min(k, fold[n]), max(k, fold[n])][n] for n in rest]
         model = _Drainages([judged[n] for n in rest], pairs)
@@ -190,6 +165,7 @@ def _with_columns(run: dict[str, Any]) -> dict[str, Any]:
     evidence, early = run["filling"].evidence, np.array(run["early"])
     seen = np.array([one["contrast_in_noise"] for one in evidence]) >= EarlyVeinParams().over_noise
     return run | {
+        "names": list(features(evidence[0])),
         "known": np.array([list(features(one).values()) for one in evidence]),
         "early": early,
         "length": np.array([course.length_px for course in run["courses"]]),
@@ -211,43 +187,6 @@ def _has_shunt(runs: Sequence[Mapping[str, Any]], case: str) -> bool:
     return any(run["shunts"] for run in runs if run["case"] == case)
 
 
-class _Table:
-    """A logistic of named features; those that are not known count as average."""
-
-    def __init__(self, names: Sequence[str], told: Array, right: Array, weight: Array, ridge: float) -> None:
-        # What is known of no row is no feature.
-        self.known = np.asarray(np.isfinite(told).any(axis=0))
-        self.names = [name for name, known in zip(names, self.known, strict=True) if known]
-        told = told[:, self.known]
-        self.middle, self.spread = np.nanmean(told, axis=0), np.maximum(np.nanstd(told, axis=0), 1e-3)
-        columns = np.hstack([np.ones((len(told), 1)), self._scaled(told)])
-
-        def cost(weights: Array) -> tuple[float, Array]:
-            score = columns @ weights
-            value = float(np.sum(weight * (np.logaddexp(0, score) - right * score)))
-            slope = columns.T @ (weight * (1 / (1 + np.exp(-score)) - right))
-            slope[1:] += ridge * weights[1:]
-            return value + 0.5 * ridge * float(weights[1:] @ weights[1:]), slope
-
-        self.weights = optimize.minimize(cost, np.zeros(columns.shape[1]), jac=True, method="L-BFGS-B").x
-
-    def _scaled(self, told: Array) -> Array:
-        return np.asarray(np.nan_to_num((told - self.middle) / self.spread))
-
-    def probability(self, told: Array) -> Array:
-        """Return the probability of each row of features, in the order of the names that it was fitted with."""
-        score = self.weights[0] + self._scaled(told[:, self.known]) @ self.weights[1:]
-        return np.asarray(1 / (1 + np.exp(-score)))
-
-    def words(self, title: str) -> str:
-        """Return the table as `early_veins.py` holds it."""
-        lines = [
-            f'        "{name}": ({middle:.3f}, {spread:.3f}, {weight:.3f}),'
-            for name, middle, spread, weight in zip(self.names, self.middle, self.spread, self.weights[1:], strict=True)
-        ]
-        return "\n".join([f"{title}: Table = (\n    {self.weights[0]:.3f},\n    {{", *lines, "    },\n)"])
-
-
 class _Pieces:
     """How likely each course is a vein that fills early: one table for branches, one for told veins."""
 
@@ -256,7 +195,7 @@ class _Pieces:
             np.concatenate([run[name][run["fits"]] for run in runs]) for name in ("known", "early", "length", "branch")
         )
         self.branch, self.told = (
-            _Table(_NAMES, known[part], (right[part] >= _IN_VEIN).astype(float), weight[part] / 20, _RIDGE)
+            FittedTable(runs[0]["names"], known[part], (right[part] >= _IN_VEIN).astype(float), weight[part] / 20)
             for part in (branch, ~branch)
         )
 
@@ -275,11 +214,11 @@ class _Drainages:
         right = np.array([bool(run["shunts"]) for run in runs], dtype=np.float64)[fits]
         lengths = np.array([[found["length"]] for found in greatest])[fits]
         weight = np.where(right > 0, _PREVALENCE / right.mean(), (1 - _PREVALENCE) / (1 - right.mean()))
-        self.shunt = _Table(["length"], lengths, right, weight, 0.1)
+        self.shunt = FittedTable(["length"], lengths, right, weight, 0.1)
         chosen = [k for k, run in enumerate(runs) if len(run["shunts"]) == 1 and greatest[k]["length"] > 0]
         hepatic = np.array([float(runs[k]["shunts"][0][0] == "arteriovenous") for k in chosen])
         told = np.array([[greatest[k][name] for name in _OF_KIND] for k in chosen])
-        self.hepatic = _Table(_OF_KIND, told, hepatic, np.ones(len(chosen)), _RIDGE)
+        self.hepatic = FittedTable(_OF_KIND, told, hepatic)
 
     def probability(self, found: Mapping[str, float]) -> float:
         """Return how likely a run with this greatest drainage shows a shunt."""
@@ -317,12 +256,6 @@ def quality(runs: Sequence[Mapping[str, Any]], told: Array, kinds: Sequence[tupl
 
 def _share_words(part: int, whole: int) -> str:
     return f"{part / whole:.3f} ({part} of {whole})" if whole else "– (0)"
-
-
-def calibration_error(said: Array, right: npt.NDArray[np.bool_]) -> float:
-    """Return the mean distance of probability and frequency over ten bins."""
-    bins = np.minimum((said * 10).astype(int), 9)
-    return float(sum(abs(said[bins == k].mean() - right[bins == k].mean()) * (bins == k).mean() for k in set(bins)))
 
 
 if __name__ == "__main__":

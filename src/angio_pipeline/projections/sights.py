@@ -21,7 +21,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.projections import FeederSight, Sight, TumourMatch
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Feeder, Tumour
-from angio_pipeline.numerics.logistic import logit
+from angio_pipeline.numerics.logistic import Table, logistic, logit
 from angio_pipeline.projections.courses import Course, CourseMatch, CourseParams, course_of, match_course
 from angio_pipeline.projections.geometry import PairGeometry, triangulate
 
@@ -178,13 +178,19 @@ def _partners(
 
 def joint_probability(evidence: Mapping[str, float]) -> float:
     """Return the probability by both views from what `see_feeders` measures."""
-    features = joint_features(evidence)
-    return float(1 / (1 + np.exp(-(_BIAS + sum(_WEIGHTS[name] * value for name, value in features.items())))))
+    return logistic(_JOINT, joint_features(evidence))
 
 
-# As scripts/fit_projections.py fits them, to 34 simulated patients that no test uses.
-_BIAS = -0.605
-_WEIGHTS: Mapping[str, float] = {"own": 0.940, "matched": 0.997, "partner": 0.170, "beside": 0.501}
+# As scripts/fit_projections.py prints it, on 34 simulated patients that no test uses.
+_JOINT: Table = (
+    -0.605,
+    {
+        "own": (0.000, 1.000, 0.940),
+        "matched": (0.000, 1.000, 0.997),
+        "partner": (0.000, 1.000, 0.170),
+        "beside": (0.000, 1.000, 0.501),
+    },
+)
 
 
 def joint_features(evidence: Mapping[str, float]) -> dict[str, float]:
