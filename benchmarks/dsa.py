@@ -12,23 +12,17 @@ of `docs/subtraction.md`, and the picture beside it.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from threadpoolctl import threadpool_limits
 
 import dsa_peers as peers
 from angio_pipeline import dsa
@@ -42,9 +36,9 @@ from angio_pipeline.numerics.fields import expand_field
 from angio_pipeline.numerics.tables import look_up_minus
 from dsa_case import WHITE_LEVEL, CaseParams, DsaCase, make_case
 from pages import ROOT, machine, state, write_section
+from processes import THREADS, forget_peak_memory, hold_threads, in_its_own_process, peak_memory_mb
 
 FloatArray = npt.NDArray[np.float32]
-THREADS = 2
 SCRIPT = "benchmarks/dsa.py"
 FIGURES = ROOT / "benchmarks" / "dsa.json"
 PAGE = ROOT / "docs" / "subtraction.md"
@@ -90,13 +84,6 @@ def on_attenuation(method: Callable[[FloatArray], FloatArray]) -> Callable[[DsaC
 def attenuation(case: DsaCase) -> FloatArray:
     """Return the case in attenuation units; that of the last two cases is kept."""
     return linear_shrunk(as_run(case), 1)
-
-
-def hold_threads() -> None:
-    """Give every library the same number of threads, whichever is loaded later included."""
-    cv2.setNumThreads(THREADS)
-    threadpool_limits(limits=THREADS)
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(THREADS)
 
 
 SHIFTS: dict[str, Callable[[DsaCase], FloatArray]] = {
@@ -195,39 +182,11 @@ def compete(name: str, kind: str, params: CaseParams, answer: Any) -> None:
         answer.put(f"failed ({type(problem).__name__})")
 
 
-def forget_peak_memory() -> float:
-    """Forget the greatest memory of this process so far; return what it holds now, MB.
-
-    What was freed is given back first, or it would be used again unseen.
-    """
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak_memory_mb()
-
-
-def peak_memory_mb() -> float:
-    """Return the greatest memory that this process has held (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
-
-
 def first_frames(case: DsaCase, count: int) -> DsaCase:
     """Return the case's first frames."""
     return DsaCase(
         case.stored[:count], case.field[:count], case.contrast[:count], case.filled[:count], case.mask_frames[:1]
     )
-
-
-def in_its_own_process(name: str, kind: str, params: CaseParams) -> Score | str:
-    """Return what `compete` found."""
-    context = multiprocessing.get_context("spawn")
-    answer = context.Queue()
-    process = context.Process(target=compete, args=(name, kind, params, answer))
-    process.start()
-    found: Score | str = answer.get()
-    process.join()
-    return found
 
 
 # --- the pass over memory
@@ -507,7 +466,7 @@ def measure(params: CaseParams, only: set[str]) -> dict[str, Any]:
             if only and name not in only:
                 continue
             print(f"{kind}: {name} ...", flush=True)
-            found = in_its_own_process(name, kind, params)
+            found: Score | str = in_its_own_process(compete, name, kind, params)
             figures[kind][name] = found if isinstance(found, str) else asdict(found)
     for kind in ("shift", "field"):
         case = make_case(params, translation_only=kind == "shift")

@@ -11,21 +11,14 @@ whose way the simulator knows. Written: `benchmarks/registration.json` and the s
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import multiprocessing
-import os
 import pickle
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import SimpleITK as sitk
-from threadpoolctl import threadpool_limits
 
 from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.lipiodol.deforming import seen_parts
@@ -33,13 +26,13 @@ from angio_pipeline.lipiodol.matching import Compared
 from angio_pipeline.lipiodol.registration import RegistrationParams, align
 from angio_pipeline.lipiodol.tissue import TissueParams, survey
 from pages import ROOT, machine, state, write_section
+from processes import forget_peak_memory, hold_threads, in_its_own_process, peak_memory_mb
 from registration_case import RegistrationCase, make_registration_case
 from registration_peers import PEERS, Seen
 
 SCRIPT = "benchmarks/registration.py"
 FIGURES = ROOT / "benchmarks" / "registration.json"
 PAGE = ROOT / "docs" / "registration.md"
-THREADS = 2
 OURS, OURS_RIGID = "angio-pipeline", "angio-pipeline, rigid only"
 NAMES = ("none", *PEERS, OURS_RIGID, OURS)
 CASES = ("breath:1:5", "breath:2:15", "swelling:4:15", "breath:5:10", "real:1:10")
@@ -108,40 +101,6 @@ def warm_up(name: str) -> None:
     image = moving_image(small.grey, np.ones(small.grey.shape, np.bool_), small.affine, blur_mm=1.0)
     rest = Deformation(np.eye(4), np.zeros((*shape, 3)), grid)
     fit_deformation(small.grey.ravel(), points, image, rest, bending=1.0, stretching=1.0, rounds=1)
-
-
-def hold_threads() -> None:
-    """Give every library the same number of threads, whichever is loaded later included."""
-    cv2.setNumThreads(THREADS)
-    threadpool_limits(limits=THREADS)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(THREADS)
-    for variable in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ[variable] = str(THREADS)
-
-
-def forget_peak_memory() -> float:
-    """Forget the greatest memory of this process so far; return what it holds now, MB."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak_memory_mb()
-
-
-def peak_memory_mb() -> float:
-    """Return the greatest memory that this process has held (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
-
-
-def in_its_own_process(name: str, path: Path) -> Row | str:
-    """Return what `compete` found."""
-    context = multiprocessing.get_context("spawn")
-    answer = context.Queue()
-    process = context.Process(target=compete, args=(name, path, answer))
-    process.start()
-    found: Row | str = answer.get()
-    process.join()
-    return found
 
 
 # --- writing
@@ -229,7 +188,7 @@ def main() -> None:
                 continue
             rows = rows_of(figures, case)
             for name in asked.only or NAMES:
-                rows[name] = in_its_own_process(name, path)
+                rows[name] = in_its_own_process(compete, name, path)
                 print(case.name, name, rows[name], flush=True)
                 # After every method: what was measured is not lost when a later one fails.
                 FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ from scipy import ndimage, sparse
 
 from angio_pipeline.numerics.compiled import compiled
 from angio_pipeline.numerics.rigid import MovingImage, match_greys
-from angio_pipeline.numerics.volumes import isotropic_grid, to_index, to_world
+from angio_pipeline.numerics.volumes import bounding_box, isotropic_grid, to_index, to_world
 
 __all__ = ["Deformation", "fit_deformation", "lattice_over", "nearest_rigid"]
 
@@ -89,10 +89,8 @@ def lattice_over(
     ValueError
         When the mask is empty.
     """
-    if not mask.any():
-        raise ValueError("Expected a mask with at least one voxel, found none.")
-    hit = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    low, high = (np.array([h[k] for h in hit], dtype=np.float64) for k in (0, -1))
+    box = bounding_box(mask, affine)
+    low, high = (np.array(ends, dtype=np.float64) for ends in zip(*((b.start, b.stop - 1) for b in box), strict=True))
     corner = affine.copy()
     corner[:3, 3] = to_world(affine, low)
     shape, grid = isotropic_grid(tuple((high - low + 1).astype(int)), corner, step_mm)
