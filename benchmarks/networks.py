@@ -362,9 +362,6 @@ MORE = (
     ("vessels", "betti0_error", "artery, pieces too many or too few"),
     ("tumours", "sensitivity", "tumours found"),
     ("tumours", "false_positives_per_run", "tumours wrongly called, a run"),
-    ("feeders", "sensitivity", "feeders, sensitivity"),
-    ("feeders", "ppv", "feeders, positive predictive value"),
-    ("feeders", "average_precision", "feeders, average precision"),
     ("catheter", "found", "catheter's tip found"),
 )
 
