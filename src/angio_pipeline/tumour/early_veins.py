@@ -39,53 +39,53 @@ __all__ = [
 # Bias, and for each feature its middle, its spread and its weight, as scripts/fit_shunts.py prints them: for branches
 # of the arterial tree, for told veins, and for what they drain into together.
 _BRANCH: Table = (
-    -6.602,
+    -6.623,
     {
-        "radius": (0.556, 0.437, 1.344),
-        "length": (3.015, 0.585, 0.066),
-        "contrast_in_noise": (2.469, 0.718, -1.259),
-        "contrast_share": (-0.976, 0.731, 1.627),
-        "density": (-0.394, 0.500, -0.045),
-        "evenness": (-0.154, 0.102, 0.561),
-        "arrival": (0.237, 0.279, 0.919),
-        "emptying": (0.252, 0.318, 0.034),
-        "passage": (0.161, 0.205, 1.130),
-        "late": (0.140, 0.132, -1.051),
-        "vein": (-2.430, 1.861, 1.339),
-        "artery": (2.542, 1.280, -0.390),
-        "over_parent": (-0.282, 0.402, -0.877),
-        "supply": (-0.962, 0.327, 0.733),
+        "radius": (0.556, 0.438, 1.340),
+        "length": (3.015, 0.586, 0.071),
+        "contrast_in_noise": (2.468, 0.717, -1.251),
+        "contrast_share": (-0.976, 0.731, 1.637),
+        "density": (-0.394, 0.500, -0.044),
+        "evenness": (-0.154, 0.102, 0.559),
+        "arrival": (0.238, 0.279, 0.923),
+        "emptying": (0.252, 0.318, 0.035),
+        "passage": (0.161, 0.205, 1.132),
+        "late": (0.140, 0.132, -1.065),
+        "vein": (-2.429, 1.859, 1.354),
+        "artery": (2.541, 1.279, -0.418),
+        "over_parent": (-0.283, 0.403, -0.890),
+        "supply": (-0.962, 0.327, 0.740),
     },
 )
 _TOLD: Table = (
-    -4.839,
+    -4.763,
     {
-        "radius": (1.970, 0.446, -0.064),
-        "length": (3.079, 0.401, 0.805),
-        "contrast_in_noise": (2.395, 0.704, 0.008),
-        "contrast_share": (-1.032, 0.743, 0.422),
-        "density": (-1.824, 0.892, -0.287),
-        "evenness": (-0.731, 0.615, 0.797),
-        "arrival": (0.335, 0.578, -0.107),
-        "emptying": (0.391, 0.688, 0.952),
-        "passage": (0.257, 0.442, 0.736),
-        "late": (0.714, 0.487, -4.320),
-        "vein": (2.021, 0.998, 0.522),
-        "artery": (-0.047, 2.066, 0.009),
+        "radius": (1.971, 0.445, -0.047),
+        "length": (3.082, 0.400, 0.789),
+        "contrast_in_noise": (2.398, 0.704, 0.025),
+        "contrast_share": (-1.029, 0.742, 0.373),
+        "density": (-1.821, 0.888, -0.257),
+        "evenness": (-0.726, 0.614, 0.812),
+        "arrival": (0.337, 0.576, -0.142),
+        "emptying": (0.390, 0.687, 1.017),
+        "passage": (0.260, 0.441, 0.709),
+        "late": (0.710, 0.486, -4.404),
+        "vein": (2.024, 1.001, 0.548),
+        "artery": (-0.057, 2.063, -0.102),
     },
 )
 _DRAINAGE: Table = (
-    -2.130,
+    -2.157,
     {
-        "length": (3.478, 1.488, 3.258),
+        "length": (3.487, 1.503, 3.369),
     },
 )
 # Hepatic veins are wider than branches of the portal vein, and told as veins more often.
 _HEPATIC: Table = (
-    -1.289,
+    -1.105,
     {
-        "radius": (1.514, 0.313, 1.551),
-        "told": (0.339, 0.266, 0.259),
+        "radius": (1.533, 0.316, 1.840),
+        "told": (0.320, 0.242, -0.256),
     },
 )
 
