@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.corrections import CorrectionOutcome
-from angio_pipeline.core.followups import LesionCourse, ScanAlignment
+from angio_pipeline.core.followups import LesionCourse, ScanAlignment, StrayOil
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
@@ -57,7 +57,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpResult:
-    """The course of every lesion of one patient, and of the liver beside it."""
+    """The course of every lesion of one patient, and of the liver beside it.
+
+    Attributes
+    ----------
+    stray_oil : tuple of StrayOil or None
+        Oil outside the lesions; None where no other scan could tell it from bone, contrast or metal.
+    """
 
     lesions: tuple[LesionCourse, ...]
     liver: LesionCourse | None = None
@@ -65,3 +71,4 @@ class FollowUpResult:
     quality: Quality = Quality.NONE
     left_out: tuple[Refusal, ...] = ()
     alignments: tuple[ScanAlignment, ...] = ()
+    stray_oil: tuple[StrayOil, ...] | None = None

@@ -233,8 +233,21 @@ def _lesion(name: str, course: LiverDocument, folder: Path) -> dict[str, Any]:
         "chart_words": _chart_words(course),
         "views": views,
         "window_words": _window_words(points),
+        "residuals": [_residual_words(point) for point in points if point.residual is not None],
         "projection": any(point.modality in _FILMS for point in points),
     }
+
+
+def _residual_words(point: TimepointDocument) -> str:
+    """Return what the arterial phase shows above the portal one at a date."""
+    told = point.residual
+    if told is None:
+        return ""
+    mean = f"{fixed(told.arterial_minus_portal_hu, 0)} HU{interval_words(told.interval_hu, 0, 1.0, ' HU')}"
+    words = f"Arterial above portal phase, {day(point.date)}: {mean} over the lesion; "
+    if told.living_ml:
+        return words + f"at least {fixed(told.living_ml, 1)} ml enhance early and wash out, as living tumour does."
+    return words + "nothing stands out, which a tumour without washout would not do either."
 
 
 def _alignments(follow_up: LipiodolDocument, folder: Path) -> list[dict[str, Any]]:
