@@ -1,6 +1,6 @@
 """Look for oil outside the lesions and for living tumour beside oil in simulated patients, and write down what came.
 
-The patients are ordinary ones (`benchmarks/presets/oil_elsewhere.toml`) in whom oil ran into every organ wall that a
+The patients are ordinary ones (`benchmarks/oil-elsewhere.toml`) in whom oil ran into every organ wall that a
 branch leads to, and who are scanned in three phases later on; the regions of their lesions are given. A wall that
 the scan does not hold, or that keeps less than 5 mg, is asked for nowhere and no false call where it is called.
 Written: `benchmarks/oil_elsewhere.json` and a section of `docs/lipiodol.md`.
@@ -33,7 +33,7 @@ from pages import ROOT, state, write_section
 SCRIPT = "benchmarks/oil_elsewhere.py"
 FIGURES = ROOT / "benchmarks" / "oil_elsewhere.json"
 PAGE = ROOT / "docs" / "lipiodol.md"
-PRESET = ROOT / "benchmarks" / "presets" / "oil_elsewhere.toml"
+PRESET = ROOT / "benchmarks" / "oil-elsewhere.toml"
 CASES, SEED = 12, 7011
 LEAST_MG, EDGE_MM = 5.0, 12.0
 # The patient lies shifted between dates by some millimetres: a place is known by its neighbourhood.

@@ -32,7 +32,7 @@ from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions
 from angio_pipeline.lipiodol.elsewhere import ElsewhereParams, find_stray_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
-from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi
+from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi, rounded
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
 from angio_pipeline.lipiodol.mass import (
     OIL_IODINE_MG_PER_ML,
@@ -478,8 +478,11 @@ def _timepoint(
 def _described(
     point: LipiodolTimepoint, lesion: Lesion, patch: Patch, mass: MassEstimate, params: CoverageParams
 ) -> LipiodolTimepoint:
-    # Coverage is a share of the tumour: where only the oil was found, the tumour's extent is unknown.
+    # Coverage is a share of the tumour: where only the oil was found, the tumour's extent is unknown. Its pattern
+    # is told as if the tumour were round about the oil: a defect at the surface is a notch.
     holds_oil = mass.interval_mg[0] > 0
+    if lesion.origin is LesionOrigin.DETECTED:
+        patch = replace(patch, lesion=rounded(patch.lesion))
     level, noise = mass.background.level_hu, mass.background.noise_hu
     found = describe_coverage(patch, mass.deposit, level, noise, holds_oil=holds_oil, params=params)
     point = replace(point, pattern=found.pattern)
