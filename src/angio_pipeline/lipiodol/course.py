@@ -399,19 +399,16 @@ def _in_scan(offset: Offset, scan: Scan, params: MassParams) -> Offset:
 
 
 def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
-    # A scan before treatment tells how dark the lesion is by itself; so does one in which no oil is
-    # left to be outlined, though oil too faint for that may hide there.
+    # A scan before treatment tells how dark the lesion is by itself. After it oil too faint to be outlined may hide
+    # anywhere, so that such scans only bound it.
     before: list[tuple[Patch, Background]] = []
-    clear: list[tuple[Patch, Background]] = []
-    oiled: list[tuple[Patch, Background]] = []
+    after: list[tuple[Patch, Background]] = []
     for sight in sights:
         if sight.patch is None or sight.background is None or sight.deposit is None or sight.scan.contrast:
             continue
-        group = before if sight.scan.baseline else oiled if sight.deposit.mask.any() else clear
+        group = before if sight.scan.baseline else after
         group.append((sight.patch, sight.background))
-    offset = estimate_offset(oiled, before or clear, params=params)
-    faint = 0.0 if before or not clear else 0.5 * params.offset_sd_hu
-    return Offset(offset.hu, float(np.hypot(offset.sd_hu, faint)))
+    return estimate_offset(after, before, params=params)
 
 
 def _own_errors(sights: list[_Sight], params: MassParams) -> list[float]:

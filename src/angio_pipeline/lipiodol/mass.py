@@ -234,11 +234,10 @@ def estimate_offset(
     Parameters
     ----------
     patches : list
-        The lesion in scans that hold oil: oil only adds, so that the darkest part of the lesion
+        The lesion in scans that may hold oil: oil only adds, so that the darkest part of the lesion
         bounds the offset from above; below that bound it is distributed as the settings say.
     known : list
-        The lesion in scans without oil (before treatment, or when none is left to be seen):
-        where there are some, they alone tell.
+        The lesion in scans before treatment: where there are some, they alone tell.
     """
     medians = [float(np.median(values)) for values in (_inside(p, b) for p, b in known) if values.size >= 20]
     if medians:
