@@ -1,0 +1,302 @@
+"""From what the follow-up shows of each lesion to its measures at every date.
+
+A visit is what was scanned on one date: plain, arterial, portal venous. Its scans share a frame of reference,
+so that one outline holds in all of them. The outline is the one a reader drew there, else one that is fitted
+to the scan (`outline`); without either a lesion is not evaluable at that date, and its measures say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from angio_pipeline.core.followups import VolumeRoi
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.response import Extent, LesionAtDate, LesionHistory, LesionSight, OutlineOrigin
+from angio_pipeline.numerics import volumes as space
+from angio_pipeline.response.enhancement import EnhancementParams, enhancing_part, on_grid
+from angio_pipeline.response.extent import add_pieces, measure_extent
+from angio_pipeline.response.necrosis import NecrosisParams, by_convention, measure_necrosis
+from angio_pipeline.response.outline import OutlineParams, fit_outline
+
+__all__ = ["VisitParams", "measure_lesions"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class VisitParams(Params):
+    """Settings of telling scans and outlines apart."""
+
+    portal_gain_hu: float = Field(30.0, gt=0, le=100, description="liver gains this much by the portal venous phase")
+    same_share: float = Field(0.25, gt=0, le=1, description="of the smaller of two outlines that is one lesion")
+    piece_ml: float = Field(0.1, ge=0, le=5, description="smaller pieces of a drawn lesion are not counted apart")
+    whole_share: float = Field(0.95, gt=0, le=1, description="of a lesion that has to lie within a scan")
+
+
+class _Phase(StrEnum):
+    PLAIN = "plain"
+    ARTERIAL = "arterial"
+    PORTAL = "portal venous"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Visit:
+    """What one date shows of one lesion; `drawn` holds a reader's outlines on the grid of `home`."""
+
+    date: str
+    days: float
+    scans: dict[_Phase, LesionSight]
+    home: LesionSight | None
+    drawn: tuple[BoolArray, ...]
+    names: tuple[str, ...]
+
+
+def measure_lesions(
+    sights: Sequence[LesionSight],
+    rois: Sequence[VolumeRoi],
+    *,
+    visits: VisitParams,
+    outline: OutlineParams,
+    enhancement: EnhancementParams,
+    necrosis: NecrosisParams,
+) -> tuple[LesionHistory, ...]:
+    """Return every lesion at every date at which the patient was scanned.
+
+    Parameters
+    ----------
+    sights : sequence of LesionSight
+        All lesions in all scans of one patient.
+    rois : sequence of VolumeRoi
+        What a reader drew, on any of the scans. A region that lies where an earlier one was carried to is
+        that lesion again; one that first appears on a later scan than others do is a new lesion.
+    """
+    dates = _dates_of(sights)
+    liver = _plain_liver_hu(sights)
+    seen = {
+        name: [_visit(name, date, sights, rois, liver, visits) for date in dates]
+        for name in dict.fromkeys(sight.lesion_id for sight in sights)
+    }
+    again, merged = _told_twice(seen, visits)
+    first = min((k for own in seen.values() for k, visit in enumerate(own) if visit.drawn), default=0)
+    histories = []
+    for name, own in seen.items():
+        if name in again:
+            continue
+        measured = tuple(
+            _at_date(visit, own, merged.get((name, k)), visits, outline, enhancement, necrosis)
+            for k, visit in enumerate(own)
+        )
+        home = min((k for k, visit in enumerate(own) if visit.drawn), default=0)
+        new_on = own[home].days if home > first and own[home].days >= 0 else None
+        histories.append(LesionHistory(name, measured, new_on=new_on, slice_mm=_slice_mm(own)))
+    return tuple(histories)
+
+
+def _dates_of(sights: Sequence[LesionSight]) -> list[tuple[str, bool, float]]:
+    """Return (date, baseline, days) of each visit in order; days are those of its plain scan where it has one."""
+    days: dict[tuple[str, bool], list[tuple[bool, float]]] = {}
+    for sight in sights:
+        days.setdefault((sight.source.date, sight.baseline), []).append((sight.contrast, sight.days))
+    visits = [(date, baseline, min(when)[1]) for (date, baseline), when in days.items()]
+    return sorted(visits, key=lambda one: (not one[1], one[2]))
+
+
+def _plain_liver_hu(sights: Sequence[LesionSight]) -> float:
+    levels = [s.liver_hu for s in sights if not s.contrast and np.isfinite(s.liver_hu)]
+    return float(np.median(levels)) if levels else float("nan")
+
+
+def _phase(sight: LesionSight, liver_hu: float, params: VisitParams) -> _Phase | None:
+    """Return the phase by how much the liver gained; None where that cannot be told."""
+    if not sight.contrast:
+        return _Phase.PLAIN
+    gain = sight.liver_hu - liver_hu
+    if not np.isfinite(gain):
+        return None
+    return _Phase.PORTAL if gain >= params.portal_gain_hu else _Phase.ARTERIAL
+
+
+def _visit(
+    name: str,
+    date: tuple[str, bool, float],
+    sights: Sequence[LesionSight],
+    rois: Sequence[VolumeRoi],
+    liver_hu: float,
+    params: VisitParams,
+) -> _Visit:
+    own = [s for s in sights if s.lesion_id == name and (s.source.date, s.baseline) == date[:2]]
+    scans: dict[_Phase, LesionSight] = {}
+    for sight in own:
+        phase = _phase(sight, liver_hu, params)
+        if phase is not None:
+            scans.setdefault(phase, sight)
+    for sight in own:
+        found = [(roi.id, mask) for roi in rois if (mask := _drawn_on(roi, sight, params)) is not None]
+        if found:
+            return _Visit(date[0], date[2], scans, sight, tuple(m for _, m in found), tuple(n for n, _ in found))
+    return _Visit(date[0], date[2], scans, own[0] if own else None, (), ())
+
+
+def _drawn_on(roi: VolumeRoi, sight: LesionSight, params: VisitParams) -> BoolArray | None:
+    """Return a region on the grid of a scan that it was drawn on and where it is this lesion, else None."""
+    named = roi.series_instance_uid == sight.source.series_instance_uid
+    framed = roi.frame_of_reference_uid is not None and roi.frame_of_reference_uid == sight.frame_of_reference_uid
+    unnamed = roi.series_instance_uid is None and roi.frame_of_reference_uid is None
+    if not (named or framed or unnamed) or not roi.mask.any():
+        return None
+    mask = space.resample_mask(roi.mask, roi.affine, sight.hu.shape, sight.affine)
+    both, least = np.count_nonzero(mask & sight.carried), min(np.count_nonzero(mask), np.count_nonzero(sight.carried))
+    if unnamed:
+        # Nothing says which scan it belongs to: to the one where it is what was carried.
+        same = 2 * both >= 0.98 * (np.count_nonzero(mask) + np.count_nonzero(sight.carried))
+        return mask if same and both else None
+    return mask if both and both >= params.same_share * least else None
+
+
+def _told_twice(seen: dict[str, list[_Visit]], params: VisitParams) -> tuple[set[str], dict[tuple[str, int], str]]:
+    """Return lesions that are earlier ones drawn again, and which lesion each has grown together with, by date."""
+    homes = {name: next((k for k, visit in enumerate(own) if visit.drawn), len(own)) for name, own in seen.items()}
+    order = sorted(seen, key=lambda name: homes[name])
+    again: set[str] = set()
+    merged: dict[tuple[str, int], str] = {}
+    for i, name in enumerate(order):
+        for other in order[:i]:
+            if other in again or name in again:
+                continue
+            if homes[other] < homes[name] < len(seen[name]) and _shares(seen, name, other, homes[name]):
+                again.add(name)
+                continue
+            for k in range(homes[name] + 1, len(seen[name])):
+                if _shares(seen, name, other, k):
+                    merged[name, k] = other
+    return again, merged
+
+
+def _shares(seen: dict[str, list[_Visit]], name: str, other: str, k: int) -> bool:
+    own, theirs = seen[name][k], seen[other][k]
+    return bool(own.drawn) and bool(set(own.names) & set(theirs.names))
+
+
+def _slice_mm(visits: Sequence[_Visit]) -> float:
+    home = next((visit.home for visit in visits if visit.home is not None), None)
+    return 0.0 if home is None else float(space.spacing_mm(home.affine)[0])
+
+
+# --- one lesion at one date -------------------------------------------------------------------------
+
+
+def _at_date(
+    visit: _Visit,
+    own: Sequence[_Visit],
+    merged_into: str | None,
+    visits: VisitParams,
+    outline: OutlineParams,
+    enhancement: EnhancementParams,
+    necrosis: NecrosisParams,
+) -> LesionAtDate:
+    if visit.home is None:
+        return LesionAtDate(visit.date, visit.days, None, missing="the lesion lies beyond the scans of this date")
+    if merged_into is not None:
+        return LesionAtDate(visit.date, visit.days, None, merged_into=merged_into, missing=f"one with {merged_into}")
+    missing = _cut_off(visit.home, own, visits)
+    found = None if missing else _outlined(visit, outline)
+    if found is None:
+        reason = missing or "nobody drew it on this date, and its edge does not stand out in the scan"
+        return LesionAtDate(visit.date, visit.days, None, missing=reason, viable_missing=reason)
+    sight, pieces, origin = found
+    mask = np.logical_or.reduce(pieces)
+    arterial, plain = visit.scans.get(_Phase.ARTERIAL), visit.scans.get(_Phase.PLAIN)
+    grid = arterial if arterial is not None else sight
+    placed = _moved(mask, sight, grid)
+    if placed is None:
+        grid, placed, arterial = sight, mask, None
+    enhancing = enhancing_part(arterial, plain, placed, params=enhancement)
+    oil = _oil_on(grid, plain, visit)
+    viable = by_convention(enhancing, placed, oil)
+    phase, level = _attenuation(visit, sight, mask)
+    return LesionAtDate(
+        date=visit.date,
+        days=visit.days,
+        whole=_extent_of(pieces, sight, visits),
+        viable={name: measure_extent(part, grid.affine) for name, part in viable.items()},
+        mean_hu=level,
+        phase=phase,
+        holds_oil=None if oil is None else bool((oil & placed).any()),
+        pieces=len(_parts(pieces, sight, visits)),
+        outline=origin,
+        viable_by=enhancing.by,
+        threshold_hu=enhancing.threshold_hu,
+        necrosis=measure_necrosis(enhancing, placed, oil, grid.affine, params=necrosis),
+        viable_missing=enhancing.missing or ("" if oil is not None else "the oil cannot be told at this date"),
+    )
+
+
+def _cut_off(sight: LesionSight, own: Sequence[_Visit], params: VisitParams) -> str:
+    """Return why a lesion that reaches beyond a scan is not measured there, nothing when it does not."""
+
+    def volume(one: LesionSight) -> float:
+        return float(np.count_nonzero(one.carried)) * abs(float(np.linalg.det(one.affine[:3, :3])))
+
+    whole = max(volume(visit.home) for visit in own if visit.home is not None)
+    return "the lesion reaches beyond the scan" if volume(sight) < params.whole_share * whole else ""
+
+
+def _outlined(visit: _Visit, params: OutlineParams) -> tuple[LesionSight, tuple[BoolArray, ...], OutlineOrigin] | None:
+    if visit.drawn and visit.home is not None:
+        return visit.home, visit.drawn, OutlineOrigin.DRAWN
+    for phase in (_Phase.ARTERIAL, _Phase.PORTAL, _Phase.PLAIN):
+        sight = visit.scans.get(phase)
+        if sight is None:
+            continue
+        fitted = fit_outline(sight.hu, sight.affine, sight.carried, sight.liver_hu, params=params)
+        if fitted is not None and fitted.mask.any():
+            return sight, (fitted.mask,), OutlineOrigin.FITTED
+    return None
+
+
+def _moved(mask: BoolArray, sight: LesionSight, grid: LesionSight) -> BoolArray | None:
+    """Return a mask on the grid of another scan of the visit; None where they share no frame of reference."""
+    if grid is sight:
+        return mask
+    if sight.frame_of_reference_uid is None or sight.frame_of_reference_uid != grid.frame_of_reference_uid:
+        return None
+    return space.resample_mask(mask, sight.affine, grid.hu.shape, grid.affine)
+
+
+def _oil_on(grid: LesionSight, plain: LesionSight | None, visit: _Visit) -> BoolArray | None:
+    """Return the oil on a grid: none before treatment, else that of the visit's plain scan."""
+    if visit.home is not None and visit.home.baseline:
+        return np.zeros(grid.hu.shape, dtype=np.bool_)
+    if plain is None or plain.oil is None:
+        return None
+    return _moved(plain.oil, plain, grid)
+
+
+def _parts(pieces: Sequence[BoolArray], sight: LesionSight, params: VisitParams) -> list[BoolArray]:
+    """Return the lesion's separate pieces, the largest alone when none is large enough to count."""
+    labels, count = ndimage.label(np.logical_or.reduce(pieces))
+    voxel_ml = abs(float(np.linalg.det(sight.affine[:3, :3]))) / 1000
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    counted = [k for k in range(1, count + 1) if sizes[k] * voxel_ml >= params.piece_ml]
+    return [labels == k for k in counted or ([int(sizes.argmax())] if count else [])]
+
+
+def _extent_of(pieces: Sequence[BoolArray], sight: LesionSight, params: VisitParams) -> Extent:
+    return add_pieces([measure_extent(part, sight.affine) for part in _parts(pieces, sight, params)])
+
+
+def _attenuation(visit: _Visit, sight: LesionSight, mask: BoolArray) -> tuple[str | None, float | None]:
+    """Return the phase in which mean attenuation was taken (portal venous before arterial), and its value."""
+    for phase in (_Phase.PORTAL, _Phase.ARTERIAL):
+        scan = visit.scans.get(phase)
+        hu = None if scan is None else scan.hu if scan is sight else on_grid(sight, scan)
+        if hu is not None and mask.any():
+            return phase.value, float(hu[mask].mean())
+    return None, None
