@@ -12,6 +12,7 @@ from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.followups import LesionCourse
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.response import ResponseResult
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Shunt, Tumour
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
@@ -57,10 +58,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpResult:
-    """The course of every lesion of one patient, and of the liver beside it."""
+    """The course of every lesion of one patient, of the liver beside it, and the response when it was judged."""
 
     lesions: tuple[LesionCourse, ...]
     liver: LesionCourse | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     quality: Quality = Quality.NONE
     left_out: tuple[Refusal, ...] = ()
+    response: ResponseResult | None = None

@@ -12,13 +12,14 @@ from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
+from angio_pipeline.outputs.responses import response_document
 from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
 
 __all__ = ["write_follow_up"]
 
 
 def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
-    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz` and `slice-<id>.png`.
+    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz` and `slice-<id>.png`, and `response.json`.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
             _write_timepoint(point, names, subject_dir, windows)
+    if result.response is not None:
+        write_json(subject_dir / "response.json", response_document(result.response))
     write_json(subject_dir / "lipiodol.json", document)
 
 
