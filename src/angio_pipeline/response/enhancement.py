@@ -37,6 +37,7 @@ class EnhancementParams(Params):
     share: float = Field(0.5, gt=0, lt=1)
     smoothing_mm: float = Field(1.8, ge=0, le=6, description="standard deviation of the blur against noise")
     least_ml: float = Field(0.1, ge=0, le=5, description="smaller pieces are noise")
+    least_share: float = Field(0.2, ge=0, le=1, description="of the lesion: a piece so large is none, however small")
     clipped_share: float = Field(
         0.02, ge=0, le=1, description="of the lesion at the top of the scale: subtraction is not told then"
     )
@@ -104,12 +105,16 @@ def _thresholded(
     if not outline.any():
         return Enhancing(np.zeros(outline.shape, dtype=np.bool_), by, least_hu)
     threshold = max(least_hu, params.share * float(np.percentile(gain[outline], 90)))
-    return Enhancing(_without_specks(outline & (gain >= threshold), sight, params.least_ml), by, threshold)
+    least = min(params.least_ml, params.least_share * float(np.count_nonzero(outline)) * _voxel_ml(sight))
+    return Enhancing(_without_specks(outline & (gain >= threshold), sight, least), by, threshold)
 
 
 def _without_specks(mask: BoolArray, sight: LesionSight, least_ml: float) -> BoolArray:
     labels, count = ndimage.label(mask)
-    voxel_ml = abs(float(np.linalg.det(sight.affine[:3, :3]))) / 1000
-    kept = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= least_ml
+    kept = np.bincount(labels.ravel(), minlength=count + 1) * _voxel_ml(sight) >= least_ml
     kept[0] = False
     return np.asarray(kept[labels])
+
+
+def _voxel_ml(sight: LesionSight) -> float:
+    return abs(float(np.linalg.det(sight.affine[:3, :3]))) / 1000

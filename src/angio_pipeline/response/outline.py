@@ -33,9 +33,9 @@ class OutlineParams(Params):
     window_hu: float = Field(60.0, ge=20, le=200, description="attenuation is cut to so much about the liver's")
     smoothing_mm: float = Field(1.5, ge=0, le=5, description="standard deviation of the blur before edges are told")
     shift_mm: float = Field(6.0, ge=0, le=20, description="greatest shift in any direction")
-    shift_sd_mm: float = Field(3.0, gt=0, le=20, description="how far an alignment usually is off")
+    shift_sd_mm: float = Field(4.0, gt=0, le=20, description="how far an alignment usually is off")
     growth: float = Field(0.6, gt=0, lt=1, description="greatest growth or shrinkage, in radii of the lesion")
-    growth_sd: float = Field(0.3, gt=0, le=2, description="how much is usual, in radii")
+    growth_sd: float = Field(0.5, gt=0, le=2, description="how much is usual, in radii")
     stands_out: float = Field(1.5, ge=1, le=10, description="edge along the outline over that along all others")
 
 
@@ -120,13 +120,15 @@ def _search(
     found: list[tuple[float, float, float, FloatArray]] = []
     level: list[float] = []
     for growth in growths:
-        shell = np.abs(signed - growth) < 0.75 * step
+        shell = np.abs(signed - growth) < 0.5 * step
         if np.count_nonzero(shell) < 20:
             continue
         along = fft.irfftn(spectrum * np.conj(fft.rfftn(shell.astype(np.float32), size)), size)[near]
         along /= np.count_nonzero(shell)
         level.append(float(np.median(along)))
-        weighed = along * usual * np.exp(-0.5 * (growth / (params.growth_sd * radius)) ** 2)
+        # Noise makes every place steep: only what rises above that counts.
+        risen = np.maximum(along - level[-1], 0.0) ** 2
+        weighed = risen * usual * np.exp(-0.5 * (growth / (params.growth_sd * radius)) ** 2)
         at = np.unravel_index(int(weighed.argmax()), weighed.shape)
         shift = np.array([offsets[i] for i in at], dtype=np.float64)
         found.append((float(weighed[at]), float(along[at]), float(growth), shift))

@@ -36,7 +36,6 @@ class VisitParams(Params):
     portal_gain_hu: float = Field(30.0, gt=0, le=100, description="liver gains this much by the portal venous phase")
     same_share: float = Field(0.25, gt=0, le=1, description="of the smaller of two outlines that is one lesion")
     piece_ml: float = Field(0.1, ge=0, le=5, description="smaller pieces of a drawn lesion are not counted apart")
-    whole_share: float = Field(0.95, gt=0, le=1, description="of a lesion that has to lie within a scan")
 
 
 class _Phase(StrEnum):
@@ -78,24 +77,30 @@ def measure_lesions(
     """
     dates = _dates_of(sights)
     liver = _plain_liver_hu(sights)
-    seen = {
-        name: [_visit(name, date, sights, rois, liver, visits) for date in dates]
-        for name in dict.fromkeys(sight.lesion_id for sight in sights)
-    }
-    again, merged = _told_twice(seen, visits)
-    first = min((k for own in seen.values() for k, visit in enumerate(own) if visit.drawn), default=0)
+    names = tuple(dict.fromkeys(sight.lesion_id for sight in sights))
+    seen = {name: [_visit(name, names, date, sights, rois, liver, visits) for date in dates] for name in names}
+    homes = {name: _home(name, own) for name, own in seen.items()}
+    again, merged = _told_twice(seen, homes)
+    first = min(homes.values())
     histories = []
     for name, own in seen.items():
         if name in again:
             continue
+        home = homes[name]
+        new_on = own[home].days if first < home < len(own) and own[home].days >= 0 else None
         measured = tuple(
-            _at_date(visit, own, merged.get((name, k)), visits, outline, enhancement, necrosis)
+            _not_yet(visit)
+            if new_on is not None and visit.days < new_on
+            else _at_date(visit, merged.get((name, k)), visits, outline, enhancement, necrosis)
             for k, visit in enumerate(own)
         )
-        home = min((k for k, visit in enumerate(own) if visit.drawn), default=0)
-        new_on = own[home].days if home > first and own[home].days >= 0 else None
         histories.append(LesionHistory(name, measured, new_on=new_on, slice_mm=_slice_mm(own)))
     return tuple(histories)
+
+
+def _not_yet(visit: _Visit) -> LesionAtDate:
+    reason = "nobody drew it before"
+    return LesionAtDate(visit.date, visit.days, None, missing=reason, viable_missing=reason)
 
 
 def _dates_of(sights: Sequence[LesionSight]) -> list[tuple[str, bool, float]]:
@@ -122,8 +127,16 @@ def _phase(sight: LesionSight, liver_hu: float, params: VisitParams) -> _Phase |
     return _Phase.PORTAL if gain >= params.portal_gain_hu else _Phase.ARTERIAL
 
 
+def _home(name: str, own: Sequence[_Visit]) -> int:
+    """Return the first date at which a lesion was drawn under its own name, else at all; past the last if never."""
+    drawn = [k for k, visit in enumerate(own) if visit.drawn]
+    named = [k for k in drawn if name in own[k].names]
+    return min(named or drawn, default=len(own))
+
+
 def _visit(
     name: str,
+    names: Sequence[str],
     date: tuple[str, bool, float],
     sights: Sequence[LesionSight],
     rois: Sequence[VolumeRoi],
@@ -138,6 +151,9 @@ def _visit(
             scans.setdefault(phase, sight)
     for sight in own:
         found = [(roi.id, mask) for roi in rois if (mask := _drawn_on(roi, sight, params)) is not None]
+        if any(drawn == name for drawn, _ in found):
+            # A neighbour's outline that reaches in here is the neighbour's.
+            found = [(drawn, mask) for drawn, mask in found if drawn == name or drawn not in names]
         if found:
             return _Visit(date[0], date[2], scans, sight, tuple(m for _, m in found), tuple(n for n, _ in found))
     return _Visit(date[0], date[2], scans, own[0] if own else None, (), ())
@@ -159,22 +175,19 @@ def _drawn_on(roi: VolumeRoi, sight: LesionSight, params: VisitParams) -> BoolAr
     return mask if both and both >= params.same_share * least else None
 
 
-def _told_twice(seen: dict[str, list[_Visit]], params: VisitParams) -> tuple[set[str], dict[tuple[str, int], str]]:
+def _told_twice(seen: dict[str, list[_Visit]], homes: dict[str, int]) -> tuple[set[str], dict[tuple[str, int], str]]:
     """Return lesions that are earlier ones drawn again, and which lesion each has grown together with, by date."""
-    homes = {name: next((k for k, visit in enumerate(own) if visit.drawn), len(own)) for name, own in seen.items()}
     order = sorted(seen, key=lambda name: homes[name])
     again: set[str] = set()
     merged: dict[tuple[str, int], str] = {}
     for i, name in enumerate(order):
-        for other in order[:i]:
-            if other in again or name in again:
-                continue
-            if homes[other] < homes[name] < len(seen[name]) and _shares(seen, name, other, homes[name]):
-                again.add(name)
-                continue
-            for k in range(homes[name] + 1, len(seen[name])):
-                if _shares(seen, name, other, k):
-                    merged[name, k] = other
+        earlier = [other for other in order[:i] if other not in again]
+        home, last = homes[name], len(seen[name])
+        if any(homes[other] < home < last and _shares(seen, name, other, home) for other in earlier):
+            again.add(name)
+            continue
+        pairs = ((other, k) for other in earlier for k in range(home + 1, last) if _shares(seen, name, other, k))
+        merged |= {(name, k): other for other, k in pairs}
     return again, merged
 
 
@@ -193,7 +206,6 @@ def _slice_mm(visits: Sequence[_Visit]) -> float:
 
 def _at_date(
     visit: _Visit,
-    own: Sequence[_Visit],
     merged_into: str | None,
     visits: VisitParams,
     outline: OutlineParams,
@@ -204,7 +216,7 @@ def _at_date(
         return LesionAtDate(visit.date, visit.days, None, missing="the lesion lies beyond the scans of this date")
     if merged_into is not None:
         return LesionAtDate(visit.date, visit.days, None, merged_into=merged_into, missing=f"one with {merged_into}")
-    missing = _cut_off(visit.home, own, visits)
+    missing = _cut_off(visit.home)
     found = None if missing else _outlined(visit, outline)
     if found is None:
         reason = missing or "nobody drew it on this date, and its edge does not stand out in the scan"
@@ -237,14 +249,12 @@ def _at_date(
     )
 
 
-def _cut_off(sight: LesionSight, own: Sequence[_Visit], params: VisitParams) -> str:
+def _cut_off(sight: LesionSight) -> str:
     """Return why a lesion that reaches beyond a scan is not measured there, nothing when it does not."""
-
-    def volume(one: LesionSight) -> float:
-        return float(np.count_nonzero(one.carried)) * abs(float(np.linalg.det(one.affine[:3, :3])))
-
-    whole = max(volume(visit.home) for visit in own if visit.home is not None)
-    return "the lesion reaches beyond the scan" if volume(sight) < params.whole_share * whole else ""
+    # A sight has a wide margin wherever the scan has one: what touches its faces is cut by the scan.
+    inner = sight.carried[1:-1, 1:-1, 1:-1]
+    cut = np.count_nonzero(inner) < np.count_nonzero(sight.carried)
+    return "the lesion reaches beyond the scan" if cut else ""
 
 
 def _outlined(visit: _Visit, params: OutlineParams) -> tuple[LesionSight, tuple[BoolArray, ...], OutlineOrigin] | None:
