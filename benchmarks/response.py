@@ -1,4 +1,4 @@
-"""Measure on simulated patients how often the calls of response agree with the truth, and how well lesions are measured.
+"""Measure on simulated patients how often calls of response agree with the truth, and how well lesions are measured.
 
 The CT of each patient is read, followed and judged as in an analysis; its runs and films are left out, and the date
 of treatment is the truth's. A patient's lesions are drawn on one scan, the first plain one after treatment; at every
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import binomtest
 
 from angio_pipeline import ingest
 from angio_pipeline.config import PipelineConfig
@@ -71,7 +71,8 @@ def _unseen_nadir(reason: Document, call: CriterionCall | None) -> bool:
     """Return whether the truth rises from a least sum that no scan with the phases for it has shown."""
     if call is None or reason["because"] != "nadir" or call.nadir is None or call.baseline is None:
         return False
-    return call.nadir / call.baseline > 1.25 * reason["nadir"] / reason["baseline"] + 1e-9
+    share: float = call.nadir / call.baseline
+    return share > 1.25 * float(reason["nadir"]) / float(reason["baseline"])
 
 
 def each_size(result: ResponseResult, truth: Document) -> Iterator[Document]:
@@ -122,8 +123,8 @@ def _criteria(calls: Sequence[Document]) -> list[str]:
 def _agreement(calls: Sequence[Document]) -> Document:
     made = [call for call in calls if call["made"] is not None]
     agreed = sum(call["made"] == call["true"] for call in made)
-    low, high = proportion_confint(agreed, len(made), method="wilson") if made else (None, None)
-    return {"true": len(calls), "made": len(made), "agreed": agreed, "interval": [low, high]}
+    interval = [*binomtest(agreed, len(made)).proportion_ci(method="wilson")] if made else [None, None]
+    return {"true": len(calls), "made": len(made), "agreed": agreed, "interval": interval}
 
 
 def _short(why: str) -> str:
@@ -163,6 +164,7 @@ def section(figures: Document) -> str:
         lines.append(f"| {name} | {one['true']} | {one['made']} | {share} | {between} |")
     lines += [
         "",
+        "The intervals take calls for independent, which those of one patient are not: they are too narrow. "
         f"Of {figures['wrong']} calls that disagree, {figures['wrong_for_a_nadir_that_no_scan_showed']} are rises from "
         "a nadir on a date without the phases to measure it, which the truth knows and no reader could. Calls were not "
         "made because:",
