@@ -28,12 +28,14 @@ from angio_pipeline.response.outline import OutlineParams, fit_outline
 __all__ = ["VisitParams", "measure_lesions"]
 
 BoolArray = npt.NDArray[np.bool_]
+_OIL_BLUR_MM = 0.8
 
 
 class VisitParams(Params):
     """Settings of telling scans and outlines apart."""
 
     portal_gain_hu: float = Field(30.0, gt=0, le=100, description="liver gains this much by the portal venous phase")
+    oil_hu: float = Field(75.0, ge=20, le=300, description="above liver in the plain scan: from there on oil is there")
     same_share: float = Field(0.25, gt=0, le=1, description="of the smaller of two outlines that is one lesion")
     piece_ml: float = Field(0.1, ge=0, le=5, description="smaller pieces of a drawn lesion are not counted apart")
 
@@ -229,7 +231,7 @@ def _at_date(
     if placed is None:
         grid, placed, arterial = sight, mask, None
     enhancing = enhancing_part(arterial, plain, placed, params=enhancement)
-    oil = _oil_on(grid, plain, visit)
+    oil = _oil_on(grid, plain, visit, visits)
     viable = by_convention(enhancing, placed, oil)
     phase, level = _attenuation(visit, sight, mask)
     return LesionAtDate(
@@ -279,13 +281,21 @@ def _moved(mask: BoolArray, sight: LesionSight, grid: LesionSight) -> BoolArray 
     return space.resample_mask(mask, sight.affine, grid.hu.shape, grid.affine)
 
 
-def _oil_on(grid: LesionSight, plain: LesionSight | None, visit: _Visit) -> BoolArray | None:
-    """Return the oil on a grid: none before treatment, else that of the visit's plain scan."""
+def _oil_on(grid: LesionSight, plain: LesionSight | None, visit: _Visit, params: VisitParams) -> BoolArray | None:
+    """Return what holds oil, on a grid: nothing before treatment, else by the visit's plain scan.
+
+    Where a deposit was found its outline lies half-way up its edge; fainter oil about it counts as well, from
+    the least of the usual thresholds of coverage on.
+    """
     if visit.home is not None and visit.home.baseline:
         return np.zeros(grid.hu.shape, dtype=np.bool_)
     if plain is None or plain.oil is None:
         return None
-    return _moved(plain.oil, plain, grid)
+    oil = np.asarray(plain.oil)
+    if oil.any() and np.isfinite(plain.liver_hu):
+        blurred = space.smooth(plain.hu, plain.affine, _OIL_BLUR_MM)
+        oil = oil | (plain.carried & (blurred - np.float32(plain.liver_hu) >= params.oil_hu))
+    return _moved(oil, plain, grid)
 
 
 def _parts(pieces: Sequence[BoolArray], sight: LesionSight, params: VisitParams) -> list[BoolArray]:
