@@ -59,6 +59,7 @@ def measure_necrosis(
     enhancing: Enhancing,
     outline: BoolArray,
     oil: BoolArray | None,
+    deposit: BoolArray | None,
     affine: npt.NDArray[np.float64],
     *,
     params: NecrosisParams,
@@ -69,6 +70,8 @@ def measure_necrosis(
     ----------
     outline : ndarray, (Z, Y, X) bool
         Not empty.
+    oil, deposit : ndarray, the same grid, bool, or None
+        All that holds oil, for the conventions; the deposit as it is outlined, for what it covers.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     rim = outline & ~space.dilate(outline, affine, -params.rim_mm)
@@ -82,7 +85,7 @@ def measure_necrosis(
     return Necrosis(
         enhancing_ml=ml(alive),
         non_enhancing_ml=ml(None if alive is None else outline & ~alive),
-        covered_ml=ml(None if oil is None else outline & oil),
+        covered_ml=ml(None if deposit is None else outline & deposit),
         rim_ml=ml(rim),
         rim_enhancing_ml=ml(None if alive is None else rim & alive),
         necrotic_percent={name: 100 * (1 - float(np.count_nonzero(part)) / whole) for name, part in parts.items()},

@@ -246,7 +246,9 @@ def _at_date(
         outline=origin,
         viable_by=enhancing.by,
         threshold_hu=enhancing.threshold_hu,
-        necrosis=measure_necrosis(enhancing, placed, oil, grid.affine, params=necrosis),
+        necrosis=measure_necrosis(
+            enhancing, placed, oil, _deposit_on(grid, plain, visit), grid.affine, params=necrosis
+        ),
         viable_missing=enhancing.missing or ("" if oil is not None else "the oil cannot be told at this date"),
     )
 
@@ -287,15 +289,19 @@ def _oil_on(grid: LesionSight, plain: LesionSight | None, visit: _Visit, params:
     Where a deposit was found its outline lies half-way up its edge; fainter oil about it counts as well, from
     the least of the usual thresholds of coverage on.
     """
+    deposit = _deposit_on(grid, plain, visit)
+    if deposit is None or plain is None or not deposit.any() or not np.isfinite(plain.liver_hu):
+        return deposit
+    blurred = space.smooth(plain.hu, plain.affine, _OIL_BLUR_MM)
+    faint = _moved(plain.carried & (blurred - np.float32(plain.liver_hu) >= params.oil_hu), plain, grid)
+    return deposit if faint is None else deposit | faint
+
+
+def _deposit_on(grid: LesionSight, plain: LesionSight | None, visit: _Visit) -> BoolArray | None:
+    """Return the deposit on a grid: none before treatment, None where no plain scan tells it."""
     if visit.home is not None and visit.home.baseline:
         return np.zeros(grid.hu.shape, dtype=np.bool_)
-    if plain is None or plain.oil is None:
-        return None
-    oil = np.asarray(plain.oil)
-    if oil.any() and np.isfinite(plain.liver_hu):
-        blurred = space.smooth(plain.hu, plain.affine, _OIL_BLUR_MM)
-        oil = oil | (plain.carried & (blurred - np.float32(plain.liver_hu) >= params.oil_hu))
-    return _moved(oil, plain, grid)
+    return None if plain is None or plain.oil is None else _moved(plain.oil, plain, grid)
 
 
 def _parts(pieces: Sequence[BoolArray], sight: LesionSight, params: VisitParams) -> list[BoolArray]:
