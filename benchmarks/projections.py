@@ -191,7 +191,7 @@ def section(figures: dict[str, Any]) -> str:
     true = sum(row["right"] for row in rows)
     lines += [
         "",
-        f"All {len(rows)} feeders listed in either run (probability of at least 0.1), {true} of them true. Mean",
+        f"All {len(rows)} feeders listed in either run, {true} of them true. Mean",
         "squared error of the probability (Brier): "
         f"{brier(rows, 'alone'):.3f} by one run, {brier(rows, 'both'):.3f} by both.",
         "",

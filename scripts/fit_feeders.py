@@ -64,8 +64,8 @@ def _begin() -> None:
 def measure(file: Path) -> list[dict[str, Any]]:
     """Return a row for each run, and one for each way into a tumour of it."""
     config = PipelineConfig()
-    # Every way is wanted, likely or not.
-    feeders = config.feeders.model_copy(update={"min_probability": 0.0, "max_count": 100})
+    # Every way that is listed is wanted, and those that are hardly one.
+    feeders = config.feeders.model_copy(update={"min_probability": 0.002, "max_count": 100})
     try:
         result = analysed(file, config.model_copy(update={"feeders": feeders}))
     except AngioError as error:

@@ -106,6 +106,7 @@ def test_the_table_of_costs_says_what_was_made() -> None:
         ("simulator", "simulator.md", "cost"),
         ("dsa", "subtraction.md", "figures"),
         ("flow", "flow.md", "figures"),
+        ("registration", "registration.md", "figures"),
         ("networks", "networks.md", "networks"),
         ("segmentation", "networks.md", "segmentation"),
     ],

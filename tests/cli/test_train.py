@@ -77,7 +77,7 @@ def test_a_training_that_is_interrupted_says_how_it_goes_on(
 def test_an_unknown_recipe_is_refused_with_the_names_of_those_there_are(angio_train: Angio, tmp_path: Path) -> None:
     code, _, err = angio_train("nonsense", "--out", tmp_path / "out")
     assert code == 2
-    assert err.startswith("angio: Expected a recipe (feeder, frame, frame-simulation, run, run-first)")
+    assert err.startswith("angio: Expected a recipe (feeder, feeder-first, frame, frame-simulation, run, run-first)")
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

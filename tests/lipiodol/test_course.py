@@ -272,3 +272,11 @@ def test_with_contrast_phases_alone_there_is_no_retention_and_a_flag_says_why():
     assert all(point.retention is None for point in lesion.timepoints)
     assert lesion.kinetics is None
     assert Quality.NO_PLAIN_REFERENCE in lesion.quality
+
+
+def test_a_liver_that_was_drawn_is_where_deposits_are_looked_for():
+    first, second = ph.ball(150, 12), ph.ball(60, 7, centre=ph.beside(20, 25, -12))
+    scan = ct(lambda p: first(p) + second(p), date="20240102", seed=31)
+    assert len(follow([scan]).lesions) == 2
+    (lesion,) = follow([scan], [ph.roi(24, scan, name="liver")]).lesions
+    np.testing.assert_allclose(lesion.centroid_mm, ph.CENTRE, atol=2)

@@ -48,6 +48,14 @@ def test_pieces_close_together_are_one_lesion():
     assert len(found_in(lambda p: sum(piece(p) for piece in pieces), seed=4)) == 1
 
 
+def test_a_small_nodule_beside_a_large_deposit_is_a_lesion_of_its_own():
+    nodule = ph.ball(6, 4, centre=ph.beside(-23, 0, 0))
+    main = ph.ball(150, 14)
+    lesions = found_in(lambda p: main(p) + nodule(p), seed=5)
+    assert [lesion.id for lesion in lesions] == ["L1", "L2"]
+    np.testing.assert_allclose(lesions[1].centroid_mm, ph.beside(-23, 0, 0), atol=2)
+
+
 def test_an_enhanced_vessel_is_not_a_deposit():
     def vein(p):
         across = np.linalg.norm((p - ph.CENTRE)[..., :2], axis=-1)

@@ -114,3 +114,16 @@ def test_the_curve_is_not_drawn_beyond_the_dates():
     assert fit is not None
     assert fit.curve_days[0] == 2
     assert fit.curve_days[-1] == pytest.approx(40)
+
+
+def test_where_one_exponential_fails_half_is_read_between_the_dates_about_it():
+    days = np.array([1.0, 28, 84])
+    left = 0.4 * 2.0 ** (-(days - 1) / 6) + 0.6 * 2.0 ** (-(days - 1) / 60)
+    fit, _ = fit_kinetics(days, 100 * left, 2 * left, params=PARAMS)
+    assert fit is not None
+    assert fit.model is KineticsModel.TWO_POINT
+    # Half of the first amount is left after 21.7 days: between the first two dates, on a straight line of the log.
+    assert fit.half_life_days == pytest.approx(21.7, rel=0.12)
+    assert fit.half_life_interval[0] < fit.half_life_days < fit.half_life_interval[1]
+    at_second = np.interp(28, fit.curve_days, fit.curve_retention)
+    assert at_second == pytest.approx(left[1], rel=0.02)

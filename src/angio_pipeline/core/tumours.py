@@ -23,7 +23,8 @@ __all__ = [
     "Tumour",
 ]
 
-# From this probability on pictures and sentences speak of a feeder; less likely ones stand in the tables alone.
+# From this probability on pictures and sentences speak of a feeder, and what embolisation did to it is measured; less
+# likely ones stand in the tables alone.
 WORTH_SHOWING = 0.1
 
 

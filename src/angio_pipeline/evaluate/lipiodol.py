@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from angio_pipeline.evaluate.answers import CourseAnswer, Interval, LesionAnswer, TimepointAnswer
 from angio_pipeline.evaluate.documents import CasePair, CourseTruth, LesionTruth, TimepointTruth
 
-__all__ = ["LipiodolScores", "score_lipiodol"]
+__all__ = ["LipiodolScores", "match_lesions", "score_lipiodol"]
 
 MATCH_MM = 25.0
 FLOOR_MG = 1.0
@@ -59,7 +59,7 @@ def score_lipiodol(case: CasePair) -> LipiodolScores:
         return scores
     told = [(patient.lipiodol, patient.folder) for patient in case.patients if patient.lipiodol is not None]
     pool = [(lesion, folder) for answer, folder in told for lesion in answer.lesions]
-    matches = _matched(case.lipiodol.lesions, pool)
+    matches = match_lesions(case.lipiodol.lesions, pool)
     if told:
         scores.false_deposits.append(float(sum(_detected(pool[j][0]) for j in set(range(len(pool))) - set(matches))))
     for truth, match in zip(case.lipiodol.lesions, matches, strict=True):
@@ -74,7 +74,8 @@ def score_lipiodol(case: CasePair) -> LipiodolScores:
     return scores
 
 
-def _matched(truths: Sequence[LesionTruth], pool: Sequence[tuple[LesionAnswer, Path]]) -> list[int | None]:
+def match_lesions(truths: Sequence[LesionTruth], pool: Sequence[tuple[LesionAnswer, Path]]) -> list[int | None]:
+    """Return for each true lesion the position of its answer in the pool, None where there is none."""
     # Lesions meet by where they are, all together: each answer serves one truth.
     away = np.full((len(truths), len(pool)), 1e6)
     for i, truth in enumerate(truths):

@@ -29,6 +29,7 @@ from angio_pipeline.ingest.rois import read_rois
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
 from angio_pipeline.ingest.stages import STAGE_TAGS, stage_of
+from angio_pipeline.ingest.structures import STRUCTURE_SET
 
 __all__ = ["discover"]
 
@@ -37,7 +38,7 @@ _ANGIO = {f"1.2.840.10008.5.1.4.1.1.12.{end}" for end in ("1", "1.1", "2", "2.1"
 _FILM = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "1.1", "1.1.1")}
 _CT = {"1.2.840.10008.5.1.4.1.1.2"}
 _CT_MULTIFRAME = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "13.1.1")}
-_SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")}
+_SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")} | {STRUCTURE_SET}
 _CAPTURE = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
 _ROI_SUFFIXES = (".png", ".nii", ".nii.gz")
 _IMAGE_TAGS = (

@@ -1,4 +1,4 @@
-"""Regions of interest that the user gives: PNG masks, DICOM segmentations and presentation states, NIfTI volumes.
+"""Regions that the user gives: PNG masks, DICOM segmentations, structure sets and presentation states, NIfTI volumes.
 
 Names become ids only after everything but letters, digits, `-` and `_` is dropped. A DICOM
 segment keeps a label that is a mere code (`L1`) and is otherwise named by its number; the liver
@@ -25,6 +25,7 @@ from angio_pipeline.ingest.headers import Header, integer, items, number, read_h
 from angio_pipeline.ingest.pixels import PixelLimits
 from angio_pipeline.ingest.presentation import PRESENTATION_STATES, FilmOutline, read_outlines
 from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frames
+from angio_pipeline.ingest.structures import STRUCTURE_SET, read_structures
 from angio_pipeline.numerics.polygons import fill_polygons
 
 __all__ = ["RoiSet", "projections_of", "read_mask", "read_rois"]
@@ -58,8 +59,8 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
     Parameters
     ----------
     paths : sequence of Path
-        `<SOP instance UID>.png` or `<SOP instance UID>-<name>.png` (0 and 255), DICOM SEG or grayscale softcopy
-        presentation state, `.nii`, `.nii.gz`.
+        `<SOP instance UID>.png` or `<SOP instance UID>-<name>.png` (0 and 255), DICOM SEG, RTSTRUCT or grayscale
+        softcopy presentation state, `.nii`, `.nii.gz`.
 
     Raises
     ------
@@ -81,6 +82,9 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
             header = read_header(path)
             if text(header.dataset, "SOPClassUID") in PRESENTATION_STATES:
                 outlines += read_outlines(header.dataset)
+                continue
+            if text(header.dataset, "SOPClassUID") == STRUCTURE_SET:
+                volumes += read_structures(header)
                 continue
             found = _read_seg(header)
             films += found.films

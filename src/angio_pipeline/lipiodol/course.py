@@ -25,8 +25,9 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.response import LesionSight
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.core.tumours import LesionOrigin
+from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
-from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions
+from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions, with_faint_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
 from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi
@@ -39,11 +40,13 @@ from angio_pipeline.lipiodol.mass import (
     Offset,
     SharedDraws,
     estimate_offset,
+    look_around,
     measure_mass,
     prepare,
+    thin_oil,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
-from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans
+from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans, set_refused_aside
 from angio_pipeline.lipiodol.selection import choose_images
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
@@ -94,7 +97,8 @@ def follow_lesions(
         One patient's, in any order.
     rois, film_rois
         Lesions given by the reader. Without a region on any scan, lesions are the deposits
-        found in the first scan after treatment. A region called `liver` is no lesion.
+        found in the first scan after treatment. A region called `liver` is no lesion:
+        it is where the liver lies in the scan it was drawn on.
     treated : datetime or None
         Days count from it; what is before it is a baseline. Without it the scans before the
         first plain one that shows oil are, and days count from the first image after them.
@@ -104,29 +108,34 @@ def follow_lesions(
     FollowUpResult
         Its `left_out` names what was not followed: series beside another of the same moment
         (`selection` says which is taken), undated images beside others, scans of
-        fewer than three slices, and films without a region or a lesion.
+        fewer than three slices, scans that could not be aligned, and films without a region or a lesion.
 
     Raises
     ------
     InputRefused
         When no image remains that has a date and, for a scan, three slices.
     """
+    livers = [r for r in rois if r.id == "liver"]
     rois, film_rois = [r for r in rois if r.id != "liver"], [r for r in film_rois if r.id != "liver"]
     volumes, films, left_out = choose_images(volumes, films, rois)
     zero = first_moment([*(v.source for v in volumes), *(f.source for f in films)])
-    scans, reference = _place(volumes, rois, films, treated, zero, params)
+    placed, reference = _place(volumes, rois, livers, films, treated, zero, params)
+    alignments = tuple(tell_alignment(scan, placed[reference]) for scan in placed)
+    scans, reference, refused = set_refused_aside(placed, reference)
     lesions, liver, quality = _follow_scans(scans, reference, rois, params)
     zero = _zero_of(scans, zero) if treated is None else zero
     courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
     settings = params.model_dump(mode="json")
-    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, (*left_out, *unfollowed))
+    left_out = [*left_out, *refused, *unfollowed]
+    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments)
 
 
 def _place(
     volumes: Sequence[CtVolume],
     rois: Sequence[VolumeRoi],
+    livers: Sequence[VolumeRoi],
     films: Sequence[Radiograph],
     treated: datetime | None,
     zero: datetime | None,
@@ -141,6 +150,7 @@ def _place(
         treated,
         zero,
         later=later,
+        livers=livers,
         tissue=params.tissue,
         deposit=params.deposit,
         registration=params.registration,
@@ -181,8 +191,9 @@ def _choose_lesions(
     # enhances looks like oil: scans with contrast medium are asked only where there are no others.
     after = [k for k in range(len(scans)) if k != reference and not scans[k].baseline]
     for k in (reference, *(k for k in after if scans[k].contrast == scans[reference].contrast)):
-        found = find_lesions(scans[k].tissue, scans[k].alignment.motion, params=params.deposit)
+        found = find_lesions(scans[k].tissue, np.eye(4), params=params.deposit)
         if found:
+            found = tuple(_tied(lesion, scans[k]) for lesion in found)
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
 
@@ -207,8 +218,14 @@ def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: Lipiod
     sight = _look(lesion, [other for other in found if other is not lesion], scan, params)
     if sight.patch is None or sight.deposit is None:
         return lesion
-    motion = scan.alignment.motion
+    motion = scan.motion_to(lesion)
     return lesion_from_deposit(lesion, sight.patch, sight.deposit.mask, motion, closing_mm=params.deposit.group_mm / 2)
+
+
+def _tied(lesion: Lesion, scan: Scan) -> Lesion:
+    """Return a lesion outlined in a scan with the way there from the reference."""
+    own = space.to_world(lesion.affine, np.argwhere(lesion.mask))
+    return replace(lesion, from_reference=scan.alignment.near_in_scan(own))
 
 
 def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
@@ -235,12 +252,12 @@ def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
 
     possible = [scan for scan in scans if may_lie_on(roi, scan.volume) and holds(scan)]
     owner = max(possible, key=rank, default=None)
-    return None if owner is None else lesion_from_roi(roi, owner.alignment.motion)
+    return None if owner is None else _tied(lesion_from_roi(roi, np.eye(4)), owner)
 
 
 def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: LipiodolParams) -> LesionCourse:
     """Return one lesion's course over all scans."""
-    sights = [_look(lesion, others, scan, params) for scan in scans]
+    sights = _carried([_look(lesion, others, scan, params) for scan in scans], lesion, params)
     measured = _measure(sights, params.mass)
     first = next((s for s in measured if _may_be_first(s)), None)
     points = tuple(_timepoint(lesion, sight, first, params) for sight in measured)
@@ -287,7 +304,7 @@ def _may_be_first(sight: _Sight) -> bool:
 def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolParams) -> _Sight:
     margin = 2 * params.mass.padding_mm + params.mass.gap_mm + params.mass.shell_mm
     patch = cut_patch(
-        scan.volume, scan.alignment.motion, lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
+        scan.volume, scan.motion_to(lesion), lesion, others, margin_mm=margin, padding_mm=params.mass.padding_mm
     )
     if patch is None:
         return _Sight(scan)
@@ -297,10 +314,35 @@ def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolPara
     return _Sight(scan, patch) if ready is None else _Sight(scan, patch, *ready)
 
 
+def _carried(sights: list[_Sight], lesion: Lesion, params: LipiodolParams) -> list[_Sight]:
+    """Return the sights with faint oil outlined where the first plain scan with oil showed it."""
+    after = [k for k, s in enumerate(sights) if not s.scan.baseline and s.deposit is not None and s.deposit.mask.any()]
+    first = next((k for k in after if not sights[k].scan.contrast), None)
+    if first is None:
+        return sights
+    offset_hu = _lesion_offset(sights, params.mass).hu
+    return [
+        _with_faint(s, sights[first], lesion, offset_hu, params) if k in after and k > first else s
+        for k, s in enumerate(sights)
+    ]
+
+
+def _with_faint(sight: _Sight, first: _Sight, lesion: Lesion, offset_hu: float, params: LipiodolParams) -> _Sight:
+    patch, background, deposit, before = sight.patch, sight.background, sight.deposit, first.deposit
+    if patch is None or background is None or deposit is None or before is None or first.patch is None:
+        return sight
+    # From the first scan's deposit over the reference to this scan.
+    back = first.scan.motion_to(lesion) @ np.linalg.inv(sight.scan.motion_to(lesion))
+    held = space.resample_mask(before.mask, first.patch.affine, patch.hu.shape, patch.affine, motion=back)
+    level = background.level_hu + offset_hu
+    found = with_faint_oil(patch, deposit, held, level, background.noise_hu, params=params.deposit)
+    return replace(sight, deposit=found)
+
+
 def _liver_on(patch: Patch, lesion: Lesion, scan: Scan) -> npt.NDArray[np.bool_]:
     """Return the liver on a patch, with what the lesion had parted from it."""
     tissue = scan.tissue
-    own = lesion.mask_on(tissue.hu.shape, tissue.affine, scan.alignment.motion)
+    own = lesion.mask_on(tissue.hu.shape, tissue.affine, scan.motion_to(lesion))
     if not own.any():
         return space.resample_mask(tissue.liver, tissue.affine, patch.hu.shape, patch.affine)
     liver, box = liver_around(tissue, own)
@@ -313,8 +355,9 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
     shared_offset = rng.normal(0, 1, params.draws)
     # One slope error a tube voltage: scans at the same voltage share it.
     slopes: dict[float | None, npt.NDArray[np.float64]] = {}
+    thin = _thin_oil(sights, params)
     out = []
-    for sight in sights:
+    for k, sight in enumerate(sights):
         if sight.patch is None or sight.background is None or sight.deposit is None:
             out.append(sight)
             continue
@@ -327,11 +370,40 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
             sight.deposit,
             _in_scan(offset, sight.scan, params),
             SharedDraws(shared_offset, slope),
+            thin_oil_hu=thin[k],
             params=params,
             rng=rng,
         )
         out.append(replace(sight, mass=mass))
     return out
+
+
+def _thin_oil(sights: list[_Sight], params: MassParams) -> list[float]:
+    """Return for each scan what oil in the liver beside the lesion adds there, in HU; 0 unless plain and early."""
+    around = [
+        look_around(s.patch, s.background, s.deposit, params=params)
+        if s.patch is not None and s.background is not None and s.deposit is not None and not s.scan.contrast
+        else None
+        for s in sights
+    ]
+
+    def told(k: int) -> float:
+        own, scan = around[k], sights[k].scan
+        if own is None or not 0 <= scan.days <= params.early_days:
+            return 0.0
+        # Blur can be compared between scans that were made alike, and only between those.
+        alike = [
+            a
+            for a, s in zip(around, sights, strict=True)
+            if a is not None and s.scan.days > params.early_days and _made_alike(s.scan.volume, scan.volume)
+        ]
+        return thin_oil(own, alike)
+
+    return [told(k) for k in range(len(sights))]
+
+
+def _made_alike(one: CtVolume, other: CtVolume) -> bool:
+    return one.kernel == other.kernel and np.allclose(one.spacing_mm, other.spacing_mm, rtol=0.02)
 
 
 def _in_scan(offset: Offset, scan: Scan, params: MassParams) -> Offset:
@@ -437,4 +509,4 @@ def _retention(sight: _Sight, first: _Sight | None) -> tuple[float | None, tuple
 def _whole_deposit(patch: Patch, mass: MassEstimate, volume: CtVolume) -> LipiodolDeposit:
     mask = np.zeros(volume.hu.shape, dtype=np.bool_)
     mask[patch.box] = mass.deposit.mask
-    return LipiodolDeposit(mask, volume.affine)
+    return LipiodolDeposit(mask, volume.affine, volume.frame_of_reference_uid)

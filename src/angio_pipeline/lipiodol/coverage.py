@@ -26,7 +26,8 @@ class CoverageParams(Params):
     No consensus exists for a threshold: the sweep is always reported together. Completeness and
     pattern use the deposit's own outline. `defect` is the share of the lesion that one gap must
     fill to be a defect; `faint_hu` the mean rise below which oil is faint; `variation` the
-    coefficient of variation above which it is inhomogeneous.
+    coefficient of variation above which it is inhomogeneous whatever its gaps, `even` the one above which it is no
+    longer homogeneous, and `pattern_gap` the share of one gap that makes it defective.
     """
 
     thresholds_hu: tuple[float, ...] = (75.0, 160.0, 215.0)
@@ -34,7 +35,9 @@ class CoverageParams(Params):
     moderate: float = Field(0.50, gt=0.0, le=1.0)
     defect: float = Field(0.08, gt=0.0, lt=1.0)
     faint_hu: float = Field(60.0, ge=0.0)
-    variation: float = Field(0.55, gt=0.0)
+    variation: float = Field(0.52, gt=0.0)
+    even: float = Field(0.4, gt=0.0)
+    pattern_gap: float = Field(0.02, gt=0.0, lt=1.0)
     small_lesion_mm: float = Field(25.0, gt=0.0)
     small_margin_mm: float = Field(5.0, gt=0.0)
     large_margin_mm: float = Field(10.0, gt=0.0)
@@ -101,9 +104,12 @@ def _pattern(
     values = excess[oiled]
     variation = np.sqrt(max(float(values.var()) - (0.3 * noise_hu) ** 2, 0.0)) / float(values.mean())
     missing = float(np.mean(~deposit.mask[core]))
-    if gap >= params.defect and gap >= 0.5 * missing:
+    # Patches are uneven through and through, and gaps between them no defect; oil with one hole is even beside it.
+    if variation > params.variation:
+        return Pattern.INHOMOGENEOUS
+    if gap >= params.pattern_gap and gap >= 0.15 * missing:
         return Pattern.DEFECTIVE
-    if missing > 1 - params.complete or variation > params.variation:
+    if missing > 1 - params.complete or variation > params.even:
         return Pattern.INHOMOGENEOUS
     return Pattern.HOMOGENEOUS
 

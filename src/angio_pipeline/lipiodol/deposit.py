@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import LesionOrigin
@@ -21,7 +21,7 @@ from angio_pipeline.lipiodol.lesions import Lesion, Patch
 from angio_pipeline.lipiodol.tissue import Tissue, liver_around
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Deposit", "DepositParams", "find_lesions", "segment_deposit"]
+__all__ = ["Deposit", "DepositParams", "find_lesions", "segment_deposit", "with_faint_oil"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -33,8 +33,10 @@ class DepositParams(Params):
     `peak_hu` is how far above liver the densest tenth of a found deposit must lie; `enclosed` is
     the share of its surroundings that must be liver (about half, for a lesion at its surface). What
     is smaller than `metal_ml` and denser than `metal_hu` on the coarse grid is taken for a clip or a
-    coil. `edge_fraction` places the deposit's edge between background and the local plateau, where a
-    blurred edge lies.
+    coil. `edge_fraction` places the deposit's edge between background and the oil within `plateau_mm`, where
+    a blurred edge lies; the edge is `edge_mm` wide, and what blurs it. Less than `held` of the mean is no oil.
+    A piece smaller than `nodule` of the main one may be a nodule beside it.
+    `breath_mm` is how far the lesion may have moved against the liver around it.
     """
 
     peak_hu: float = Field(120.0, ge=30.0)
@@ -42,16 +44,20 @@ class DepositParams(Params):
     metal_ml: float = Field(1.5, ge=0.0)
     metal_hu: float = Field(800.0, ge=300.0)
     touching: float = Field(0.4, ge=0.0, le=1.0)
-    least_ml: float = Field(0.3, ge=0.0)
+    least_ml: float = Field(0.1, ge=0.0)
     greatest_ml: float = Field(1500.0, gt=0.0)
     group_mm: float = Field(6.0, ge=0.0, le=30.0)
+    nodule: float = Field(0.2, ge=0.0, le=1.0)
     most_lesions: int = Field(10, ge=1)
     smoothings_mm: tuple[float, ...] = (0.8, 1.5, 2.5)
     least_excess_hu: float = Field(15.0, ge=5.0)
     speck_ml: float = Field(0.03, ge=0.0)
     slack_mm: float = Field(1.5, ge=0.0)
+    breath_mm: float = Field(5.0, ge=0.0, le=15.0)
     noise_factor: float = Field(3.0, ge=1.0)
     edge_fraction: float = Field(0.45, gt=0.0, lt=1.0)
+    edge_mm: float = Field(1.0, ge=0.0, le=10.0)
+    held: float = Field(0.1, ge=0.0, lt=1.0)
     plateau_mm: float = Field(4.0, ge=1.0, le=20.0)
     reach_mm: float = Field(8.0, ge=0.0, le=40.0)
     fat_hu: float = Field(-60.0, le=-20.0)
@@ -89,7 +95,7 @@ def find_lesions(tissue: Tissue, from_reference: FloatArray, *, params: DepositP
         if not _is_oil(tissue, group, params):
             continue
         taken |= group
-        found.append((float((tissue.hu[group] - tissue.liver_hu).sum()), group))
+        found += [(float((tissue.hu[one] - tissue.liver_hu).sum()), one) for one in _parted(tissue, group, params)]
     found.sort(key=lambda item: -item[0])
     return tuple(
         _as_lesion(f"L{i + 1}", group, tissue, from_reference, params)
@@ -107,6 +113,31 @@ def _groups(tissue: Tissue, params: DepositParams) -> Iterable[BoolArray]:
         hit = np.unique(labels[tissue.bright & near_liver])
         for label in hit[(hit > 0) & (hit <= number)]:
             yield (labels == label) & tissue.bright
+
+
+def _parted(tissue: Tissue, group: BoolArray, params: DepositParams) -> list[BoolArray]:
+    """Return the lesions of one group: the main one, and each nodule beside it.
+
+    Fragments of one lesion lie within its outline or are of its size; a small piece whose middle lies outside the
+    convex outline of the main piece is a nodule of its own.
+    """
+    labels, count = ndimage.label(group)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    main = int(sizes.argmax())
+    points = np.argwhere(labels == main)
+    # A plate has no convex outline in space.
+    if count == 1 or sizes[main] < 30 or np.ptp(points, axis=0).min() < 2:
+        return [group]
+    outline = spatial.Delaunay(points)
+    own, nodules = group.copy(), []
+    for label in range(1, count + 1):
+        piece = labels == label
+        outside = outline.find_simplex(np.argwhere(piece).mean(axis=0)) < 0
+        if label != main and sizes[label] < params.nodule * sizes[main] and outside and _is_oil(tissue, piece, params):
+            nodules.append(piece)
+            own &= ~piece
+    return [own, *nodules]
 
 
 def _is_metal(tissue: Tissue, group: BoolArray, params: DepositParams) -> bool:
@@ -163,20 +194,43 @@ def segment_deposit(
     level_hu, noise_hu : float
         The tissue around the lesion, and the standard deviation of its voxels.
     """
-    excess, spread = _denoised(patch, level_hu, noise_hu, params)
-    plateau = _plateau(excess, patch.affine, params.plateau_mm)
-    floor = max(params.least_excess_hu, params.noise_factor * spread)
-    bright = excess > np.maximum(floor, params.edge_fraction * plateau)
+    excess, spread, blur_mm = _denoised(patch, level_hu, noise_hu, params)
+    bright = _outlined(excess, spread, patch.affine, blur_mm, params)
     own, foreign = _part(bright, liver, patch, params)
     fat = space.smooth(patch.hu, patch.affine, 1.5) - level_hu < params.fat_hu
     fat = space.dilate(fat & ~patch.lesion, patch.affine, 1.5) & ~space.dilate(own | patch.lesion, patch.affine, 1.5)
     return Deposit(own, (foreign | fat) & ~own)
 
 
+def with_faint_oil(
+    patch: Patch, deposit: Deposit, held: BoolArray, level_hu: float, noise_hu: float, *, params: DepositParams
+) -> Deposit:
+    """Return the deposit with what held oil before and still stands above the lesion's own tissue.
+
+    Oil leaves a place, it does not come to it: where there was some, less evidence is asked for what is left.
+
+    Parameters
+    ----------
+    held : ndarray, the patch's grid, bool
+        The deposit of an earlier scan.
+    level_hu : float
+        The lesion without oil.
+    """
+    blur_mm = params.smoothings_mm[-1]
+    excess = space.smooth(patch.hu, patch.affine, blur_mm) - level_hu
+    spacing = space.spacing_mm(patch.affine)
+    spread = noise_hu * float(np.sqrt(min(1.0, 1.0 / (8 * np.pi**1.5 * np.prod(np.maximum(blur_mm / spacing, 0.3))))))
+    # What lies about the deposit may be its blur, where the lesion has shrunk: only what it encloses is added.
+    reach = params.breath_mm
+    within = space.dilate(space.dilate(deposit.mask, patch.affine, reach), patch.affine, -reach)
+    faint = within & held & (excess > max(params.least_excess_hu, params.noise_factor * spread)) & ~deposit.foreign
+    return Deposit(deposit.mask | faint, deposit.foreign)
+
+
 def _denoised(
     patch: Patch, level_hu: float, noise_hu: float, params: DepositParams
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Return the excess, blurred no more than its faintness asks for, and the noise that is left."""
+) -> tuple[npt.NDArray[np.float32], float, float]:
+    """Return the excess, blurred no more than its faintness asks for, the noise that is left, and the blur."""
     for sigma_mm in params.smoothings_mm:
         excess = space.smooth(patch.hu, patch.affine, sigma_mm) - level_hu
         quiet = excess[np.abs(excess) < 3 * noise_hu]
@@ -184,7 +238,34 @@ def _denoised(
         typical = float(np.percentile(excess[patch.lesion], 75))
         if params.noise_factor * spread <= params.edge_fraction * typical:
             break
-    return excess, spread
+    return excess, spread, sigma_mm
+
+
+def _outlined(
+    excess: npt.NDArray[np.float32], spread: float, affine: FloatArray, blur_mm: float, params: DepositParams
+) -> BoolArray:
+    """Return what holds oil: inside, whatever stands out of the noise; at the edge, what is at least half filled.
+
+    Oil is uneven: beside a dense lump there is thin oil, which a share of the local maximum would leave out. Only
+    next to tissue without oil does a faint voxel mean one that is filled in part; how full, the oil inside tells.
+    """
+    low = excess > max(params.least_excess_hu, params.noise_factor * spread)
+    if not low.any():
+        return low
+    low &= excess > params.held * float(excess[low].mean())
+    inside = _eroded(low, affine, params.edge_mm + 1.5 * blur_mm)
+    share = space.smooth(inside.astype(np.float32), affine, params.plateau_mm)
+    level = space.smooth(np.where(inside, excess, 0).astype(np.float32), affine, params.plateau_mm)
+    thick = share > 0.02
+    near = np.where(thick, level / np.maximum(share, 0.02), _plateau(excess, affine, params.plateau_mm))
+    return np.asarray(inside | (low & (excess > params.edge_fraction * near)))
+
+
+def _eroded(mask: BoolArray, affine: FloatArray, reach_mm: float) -> BoolArray:
+    # By a voxel at least along every axis: a slice may be thicker than the blur.
+    reach = np.maximum(np.rint(reach_mm / space.spacing_mm(affine)), 1).astype(int)
+    size = tuple((2 * reach + 1).tolist())
+    return np.asarray(ndimage.minimum_filter(mask, size=size, mode="nearest"))
 
 
 def _plateau(excess: npt.NDArray[np.float32], affine: FloatArray, reach_mm: float) -> npt.NDArray[np.float32]:
@@ -197,7 +278,10 @@ def _part(bright: BoolArray, liver: BoolArray, patch: Patch, params: DepositPara
     # breathing or an outline drawn tight has left outside) and, beyond the outline, in the liver;
     # the rest (a rib that touches, a neighbour's oil) is foreign.
     reach = space.dilate(patch.lesion, patch.affine, params.reach_mm)
+    # Oil that a breath has moved a little lies between the outline and the liver beyond it: no liver by its
+    # attenuation, but in a gap that is closed. Behind a rib there is none.
     home = liver | space.dilate(patch.lesion, patch.affine, params.slack_mm)
+    home |= space.dilate(space.dilate(home, patch.affine, params.breath_mm), patch.affine, -params.breath_mm)
     nearer = space.distance_mm(patch.lesion, patch.affine) <= space.distance_mm(patch.others, patch.affine)
     labels, count = ndimage.label(bright & nearer & home)
     total = np.bincount(labels.ravel(), minlength=count + 1)

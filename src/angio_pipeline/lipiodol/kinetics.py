@@ -3,7 +3,8 @@
 The fit is by maximum likelihood of the masses with each scan's own error: normal in log-mass
 where the mass stands well above its error, normal in mass where it does not (log-mass is
 undefined when nothing is left). One or two exponentials, chosen by AICc; the interval is the
-profile likelihood's, and its upper end is infinite when the data do not bound it.
+profile likelihood's, and its upper end is infinite when the data do not bound it. Where one exponential
+does not fit and there are too few dates for two, the dates between which half was passed tell.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class KineticsParams(Params):
 
     `scatter` is how far, relatively, true courses may stray from an exponential; `clear` is how
     many errors a mass must stand above 0 to be used in logarithms; amounts closer in time than
-    `moment_days` are of one moment and averaged.
+    `moment_days` are of one moment and averaged; `fits` is how improbable a misfit may be.
     """
 
     scatter: float = Field(0.03, ge=0.0, le=0.5)
     clear: float = Field(4.0, ge=1.0)
     least_bi_dates: int = Field(6, ge=5)
+    fits: float = Field(0.10, gt=0.0, lt=0.5)
+    draws: int = Field(1000, ge=100)
     curve_points: int = Field(60, ge=2)
     moment_days: float = Field(1 / 24, ge=1e-4, le=1.0)
 
@@ -128,6 +131,7 @@ class _Fit:
     half_life: float
     interval: tuple[float, float]
     shape: FloatArray  # log amplitude(s) and rate(s), as `_predict` takes them
+    joined: bool = False  # whether the amounts themselves are the curve
 
 
 def _two_point(course: _Course) -> _Fit:
@@ -152,11 +156,38 @@ def _fitted(course: _Course, params: KineticsParams) -> _Fit:
     half_life = float(np.log(2) / rate) if rate > 0 else float("inf")
     mono = _Fit(KineticsModel.MONO, half_life, interval, np.array([log_amplitude, rate]))
     if count < params.least_bi_dates:
-        return mono
+        unlikely = misfit > scipy.stats.chi2.ppf(1 - params.fits, count - 2)
+        return (_between(course, mono.shape, params) if unlikely else None) or mono
     shape, bi_misfit = _bi(course)
     if _aicc(bi_misfit, 4, count) >= _aicc(misfit, 2, count):
         return mono
     return _describe_bi(course, shape, bi_misfit)
+
+
+def _between(course: _Course, shape: FloatArray, params: KineticsParams) -> _Fit | None:
+    """Return the half-life by the two dates between which half was passed, None when it was not or nothing is left.
+
+    The interval is that of the amounts drawn anew within their errors.
+    """
+    half_life = _passed(course.days, course.mass)
+    if half_life is None:
+        return None
+    rng = np.random.default_rng(len(course.days))
+    drawn = course.mass + rng.normal(0, course.sd, (params.draws, len(course.mass)))
+    times = [_passed(course.days, masses) for masses in drawn]
+    known = np.array([np.inf if time is None else time for time in times])
+    low, high = float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975, method="higher"))
+    return _Fit(KineticsModel.TWO_POINT, half_life, (min(low, half_life), max(high, half_life)), shape, joined=True)
+
+
+def _passed(days: FloatArray, mass: FloatArray) -> float | None:
+    # Exponential between two dates, so that the formula for two dates is this one of two dates.
+    below = np.flatnonzero(mass <= 0.5 * mass[0])
+    if len(below) == 0 or mass[0] <= 0 or mass[below[0]] <= 0:
+        return None
+    k = int(below[0])
+    share = np.log(2 * mass[k - 1] / mass[0]) / np.log(mass[k - 1] / mass[k])
+    return float(days[k - 1] + share * (days[k] - days[k - 1]))
 
 
 def _aicc(misfit: float, parameters: int, count: int) -> float:
@@ -299,4 +330,7 @@ def _time_to_half(shape: FloatArray) -> float:
 def _draw(fit: _Fit, course: _Course, params: KineticsParams) -> tuple[FloatArray, FloatArray]:
     """Return the fitted course over the dates seen (never beyond), as retention against the first mass."""
     days = np.linspace(0.0, float(course.days[-1]), params.curve_points)
+    if fit.joined:
+        logs = np.log(np.maximum(course.mass, 1e-9 * course.mass[0]))
+        return days, np.exp(np.interp(days, course.days, logs)) / course.mass[0]
     return days, _predict(fit.shape, days) / course.mass[0]

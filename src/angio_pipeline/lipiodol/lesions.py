@@ -122,6 +122,9 @@ def lesion_from_deposit(
     """
     if not oil.any():
         return lesion
+    # A defect at the surface is a notch in the oil: what is closed grows with the lesion.
+    radius = (3000 * float(np.count_nonzero(oil)) * patch.voxel_ml / (4 * np.pi)) ** (1 / 3)
+    closing_mm = max(closing_mm, 0.4 * radius)
     closed = space.dilate(space.dilate(oil, patch.affine, closing_mm), patch.affine, -closing_mm)
     hull = np.asarray(ndimage.binary_fill_holes(closed | oil))
     return Lesion(lesion.id, hull, patch.affine, motion, lesion.origin)

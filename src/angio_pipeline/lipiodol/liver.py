@@ -68,7 +68,7 @@ def _level(scan: Scan, lesions: Sequence[Lesion], params: LiverParams) -> _Level
     normal = tissue.liver.copy()
     away = tissue.bright & tissue.liver
     for lesion in lesions:
-        away |= lesion.mask_on(normal.shape, tissue.affine, scan.alignment.motion)
+        away |= lesion.mask_on(normal.shape, tissue.affine, scan.motion_to(lesion))
     normal &= ~space.dilate(away, tissue.affine, params.away_mm)
     voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
     core = normal & space.dilate(tissue.liver, tissue.affine, -2 * float(space.spacing_mm(tissue.affine)[0]))

@@ -12,6 +12,7 @@ that they cancel in ratios.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +34,13 @@ __all__ = [
     "MassParams",
     "Offset",
     "SharedDraws",
+    "Surroundings",
     "estimate_background",
     "estimate_offset",
     "iodine_slope",
+    "look_around",
     "measure_mass",
+    "thin_oil",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -45,6 +49,8 @@ BoolArray = npt.NDArray[np.bool_]
 OIL_IODINE_MG_PER_ML = 480.0
 """Iodine in one millilitre of iodised oil."""
 
+_THIN_OIL_HU = 12.0
+
 
 class MassParams(Params):
     """Settings of the iodine mass.
@@ -52,11 +58,12 @@ class MassParams(Params):
     `slopes` maps kVp to HU per (mg iodine per ml). `padding_mm` must exceed the blur (slice
     thickness included: at least one slice is always added). `offset_hu` and `offset_sd_hu` say
     how a treated tumour without oil differs from liver where the patient's own scans do not tell:
-    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU;
+    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU, more than
+    20 HU below liver, so that a tumour of which half has died is expected between the two;
     `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
-    contrast medium does. `outline_mm` is how far the edge at fat or lung may be off. `slope_sd` is
-    the slope's relative uncertainty between scanners, `model_sd` what each scan adds that nothing
-    here models (oil in the liver beside the lesion, outlines).
+    contrast medium does. Until `early_days` liver beside the lesion may hold oil. `outline_mm` is how far the
+    edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners, `model_sd`
+    what each scan adds that nothing here models (oil in the liver beside the lesion, outlines).
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -66,11 +73,12 @@ class MassParams(Params):
     tissue_band_hu: float = Field(40.0, ge=10.0)
     gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
     level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_hu: float = Field(-12.0, ge=-40.0, le=40.0)
+    offset_hu: float = Field(-16.0, ge=-40.0, le=40.0)
     offset_sd_hu: float = Field(7.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
     model_sd: float = Field(0.02, ge=0.0, le=0.3)
+    early_days: float = Field(7.0, ge=0.0)
     change_sd_hu: float = Field(4.0, ge=0.0)
     enhancement_sd_hu: float = Field(30.0, ge=0.0)
     outline_mm: float = Field(0.7, ge=0.0, le=5.0)
@@ -280,10 +288,17 @@ def measure_mass(
     offset: Offset,
     shared: SharedDraws,
     *,
+    thin_oil_hu: float = 0.0,
     params: MassParams,
     rng: np.random.Generator,
 ) -> MassEstimate:
-    """Return the iodine mass of a lesion in one scan with its draws."""
+    """Return the iodine mass of a lesion in one scan with its draws.
+
+    Parameters
+    ----------
+    thin_oil_hu : float
+        What oil in the liver beside the lesion adds in the outer part of the margin (`thin_oil`).
+    """
     slope, quality = iodine_slope(volume.kvp, params=params)
     excess = patch.hu - background.on(patch.affine, patch.hu.shape)
     oil = patch.lesion | deposit.mask
@@ -295,6 +310,9 @@ def measure_mass(
     scale = patch.voxel_ml / slope
     lesion_ml = float(np.count_nonzero(patch.lesion & allowed)) * patch.voxel_ml
     mg = float(excess[region].sum()) * scale - offset.hu * lesion_ml / slope
+    # Towards the lesion there is more of it; how much more is not known well.
+    beside = 1.5 * thin_oil_hu * float(np.count_nonzero(region & (distance > 0)))
+    mg -= beside * scale
     growth = abs(float(excess[grown & ~region].sum()) * scale)
     ring_noise = _sum_noise(background, int(np.count_nonzero(grown & ~region))) * scale
     clipped = patch.hu >= volume.clip_hu if volume.clip_hu is not None else np.zeros(region.shape, dtype=np.bool_)
@@ -305,6 +323,7 @@ def measure_mass(
     error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
     error -= rng.normal(0, offset.own_sd_hu, draws) * lesion_ml / slope
+    error += rng.normal(0, 0.5 * beside * scale, draws)
     error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
@@ -314,6 +333,43 @@ def measure_mass(
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE
     volume_mm3 = float(np.count_nonzero(deposit.mask)) * patch.voxel_ml * 1000
     return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, quality)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies just beyond the blur around a lesion, against the sum over the lesion itself."""
+
+    level_hu: float
+    total_hu: float
+    level_sd_hu: float
+
+
+def look_around(patch: Patch, background: Background, deposit: Deposit, *, params: MassParams) -> Surroundings:
+    """Return the excess in the outer part of the margin, and the sum of the excess over the region (HU x voxels).
+
+    The middle of the values is asked, since oil that blur or an outline has brought there is in places only.
+    """
+    excess = patch.hu - background.on(patch.affine, patch.hu.shape)
+    distance = space.distance_mm(patch.lesion | deposit.mask, patch.affine)
+    allowed = ~deposit.foreign & ~_nearer_to_others(patch, distance)
+    pad_mm = _padding(patch, params)
+    outer = (distance > 0.6 * pad_mm) & (distance <= pad_mm) & allowed
+    level = float(np.median(excess[outer])) if np.count_nonzero(outer) >= 30 else 0.0
+    return Surroundings(level, float(excess[(distance <= pad_mm) & allowed].sum()), background.level_sd_hu)
+
+
+def thin_oil(early: Surroundings, later: Sequence[Surroundings]) -> float:
+    """Return how far oil in the liver at a lesion's surface raised it soon after treatment, in HU; 0 where untold.
+
+    In the first days thin oil lies there all around, and is gone weeks later. Blur raises what is beside a lesion
+    too, but in proportion to the lesion and at every date: later scans tell how much.
+    """
+    shares = [max(one.level_hu, 0.0) / one.total_hu for one in later if one.total_hu > 0]
+    if not shares:
+        return 0.0
+    level = early.level_hu - float(np.median(shares)) * max(early.total_hu, 0.0)
+    # Thin oil is not dense: more than this is something else.
+    return min(level, _THIN_OIL_HU) if level > max(2 * early.level_sd_hu, 1.0) else 0.0
 
 
 def _dark_border(

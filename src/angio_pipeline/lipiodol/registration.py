@@ -1,9 +1,13 @@
-"""Rigid alignment of each follow-up with the reference scan, blind to the oil.
+"""Alignment of each follow-up with the reference scan, blind to the oil: rigid first, then the liver's own shape.
 
-Washout is not motion: bright tissue inside the liver and every given lesion are masked out of
-the metric. Two stages: the whole body (where the table put the patient), then the liver's
-surroundings (where breathing put the liver). A stage is kept only when it raises the
-correlation it is judged by, so that scans which already agree stay as they are.
+Three stages: the whole body (where the table put the patient), the liver's surroundings (where
+breathing put the liver), and the liver's bending (`deforming`). A stage is kept only when it raises
+the correlation it is judged by, so that scans which already agree stay as they are. A scan that
+cannot be laid upon the reference is refused with a reason.
+
+What is measured of a lesion is summed on each scan's own voxels: the displacement only tells where
+the lesion lies and how it is turned there (`Alignment.near`), so that no local change of volume can
+change a mass, and a tumour that shrinks is not stretched to its old size.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.lipiodol.deforming import Bend, DeformationParams, bend_liver, why_not
+from angio_pipeline.lipiodol.matching import Compared, Place, edge_gap_mm, match
 from angio_pipeline.lipiodol.tissue import Tissue
 from angio_pipeline.numerics import rigid
 from angio_pipeline.numerics import volumes as space
+from angio_pipeline.numerics.deformation import nearest_rigid
 
 __all__ = ["Alignment", "RegistrationParams", "align"]
 
@@ -27,10 +34,11 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class RegistrationParams(Params):
-    """Settings of the rigid alignment.
+    """Settings of the alignment.
 
-    `poor_below` is the correlation around the liver under which an alignment is flagged;
-    `gain` is what a stage must add to the correlation to be kept.
+    `gain` is what a stage must add to the correlation to be kept; `poor_below` is the correlation
+    around the liver under which an alignment is flagged, `poor_gap_mm` the gap between edges above which
+    it is, `refuse_below` the correlation under which the scan is not followed.
     """
 
     window_hu: tuple[float, float] = (-160.0, 200.0)
@@ -44,6 +52,10 @@ class RegistrationParams(Params):
     greatest_shift_mm: float = Field(40.0, ge=1.0)
     gain: float = Field(0.002, ge=0.0, le=0.5)
     poor_below: float = Field(0.6, ge=0.0, le=1.0)
+    poor_gap_mm: float = Field(1.0, gt=0.0)
+    refuse_below: float = Field(0.4, ge=0.0, le=1.0)
+    edge_hu_per_mm: float = Field(12.0, gt=0.0)
+    deformation: DeformationParams = Field(default_factory=DeformationParams)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,15 +65,56 @@ class Alignment:
     Attributes
     ----------
     motion : ndarray, (4, 4) float64
-        Takes LPS points of the reference to LPS points of the scan.
+        Takes LPS points of the reference to LPS points of the scan, as a rigid body.
     score : float
         Correlation of windowed attenuation around the liver (around the body when no liver
         was found), oil left out; 1 is identity.
+    bend : Bend or None
+        The liver's displacement on top of the motion; None where the motion alone is used.
+    rigid_score : float
+        The correlation by the rigid motion alone.
+    edge_gap_mm : (float, float)
+        How far edges around the liver lie apart where the table put them, and aligned; NaN without edges.
+    not_bent : str or None
+        Why a displacement was found and refused.
+    refusal : str or None
+        Why the scan cannot be followed.
     """
 
     motion: FloatArray
     score: float
     quality: Quality = Quality.NONE
+    bend: Bend | None = None
+    rigid_score: float = 1.0
+    edge_gap_mm: tuple[float, float] = (0.0, 0.0)
+    not_bent: str | None = None
+    refusal: str | None = None
+
+    def place(self, points: FloatArray) -> FloatArray:
+        """Return where LPS points (N, 3) of the reference lie in the scan."""
+        return space.to_world(self.motion, points) if self.bend is None else self.bend.deformation.at(points)
+
+    def near(self, points: FloatArray, *, reach_mm: float = 15.0) -> FloatArray:
+        """Return the (4, 4) rigid motion that is nearest to the alignment about LPS points (N, 3) of the reference."""
+        if self.bend is None:
+            return self.motion
+        about = _block(points, reach_mm)
+        return nearest_rigid(about, self.place(about))
+
+    def near_in_scan(self, points: FloatArray, *, reach_mm: float = 15.0) -> FloatArray:
+        """Return the same motion about LPS points (N, 3) of the scan; it still leads from the reference to the scan."""
+        if self.bend is None:
+            return self.motion
+        about = _block(points, reach_mm)
+        return nearest_rigid(self.bend.deformation.back(about), about)
+
+
+def _block(points: FloatArray, reach_mm: float) -> FloatArray:
+    # A block about the points tells a turn even where they are few, or lie in one plane.
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = np.maximum(0.5 * (high - low), reach_mm)
+    steps = np.linspace(-1, 1, 5)
+    return np.asarray(0.5 * (low + high) + half * np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3))
 
 
 def align(
@@ -72,7 +125,7 @@ def align(
     same_frame: bool = False,
     params: RegistrationParams,
 ) -> Alignment:
-    """Return the rigid motion from the reference to a scan.
+    """Return how a scan lies against the reference.
 
     Parameters
     ----------
@@ -81,64 +134,99 @@ def align(
     same_frame : bool
         Whether both scans claim one frame of reference: the identity is then tried first.
     """
-    body = _without_oil(reference, reference.body, avoid, params)
-    start = _best_start(reference, scan, body, same_frame, params)
-    whole = _improve(reference, scan, body, start, params)
-    around = reference.body
-    if reference.liver.any():
-        around = body & space.dilate(reference.liver, reference.affine, params.around_liver_mm) & (reference.hu < 130.0)
-    local = _without_oil(reference, around, avoid, params)
-    motion = _improve(reference, scan, local, whole, params)
-    score = _score(reference, scan, local, motion, params)
-    poor = not np.isfinite(score) or score < params.poor_below
-    return Alignment(motion, score, Quality.REGISTRATION_POOR if poor else Quality.NONE)
+    fixed = Compared.of(reference, window_hu=params.window_hu, avoid_mm=params.avoid_mm, avoid=avoid)
+    moving = Compared.of(scan, window_hu=params.window_hu, avoid_mm=params.avoid_mm)
+    body = reference.body & fixed.clean
+    start = _best_start(fixed, moving, body, same_frame, params)
+    whole = _improve(fixed, moving, body, start, params)
+    local = _around_liver(fixed, params)
+    motion = _improve(fixed, moving, local, whole, params)
+    rigid_score = match(fixed, moving, local, _rigidly(motion))
+    refusal = _refusal(rigid_score, params)
+    bend, not_bent = (None, None) if refusal else _bend(fixed, moving, local, motion, rigid_score, params)
+    found = Alignment(motion, rigid_score, bend=bend, rigid_score=rigid_score, not_bent=not_bent, refusal=refusal)
+    return _judged(found, fixed, moving, local, params)
 
 
-def _without_oil(tissue: Tissue, mask: BoolArray, avoid: BoolArray | None, params: RegistrationParams) -> BoolArray:
-    oil = tissue.bright & tissue.liver
-    if avoid is not None:
-        oil |= avoid
-    return mask & ~space.dilate(oil, tissue.affine, params.avoid_mm) if oil.any() else mask
+def _judged(
+    found: Alignment, fixed: Compared, moving: Compared, mask: BoolArray, params: RegistrationParams
+) -> Alignment:
+    """Return the alignment with its correlation, the gaps of edges before and after, and flags."""
+    score = found.rigid_score if found.bend is None else match(fixed, moving, mask, found.place)
+    before, after = (
+        edge_gap_mm(fixed, moving, mask, place, blur_mm=params.blurs_mm[-1], least_hu_per_mm=params.edge_hu_per_mm)
+        for place in (_rigidly(np.eye(4)), found.place)
+    )
+    poor = not np.isfinite(score) or score < params.poor_below or after > params.poor_gap_mm
+    quality = Quality.REGISTRATION_POOR if poor else Quality.NONE
+    quality |= Quality.DEFORMATION_REFUSED if found.not_bent else Quality.NONE
+    return Alignment(
+        found.motion, score, quality, found.bend, found.rigid_score, (before, after), found.not_bent, found.refusal
+    )
 
 
-def _windowed(hu: npt.NDArray[np.float32], params: RegistrationParams) -> npt.NDArray[np.float32]:
-    return np.clip(hu, *params.window_hu)
+def _refusal(score: float, params: RegistrationParams) -> str | None:
+    if np.isfinite(score) and score >= params.refuse_below:
+        return None
+    found = f"{score:.2f}" if np.isfinite(score) else "no common anatomy"
+    return (
+        f"Expected a scan that matches the reference around the liver (correlation {params.refuse_below:g} or more), "
+        f"found {found}; check that both show one patient's liver."
+    )
 
 
-def _score(reference: Tissue, scan: Tissue, mask: BoolArray, motion: FloatArray, params: RegistrationParams) -> float:
-    """Return the correlation over the mask where both scans have data and the scan no oil; NaN when too little."""
-    shape = reference.hu.shape
-    moved = space.resample(scan.hu, scan.affine, shape, reference.affine, motion=motion, fill=np.nan)
-    clean = _without_oil(scan, np.ones(scan.hu.shape, dtype=np.bool_), None, params)
-    seen = space.resample(clean, scan.affine, shape, reference.affine, motion=motion) > 0.5
-    both = mask & seen & np.isfinite(moved)
-    if np.count_nonzero(both) < max(200, 0.25 * np.count_nonzero(mask)):
-        return float("nan")
-    a, b = _windowed(reference.hu[both], params), _windowed(moved[both], params)
-    spread = float(a.std() * b.std())
-    return float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread > 0 else float("nan")
+def _bend(
+    fixed: Compared,
+    moving: Compared,
+    mask: BoolArray,
+    motion: FloatArray,
+    rigid_score: float,
+    params: RegistrationParams,
+) -> tuple[Bend | None, str | None]:
+    """Return the liver's displacement when it is possible and better than none, and why one was refused."""
+    if not params.deformation.enabled:
+        return None, None
+    bend = bend_liver(fixed, moving, motion, params=params.deformation, seed=params.seed)
+    if bend is None:
+        return None, None
+    reason = why_not(bend, params=params.deformation)
+    if reason is not None:
+        return None, reason
+    return (bend if match(fixed, moving, mask, bend.deformation.at) > rigid_score + params.gain else None), None
+
+
+def _around_liver(fixed: Compared, params: RegistrationParams) -> BoolArray:
+    tissue = fixed.tissue
+    around = tissue.body & fixed.clean
+    if tissue.liver.any():
+        around &= space.dilate(tissue.liver, tissue.affine, params.around_liver_mm) & (tissue.hu < 130.0)
+    return around
+
+
+def _rigidly(motion: FloatArray) -> Place:
+    return lambda points: space.to_world(motion, points)
 
 
 def _best_start(
-    reference: Tissue, scan: Tissue, mask: BoolArray, same_frame: bool, params: RegistrationParams
+    fixed: Compared, moving: Compared, mask: BoolArray, same_frame: bool, params: RegistrationParams
 ) -> FloatArray:
     # Table coordinates are often nearly right between dates; where they are not, the best
     # translation of the whole body over all shifts on a grid of some millimetres is.
     starts = [np.eye(4)]
-    if not same_frame or not _score(reference, scan, mask, starts[0], params) > 0.9:
-        starts.append(_search_translation(reference, scan, params.search_mm, params))
-    scores = [_score(reference, scan, mask, motion, params) for motion in starts]
+    if not same_frame or not match(fixed, moving, mask, _rigidly(starts[0])) > 0.9:
+        starts.append(_search_translation(fixed, moving, params.search_mm, params))
+    scores = [match(fixed, moving, mask, _rigidly(motion)) for motion in starts]
     return starts[int(np.argmax(np.nan_to_num(scores, nan=-2.0)))]
 
 
-def _search_translation(reference: Tissue, scan: Tissue, step_mm: float, params: RegistrationParams) -> FloatArray:
+def _search_translation(fixed: Compared, moving: Compared, step_mm: float, params: RegistrationParams) -> FloatArray:
     """Return the translation of the whole body that agrees best, over all shifts on a coarse grid."""
-    low, high = params.window_hu
     coarse = []
-    for tissue in (reference, scan):
-        shape, grid = space.isotropic_grid(tissue.hu.shape, tissue.affine, step_mm)
-        blurred = space.smooth(np.clip(tissue.hu, low, high), tissue.affine, 0.42 * step_mm)
-        coarse.append((space.resample(blurred, tissue.affine, shape, grid, fill=low), grid))
+    for seen in (fixed, moving):
+        affine = seen.tissue.affine
+        shape, grid = space.isotropic_grid(seen.grey.shape, affine, step_mm)
+        blurred = space.smooth(seen.grey, affine, 0.42 * step_mm)
+        coarse.append((space.resample(blurred, affine, shape, grid, fill=params.window_hu[0]), grid))
     (a, grid_a), (b, grid_b) = coarse
     shift = rigid.search_shift(a, b)
     motion = np.eye(4)
@@ -147,24 +235,24 @@ def _search_translation(reference: Tissue, scan: Tissue, step_mm: float, params:
 
 
 def _improve(
-    reference: Tissue, scan: Tissue, mask: BoolArray, start: FloatArray, params: RegistrationParams
+    fixed: Compared, moving: Compared, mask: BoolArray, start: FloatArray, params: RegistrationParams
 ) -> FloatArray:
     """Return the motion after rigid optimisation, or `start` when that is not better."""
-    before = _score(reference, scan, mask, start, params)
+    before = match(fixed, moving, mask, _rigidly(start))
     if not np.isfinite(before):
         return start
-    where = np.argwhere(mask & rigid.inner_part(mask.shape, reference.affine, params.blurs_mm[-1]))
+    affine = fixed.tissue.affine
+    where = np.argwhere(mask & rigid.inner_part(mask.shape, affine, params.blurs_mm[-1]))
     if len(where) < 200:
         return start
     where = where[np.random.default_rng(params.seed).permutation(len(where))[: params.samples]]
-    points = space.to_world(reference.affine, where)
-    clean = _without_oil(scan, np.ones(scan.hu.shape, dtype=np.bool_), None, params)
+    points = space.to_world(affine, where)
     motion = start
     for blur_mm in params.blurs_mm:
-        fixed = space.smooth(_windowed(reference.hu, params), reference.affine, blur_mm)[tuple(where.T)]
-        moving = rigid.moving_image(_windowed(scan.hu, params), clean, scan.affine, blur_mm=blur_mm)
-        motion = rigid.fit_rigid(fixed, points, moving, motion, rounds=params.rounds)
-    after = _score(reference, scan, mask, motion, params)
+        values = space.smooth(fixed.grey, affine, blur_mm)[tuple(where.T)]
+        image = rigid.moving_image(moving.grey, moving.clean, moving.tissue.affine, blur_mm=blur_mm)
+        motion = rigid.fit_rigid(values, points, image, motion, rounds=params.rounds)
+    after = match(fixed, moving, mask, _rigidly(motion))
     middle = points.mean(axis=0)
     moved = float(np.linalg.norm(space.to_world(motion, middle) - space.to_world(start, middle)))
     better = np.isfinite(after) and after > before + params.gain and moved <= params.greatest_shift_mm

@@ -12,12 +12,14 @@ import numpy.typing as npt
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.results import Refusal
 from angio_pipeline.lipiodol.deposit import DepositParams, find_lesions
+from angio_pipeline.lipiodol.lesions import Lesion
 from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, align
-from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey
+from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey, with_given_liver
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans"]
+__all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans", "set_refused_aside"]
 
 DAY_S = 86_400.0
 
@@ -42,6 +44,10 @@ class Scan:
     contrast: bool
     tissue: Tissue
     alignment: Alignment
+
+    def motion_to(self, lesion: Lesion) -> npt.NDArray[np.float64]:
+        """Return the rigid motion from the reference to this scan about a lesion, (4, 4)."""
+        return self.alignment.near(lesion.points_in(np.eye(4)))
 
 
 def first_moment(sources: Sequence[Source]) -> datetime | None:
@@ -101,6 +107,7 @@ def place_scans(
     zero: datetime | None,
     *,
     later: Sequence[datetime] = (),
+    livers: Sequence[VolumeRoi] = (),
     tissue: TissueParams,
     deposit: DepositParams,
     registration: RegistrationParams,
@@ -117,10 +124,12 @@ def place_scans(
         One a moment, dated, of three slices or more (see `selection.choose_scans`).
     later
         Moments of other images of the patient, from one of which days may count.
+    livers
+        The liver as it was drawn on some of the scans; on others it is looked for.
     """
     order = order_sources([v.source for v in volumes], treated, zero)
     ordered = [volumes[i] for i, _, _ in order]
-    looked = [survey(volume, params=tissue) for volume in ordered]
+    looked = [_with_liver(survey(volume, params=tissue), volume, livers, tissue) for volume in ordered]
     contrast = [v.contrast or has_enhanced_aorta(seen) for v, seen in zip(ordered, looked, strict=True)]
     days, before = [day for _, day, _ in order], [baseline for _, _, baseline in order]
     if treated is None:
@@ -138,6 +147,28 @@ def place_scans(
             alignment = align(looked[reference], looked[k], avoid=avoid, same_frame=same, params=registration)
         scans.append(Scan(volume, days[k], before[k], contrast[k], looked[k], alignment))
     return scans, reference
+
+
+def set_refused_aside(scans: Sequence[Scan], reference: int) -> tuple[list[Scan], int, list[Refusal]]:
+    """Return the scans that could be aligned, the reference's position there, and the others with their reasons."""
+    kept = [scan for scan in scans if scan.alignment.refusal is None]
+    refused = [
+        Refusal(scan.volume.source.file, "not_aligned", scan.alignment.refusal)
+        for scan in scans
+        if scan.alignment.refusal is not None
+    ]
+    return kept, kept.index(scans[reference]) if kept else 0, refused
+
+
+def _with_liver(seen: Tissue, volume: CtVolume, livers: Sequence[VolumeRoi], params: TissueParams) -> Tissue:
+    """Return the first look with the liver drawn on this very scan: one that names it, or that has its voxels."""
+    for roi in livers:
+        named = roi.series_instance_uid == volume.source.series_instance_uid
+        same_grid = roi.mask.shape == volume.hu.shape and np.allclose(roi.affine, volume.affine, atol=1e-2)
+        if named or (same_grid and may_lie_on(roi, volume)):
+            drawn = space.resample_mask(roi.mask, roi.affine, seen.hu.shape, seen.affine)
+            return with_given_liver(seen, drawn, params=params)
+    return seen
 
 
 def _first_with_oil(looked: Sequence[Tissue], contrast: Sequence[bool], params: DepositParams) -> int:

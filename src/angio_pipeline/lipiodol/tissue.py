@@ -6,7 +6,7 @@ from bone) works on this grid of a few millimetres; amounts are measured on the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Tissue", "TissueParams", "has_enhanced_aorta", "liver_around", "survey"]
+__all__ = ["Tissue", "TissueParams", "has_enhanced_aorta", "liver_around", "survey", "with_given_liver"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -77,6 +77,26 @@ def survey(volume: CtVolume, *, params: TissueParams) -> Tissue:
     like, liver, liver_hu = _find_liver(smoothed, body, grid, params)
     bright = body & (hu > (liver_hu if np.isfinite(liver_hu) else 60.0) + params.bright_hu)
     return Tissue(hu, grid, body, like, liver, bright, liver_hu, params.opening_mm)
+
+
+def with_given_liver(tissue: Tissue, liver: BoolArray, *, params: TissueParams) -> Tissue:
+    """Return the first look with a liver that was drawn, whose commonest attenuation is the liver's.
+
+    Parameters
+    ----------
+    liver : ndarray, the tissue's grid, bool
+        One that holds next to nothing of the patient changes nothing.
+    """
+    own = np.asarray(liver & tissue.body)
+    low, high = params.liver_range_hu
+    mode = space.mode_of(tissue.hu[own], low, high, width=4.0) if np.count_nonzero(own) >= 1000 else float("nan")
+    if not np.isfinite(mode):
+        return tissue
+    # What is as dense as liver, and what well above it, are told anew.
+    smoothed = space.smooth(tissue.hu, tissue.affine, params.smoothing_mm)
+    like = tissue.body & (np.abs(smoothed - mode) < params.tissue_band_hu)
+    bright = tissue.body & (tissue.hu > mode + params.bright_hu)
+    return replace(tissue, liver=own, like=like, bright=bright, liver_hu=mode)
 
 
 def liver_around(tissue: Tissue, lesion: BoolArray) -> tuple[BoolArray, space.Box]:

@@ -33,7 +33,7 @@ def aligned_view(
     """
     grid = _plane(lesion, params)
     shape = (1, params.side_px, params.side_px)
-    motion = scan.alignment.motion
+    motion = scan.motion_to(lesion)
     image = space.resample(scan.volume.hu, scan.volume.affine, shape, grid, motion=motion, fill=-1000.0)[0]
     outline: npt.NDArray[np.bool_] = np.zeros(image.shape, dtype=np.bool_)
     if patch is not None and deposit is not None:

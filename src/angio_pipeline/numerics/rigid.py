@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from angio_pipeline.numerics.volumes import smooth, spacing_mm, to_index, to_world
 
-__all__ = ["MovingImage", "fit_rigid", "inner_part", "moving_image", "rotation_about", "search_shift"]
+__all__ = ["MovingImage", "fit_rigid", "inner_part", "match_greys", "moving_image", "rotation_about", "search_shift"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def _linearise(
     m = ndimage.map_coordinates(moving.values, index, order=1, mode="nearest").astype(np.float64)
     per_index = np.stack([ndimage.map_coordinates(g, index, order=1, mode="nearest") for g in moving.gradient], axis=1)
     gradient = per_index @ np.linalg.inv(moving.affine[:3, :3])
-    gain, residual = _match_greys(f, m)
+    gain, residual = match_greys(f, m)
     if bound is None:
         bound = tuning * max(1.4826 * float(np.median(np.abs(residual))), 1e-3)
     size = np.maximum(np.abs(residual), 1e-9)
@@ -142,7 +142,7 @@ def _linearise(
     return cost, weighted.T @ jacobian, weighted.T @ residual, centre, bound
 
 
-def _match_greys(fixed: FloatArray, moving: FloatArray) -> tuple[float, FloatArray]:
+def match_greys(fixed: FloatArray, moving: FloatArray) -> tuple[float, FloatArray]:
     """Return the gain from moving to fixed greys, and what is left of fixed with the median taken out."""
     variance = float(moving.var())
     covariance = float(np.mean((moving - moving.mean()) * (fixed - fixed.mean())))

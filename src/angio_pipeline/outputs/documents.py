@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from angio_pipeline import __version__
 from angio_pipeline.core.corrections import CorrectionOutcome, Note, SetPhase
-from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint
+from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint, ScanAlignment
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.provenance import Provenance, Source
@@ -46,6 +46,7 @@ from angio_pipeline.outputs.schemas import (
     PhasesDocument,
     ResidualLayersDocument,
     RunDocument,
+    ScanAlignmentDocument,
     ShuntDocument,
     SoftwareDocument,
     SourceDocument,
@@ -447,6 +448,7 @@ def follow_up_document(result: FollowUpResult, folder_of: Callable[[Source], str
             for course in result.lesions
         ],
         liver=None if result.liver is None else _course(result.liver, "liver", names),
+        alignments=[_alignment(alignment, names) for alignment in result.alignments],
         quality=result.quality.names(),
         quality_sentences=result.quality.sentences(),
         settings=plain(result.settings),
@@ -504,6 +506,28 @@ def _timepoint(
         view=None if views is None else names.name(source, f"slice-{stem}", ".png"),
         view_window=None if views is None else windows[views.unit],
         view_unit=None if views is None else views.unit,
+    )
+
+
+def _alignment(alignment: ScanAlignment, names: _Names) -> ScanAlignmentDocument:
+    views: list[str | None] = [None, None, None]
+    if alignment.pictures is not None:
+        views = [names.name(alignment.source, f"aligned-{part}", ".png") for part in ("reference", "before", "after")]
+    return ScanAlignmentDocument(
+        date=alignment.source.date,
+        days=_number(alignment.days),
+        series_instance_uid=alignment.source.series_instance_uid,
+        method=alignment.method,
+        correlation=_number(alignment.correlation),
+        edge_gap_before_mm=_number(alignment.edge_gap_before_mm),
+        edge_gap_mm=_number(alignment.edge_gap_mm),
+        shift_mm=_number(alignment.shift_mm),
+        bend_mm=_number(alignment.bend_mm),
+        volume_change=alignment.volume_change,
+        reason=alignment.reason,
+        reference_view=views[0],
+        before_view=views[1],
+        after_view=views[2],
     )
 
 

@@ -36,7 +36,14 @@ _OF_A_RUN = (
     "projections-*.png",
     ".tmp-*",
 )
-_OF_A_SUBJECT = ("lipiodol.json", "response.json", "*/*/deposit-*.nii.gz", "*/*/slice-*.png")
+_OF_A_SUBJECT = (
+    "lipiodol.json",
+    "response.json",
+    "*/*/deposit-*.nii.gz",
+    "*/*/deposit-*.dcm",
+    "*/*/slice-*.png",
+    "*/*/aligned-*.png",
+)
 
 
 def clear_results(folder: Path) -> None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint
+from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint, ScanAlignment
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
+from angio_pipeline.outputs.deposit_segmentation import segmentation_bytes
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
-from angio_pipeline.outputs.pictures import Window, slice_picture, write_png
+from angio_pipeline.outputs.pictures import Window, grey_picture, slice_picture, write_png
 from angio_pipeline.outputs.responses import response_document
-from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, TimepointDocument
+from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, ScanAlignmentDocument, TimepointDocument
 
 __all__ = ["write_follow_up"]
 
 
 def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
-    """Write `lipiodol.json`, each scan's `deposit-<id>.nii.gz` and `slice-<id>.png`, and `response.json`.
+    """Write `lipiodol.json`, `response.json`, and of each scan its deposits (`.dcm` unless empty) and pictures.
 
     Parameters
     ----------
@@ -41,7 +42,9 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
     for course, described in _courses(result, document):
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
-            _write_timepoint(point, names, subject_dir, windows)
+            _write_timepoint(course.id, point, names, subject_dir, windows)
+    for alignment, told in zip(result.alignments, document.alignments, strict=True):
+        _write_alignment(alignment, told, subject_dir)
     if result.response is not None:
         write_json(subject_dir / "response.json", response_document(result.response))
     write_json(subject_dir / "lipiodol.json", document)
@@ -54,13 +57,26 @@ def _courses(result: FollowUpResult, document: LipiodolDocument) -> Iterator[tup
 
 
 def _write_timepoint(
-    point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
+    lesion: str, point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
 ) -> None:
     if point.deposit is not None and names.deposit_mask is not None:
         content = nifti_bytes(point.deposit.mask, point.deposit.affine)
         write_bytes(_below(subject_dir, names.deposit_mask), content)
+        if point.deposit.mask.any():
+            segmentation = segmentation_bytes(point.deposit, point.source, lesion)
+            write_bytes(_below(subject_dir, names.deposit_mask.removesuffix(".nii.gz") + ".dcm"), segmentation)
     if point.views is not None and names.view is not None:
         write_png(_below(subject_dir, names.view), slice_picture(point.views, windows[point.views.unit]))
+
+
+def _write_alignment(alignment: ScanAlignment, names: ScanAlignmentDocument, subject_dir: Path) -> None:
+    pictures = alignment.pictures
+    if pictures is None:
+        return
+    views = (names.reference_view, names.before_view, names.after_view)
+    for image, name in zip((pictures.reference, pictures.before, pictures.after), views, strict=True):
+        if name is not None:
+            write_png(_below(subject_dir, name), grey_picture(image, pictures.window, longest=640))
 
 
 def _below(folder: Path, name: str) -> Path:

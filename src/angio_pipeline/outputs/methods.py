@@ -167,6 +167,11 @@ def follow_up_methods(document: LipiodolDocument) -> list[str]:
             "scan after treatment."
         )
         sentences.append(
+            "Scans are laid upon the reference as rigid bodies, then by the bending of the liver, both without the "
+            "oil; a lesion's region is carried to each scan and summed on that scan's own voxels, so that no local "
+            "change of volume changes a mass."
+        )
+        sentences.append(
             "Coverage is the share of the lesion above 75, 160 and 215 HU; there is no consensus on one threshold, "
             "so all three are given."
         )

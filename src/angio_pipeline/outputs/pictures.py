@@ -11,7 +11,16 @@ import numpy.typing as npt
 from angio_pipeline.core.followups import AlignedView
 from angio_pipeline.outputs.files import write_bytes
 
-__all__ = ["grey_vessels", "mask_outlines", "resized", "slice_picture", "vessel_window", "write_mask", "write_png"]
+__all__ = [
+    "grey_picture",
+    "grey_vessels",
+    "mask_outlines",
+    "resized",
+    "slice_picture",
+    "vessel_window",
+    "write_mask",
+    "write_png",
+]
 
 Pixels = npt.NDArray[np.uint8]
 Window = tuple[float, float]
@@ -69,6 +78,13 @@ def resized(pixels: Pixels, longest: int, *, enlarge: bool = False) -> Pixels:
     return np.asarray(resampled, dtype=np.uint8)
 
 
+def grey_picture(image: npt.NDArray[np.float32], window: Window, *, longest: int) -> Pixels:
+    """Return (H, W) 8-bit grey, the window's ends black and white, NaN black; the longer side at `longest` pixels."""
+    low, high = window
+    share = np.clip((np.nan_to_num(image, nan=low) - low) / max(high - low, 1e-6), 0, 1)
+    return resized((share * 255).astype(np.uint8), longest, enlarge=True)
+
+
 def slice_picture(view: AlignedView, window: Window, *, longest: int = 360) -> Pixels:
     """Return (H, W, 3) RGB of an aligned slice: the deposit outlined in orange, the lesion in blue dots.
 
@@ -82,9 +98,7 @@ def slice_picture(view: AlignedView, window: Window, *, longest: int = 360) -> P
     """
     import cv2
 
-    low, high = window
-    share = np.clip((np.nan_to_num(view.image, nan=low) - low) / max(high - low, 1e-6), 0, 1)
-    grey = resized((share * 255).astype(np.uint8), longest, enlarge=True)
+    grey = grey_picture(view.image, window, longest=longest)
     picture = np.repeat(grey[..., None], 3, axis=2)
     scale = picture.shape[0] / view.image.shape[0]
     for contour in mask_outlines(view.lesion, scale):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.projections import FeederSight, ProjectionPair, Sight
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.tumours import WORTH_SHOWING
 from angio_pipeline.outputs.labels import LabelBoard
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pictures import Pixels, grey_vessels, mask_outlines, vessel_window
@@ -94,7 +95,8 @@ def _shown(pair: ProjectionPair) -> list[tuple[int, FeederSight]]:
         [(0, s) for s in first] + [(1, s) for s in second],
         key=lambda item: -max(item[1].probability, item[1].probability_alone),
     )
-    return ranked[:_MOST]
+    worth = [item for item in ranked if max(item[1].probability, item[1].probability_alone) >= WORTH_SHOWING]
+    return worth[:_MOST]
 
 
 def _colours(shown: Sequence[tuple[int, FeederSight]]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from angio_pipeline.core.geometry import CArmPose
+from angio_pipeline.core.tumours import WORTH_SHOWING
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import day, fixed, picture_of, refused_words, run_words
 from angio_pipeline.outputs.schemas import (
@@ -37,6 +38,7 @@ def projection_story(document: ProjectionsDocument | None, problem: str | None, 
 
 def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
     named = [f"{tumour.id} is {tumour.match}" for tumour in one.tumours]
+    shown = [f for f in one.feeders_first if max(f.probability, f.probability_alone) >= WORTH_SHOWING]
     return {
         "title": f"{run_words(one.first)} with {run_words(one.second)}, {day(one.first.date)}",
         "views": (
@@ -45,7 +47,7 @@ def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
         ),
         **picture_of(folder, one.picture),
         "picture_words": "Both views with the line of each feeder; "
-        + "; ".join(f"{f.id} {f.probability_alone:.2f}, by both {f.probability:.2f}" for f in one.feeders_first),
+        + "; ".join(f"{f.id} {f.probability_alone:.2f}, by both {f.probability:.2f}" for f in shown),
         "caption": "Arterial phase of both views; a point of one lies on its line in the other.",
         "cautions": one.cautions,
         "feeders": [

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from angio_pipeline.core.followups import AlignmentMethod
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
 from angio_pipeline.core.tumours import WORTH_SHOWING
@@ -30,6 +31,7 @@ from angio_pipeline.outputs.schemas import (
     LipiodolDocument,
     LiverDocument,
     RunDocument,
+    ScanAlignmentDocument,
     TimepointDocument,
     TumourDocument,
 )
@@ -64,6 +66,7 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
         "runs": [_run(run) for run in subject.runs],
         "follow_up": follow_up,
         "lesions": [_lesion(name, course, subject.path) for name, course in courses],
+        "alignments": _alignments(follow_up, subject.path) if follow_up is not None else [],
         "lesion_count": len(follow_up.lesions) if follow_up is not None else 0,
         "scans": len({(p.date, p.series_instance_uid) for _, course in courses for p in course.timepoints}),
         "follow_up_methods": follow_up_methods(follow_up) if follow_up is not None else [],
@@ -234,6 +237,35 @@ def _lesion(name: str, course: LiverDocument, folder: Path) -> dict[str, Any]:
         "window_words": _window_words(points),
         "projection": any(point.modality in _FILMS for point in points),
     }
+
+
+def _alignments(follow_up: LipiodolDocument, folder: Path) -> list[dict[str, Any]]:
+    """How each scan but the reference was aligned, with the pictures that alternate with the reference."""
+    told = [one for one in follow_up.alignments if one.method is not AlignmentMethod.REFERENCE]
+    return [{"told": one, "words": _alignment_words(one), **_alternating(one, folder)} for one in told]
+
+
+def _alternating(told: ScanAlignmentDocument, folder: Path) -> dict[str, str | None]:
+    names = {"reference": told.reference_view, "before": told.before_view, "after": told.after_view}
+    pictures: dict[str, str | None] = {}
+    for part, name in names.items():
+        path = folder / name if name is not None else None
+        inside = path is not None and path.resolve().is_relative_to(folder.resolve())
+        pictures[part] = data_uri(path) if path is not None and inside else None
+    return pictures
+
+
+def _alignment_words(told: ScanAlignmentDocument) -> str:
+    if told.method is AlignmentMethod.REFUSED:
+        return f"Not followed. {told.reason or ''}".strip()
+    words = f"The liver's middle moved by {fixed(told.shift_mm, 1)} mm"
+    if told.method is AlignmentMethod.DEFORMABLE:
+        words += f" and the liver bent by {fixed(told.bend_mm, 1)} mm (95 % of it by less)"
+        if told.volume_change is not None:
+            words += f"; tissue kept {told.volume_change[0]:.2f} to {told.volume_change[1]:.2f} of its volume"
+    words += f". Edges around it lay {fixed(told.edge_gap_before_mm, 1)} mm apart before and "
+    words += f"{fixed(told.edge_gap_mm, 1)} mm after; correlation {fixed(told.correlation, 2)}."
+    return f"{words} {told.reason}" if told.reason else words
 
 
 def course_story(course: LiverDocument) -> str:

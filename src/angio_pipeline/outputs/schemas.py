@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from angio_pipeline.core.corrections import CorrectionsDocument
 from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
-from angio_pipeline.core.followups import Completeness, KineticsModel, MarginGrade, Pattern
+from angio_pipeline.core.followups import AlignmentMethod, Completeness, KineticsModel, MarginGrade, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.measures import VelocityState
 from angio_pipeline.core.projections import Sight
@@ -63,6 +63,7 @@ __all__ = [
     "ResponseDocument",
     "ResponseTimepointDocument",
     "RunDocument",
+    "ScanAlignmentDocument",
     "SecondProjectionDocument",
     "ShuntDocument",
     "SoftwareDocument",
@@ -485,12 +486,32 @@ class LesionDocument(LiverDocument):
     origin: LesionOrigin = LesionOrigin.DETECTED
 
 
+class ScanAlignmentDocument(_Document):
+    """How one scan was laid upon the reference scan, and how well."""
+
+    date: str
+    days: float | None
+    series_instance_uid: str
+    method: AlignmentMethod
+    correlation: float | None = Field(description="of attenuation around the liver, oil left out")
+    edge_gap_before_mm: float | None = Field(description="median distance of edges, where the table put them")
+    edge_gap_mm: float | None = Field(description="median distance of edges around the liver, aligned")
+    shift_mm: float | None = Field(description="how far the liver's middle has gone")
+    bend_mm: float | None = Field(description="95th percentile of the displacement on top of the rigid motion")
+    volume_change: tuple[float, float] | None = Field(description="least and greatest local change in the liver")
+    reason: str | None = Field(description="why the scan, or only its bending, was refused")
+    reference_view: str | None = None
+    before_view: str | None = None
+    after_view: str | None = None
+
+
 class LipiodolDocument(_Document):
     """`lipiodol.json`: the oil that stayed, for every lesion of one patient."""
 
     schema_: Literal["angio-pipeline/lipiodol/1"] = Field(default="angio-pipeline/lipiodol/1", alias="schema")
     lesions: list[LesionDocument]
     liver: LiverDocument | None
+    alignments: list[ScanAlignmentDocument] = []
     quality: list[str] = []
     quality_sentences: list[str] = []
     settings: dict[str, Any] = {}

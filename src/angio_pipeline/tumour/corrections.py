@@ -346,7 +346,7 @@ def _flags(tumours: Sequence[Tumour], quality: Quality) -> Quality:
     quality &= ~(Quality.NO_FEEDER | Quality.OVERLAP_AMBIGUOUS)
     if any(not one.feeders for one in tumours):
         quality |= Quality.NO_FEEDER
-    if any(f.overlap_ambiguous for one in tumours for f in one.feeders):
+    if any(f.overlap_ambiguous and f.worth_showing for one in tumours for f in one.feeders):
         quality |= Quality.OVERLAP_AMBIGUOUS
     if any(t.corrected and not np.isfinite(t.path_length_px) for one in tumours for t in one.targets):
         quality |= Quality.TARGET_OFF_VESSEL

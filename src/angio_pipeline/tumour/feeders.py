@@ -38,7 +38,7 @@ class FeederParams(Params):
     near_px: float = Field(4.0, gt=0, description="a branch this near a line of the map lies under it")
     same_share: float = Field(0.6, gt=0, le=1, description="ways that share this much of their own part are one")
     min_probability: float = Field(0.02, ge=0, le=1, description="less likely branches are not listed")
-    target_probability: float = Field(0.3, ge=0, le=1, description="feeders as likely as this are given targets")
+    target_probability: float = Field(0.5, ge=0, le=1, description="feeders as likely as this are given targets")
     max_count: int = Field(8, ge=1, description="no more are listed, a tumour")
     map: FeedingParams = FeedingParams()
     targets: TargetParams = TargetParams()
@@ -71,6 +71,7 @@ def find_feeders(
         ways += mapped_ways(graph, paths, distance, near_px=params.near_px * scale)
     around = Surroundings.of(tumour, graph, flow, sub, ways, distance=distance, reach_px=reach_px, feeding=feeding)
     judged = [(way, _feeder(way, around, params)) for way in ways]
+    # What is hardly a way is not told in place of one that it runs along with.
     likely = [pair for pair in judged if pair[1].probability >= params.min_probability]
     kept = _without_repetitions(sorted(likely, key=lambda pair: -pair[1].probability), params, scale)
     ranked = _beside_each_other(kept, tumour, params, scale)

@@ -1,8 +1,8 @@
 """Shunts: veins that fill before the liver's own parenchyma could have filled them.
 
-Strategy: where a network has told veins, a vein's middle line is followed, and what counts is how much of it is
-filled from wall to wall while arteries fill. A portal vein is crossed and accompanied by arteries that fill then, but
-they are narrower than it: some of its breadth stays empty (`early_veins`).
+Strategy: where a network has told veins, every branch of the arterial tree and every piece of a told vein is asked
+whether it fills as a vein behind a shunt does: with the arteries, but wide for its contrast and a little later. What
+lies together of such pieces is one drainage, and its length decides (`early_veins`).
 
 Without a network, ridges that are no artery are looked for while arteries fill; one that is wide, long
 and fills before the liver tissue around it has reached half of its own peak drains something
@@ -29,7 +29,7 @@ from angio_pipeline.numerics.filters import resize, shrink
 from angio_pipeline.numerics.ridges import bright_ridges
 from angio_pipeline.tumour.early_veins import EarlyVeinParams, early_veins
 
-__all__ = ["ShuntParams", "find_shunts"]
+__all__ = ["ShuntParams", "can_show_shunts", "find_shunts"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -58,12 +58,10 @@ def find_shunts(
     params: ShuntParams,
 ) -> tuple[tuple[Shunt, ...], Quality]:
     """Return early venous fillings; flagged as not assessed where the run has no mask or no tissue phase."""
-    untimed = sub.background is Background.TEMPORAL or not sub.timing_measurable
-    untimed |= Quality.TIMES_UNKNOWN in sub.quality
-    if untimed or maps.phases.parenchymal is None:
+    if not can_show_shunts(sub, maps):
         return (), Quality.SHUNT_NOT_ASSESSED
     if vessels.vein_probability is not None:
-        told = early_veins(sub, maps, vessels, params=params.early)
+        told = early_veins(sub, maps, vessels, graph, params=params.early)
         return tuple(shunt for shunt in told if shunt.probability >= params.min_probability), Quality.NONE
     liver_arrival = _liver_arrival(sub, vessels, tumours)
     if not np.isfinite(liver_arrival):
@@ -80,6 +78,13 @@ def find_shunts(
         if shunt is not None and shunt.probability >= params.min_probability:
             found.append(shunt)
     return tuple(sorted(found, key=lambda s: -s.probability)), Quality.NONE
+
+
+def can_show_shunts(sub: SubtractedRun, maps: PerfusionMaps) -> bool:
+    """Return whether early can be told from late: contrast is seen to come, at known times, and tissue to fill."""
+    untimed = sub.background is Background.TEMPORAL or not sub.timing_measurable
+    untimed |= Quality.TIMES_UNKNOWN in sub.quality
+    return not untimed and maps.phases.parenchymal is not None
 
 
 def _liver_arrival(sub: SubtractedRun, vessels: VesselSegmentation, tumours: tuple[Tumour, ...]) -> float:
