@@ -19,6 +19,7 @@ from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.projections import ProjectionParams
+from angio_pipeline.response import ResponseParams
 from angio_pipeline.tumour import BlushParams, CorrectionParams, FeederParams, ShuntParams
 from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
@@ -40,6 +41,7 @@ class PipelineConfig(Params):
     shunts: ShuntParams = ShuntParams()
     corrections: CorrectionParams = CorrectionParams()
     lipiodol: LipiodolParams = LipiodolParams()
+    response: ResponseParams = ResponseParams()
     projections: ProjectionParams = ProjectionParams()
     embolisation: EmbolisationParams = EmbolisationParams()
 

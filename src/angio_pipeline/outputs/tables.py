@@ -12,9 +12,11 @@ from angio_pipeline.core.results import Refusal
 from angio_pipeline.outputs.branches import BRANCH_COLUMNS, branch_rows, read_branches
 from angio_pipeline.outputs.files import replacing, write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_subjects
+from angio_pipeline.outputs.responses import LESION_COLUMNS, RESPONSE_COLUMNS, lesion_rows, response_rows
 from angio_pipeline.outputs.schemas import (
     FeederDocument,
     GraphDocument,
+    ResponseDocument,
     SourceDocument,
     TimepointDocument,
     TumourChangeDocument,
@@ -162,9 +164,10 @@ def write_branches(path: Path, document: GraphDocument) -> None:
 
 
 def write_tables(out: Path) -> None:
-    """Write the tables of runs, feeders, branches, oil and embolisation, .csv and .parquet, from the files below `out`.
+    """Write the tables of runs, feeders, branches, oil, response and embolisation, .csv and .parquet.
 
-    `response` is left out while no subject holds a response. An empty table has its header only.
+    They are made from the files below `out`. `response` (the calls) and `lesions` (the measures behind them)
+    are left out while no subject holds a response. An empty table has its header only.
     """
     subjects = read_subjects(out)
     _write_table(out, "runs", _RUN_COLUMNS, _each_run(subjects, _run_rows))
@@ -172,7 +175,23 @@ def write_tables(out: Path) -> None:
     write_text(out / "branches.csv", _csv(tuple(_BRANCH_COLUMNS), _each_run(subjects, _branch_rows)))
     _parquet_of_csv(out / "branches.csv", _BRANCH_COLUMNS)
     _write_table(out, "lipiodol", _LIPIODOL_COLUMNS, [row for s in subjects for row in _lipiodol_rows(s)])
+    _write_response(out, subjects)
     _write_table(out, "embolisation", _EMBOLISATION_COLUMNS, [row for s in subjects for row in _embolisation_rows(s)])
+
+
+def _write_response(out: Path, subjects: Sequence[SubjectFolder]) -> None:
+    told = [(subject.subject, subject.response) for subject in subjects if subject.response is not None]
+    tables: dict[str, tuple[Columns, Callable[[ResponseDocument], Iterable[Row]]]] = {
+        "response": (RESPONSE_COLUMNS, response_rows),
+        "lesions": (LESION_COLUMNS, lesion_rows),
+    }
+    for name, (columns, rows_of) in tables.items():
+        if not told:
+            for kind in ("csv", "parquet"):
+                (out / f"{name}.{kind}").unlink(missing_ok=True)
+            continue
+        rows: list[Row] = [{"subject": subject, **row} for subject, document in told for row in rows_of(document)]
+        _write_table(out, name, {"subject": "VARCHAR", **columns}, rows)
 
 
 def _each_run(
