@@ -1,5 +1,6 @@
-"""A cohort without images as files: `lipiodol.json` of each patient and the records, as an analysis and a hospital leave
-them. Shared by the tests of cohorts and by `benchmarks/cohort.py`.
+"""A cohort without images as files: `lipiodol.json` of each patient, and the records of a hospital.
+
+Shared by the tests of cohorts and by `benchmarks/cohort.py`.
 """
 
 from __future__ import annotations

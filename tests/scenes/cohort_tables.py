@@ -41,7 +41,7 @@ def patient_row(patient: RegistryPatient) -> dict[str, object]:
         "event": float(plan.event),
         "progression_days": np.nan,
         "progression": np.nan,
-        "retention": float(patient.retention[0, day]),
+        "retention": float(patient.retention[0, day]) if len(patient.retention) else np.nan,
         "half_life_days": np.nan,
         "state": "analysed",
         "recorded": True,

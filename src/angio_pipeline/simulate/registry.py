@@ -39,7 +39,7 @@ class RegistryParams(Params):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegistryPatient:
-    """One patient: the record, and retention (lesions, dates) at `days`; 1 on the first."""
+    """One patient: the record, and retention (lesions, dates) at `days`, 1 on the first; no lesions without oil."""
 
     patient_id: str
     record: ProcedureRecord
@@ -62,7 +62,9 @@ def _draw(name: str, rng: np.random.Generator, cohort: CohortParams, registry: R
     plan = plan_patient(cohort, rng)
     days = np.array(registry.days)
     course = -math.log(2) * days / (registry.half_life_days * plan.half_life_factor)
-    errors = rng.normal(0, registry.scan_sd, (registry.lesions, days.size))
+    # Without oil there is nothing to follow.
+    lesions = registry.lesions if plan.oil_ml > 0 else 0
+    errors = rng.normal(0, registry.scan_sd, (lesions, days.size))
     log_retention = course - rng.normal(0, registry.reference_sd) + errors
     log_retention[:, 0] = 0.0
     treated = _FIRST_DAY + timedelta(days=int(rng.integers(0, 3000)))

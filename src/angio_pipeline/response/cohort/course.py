@@ -87,13 +87,16 @@ def fit_mixed(response: Array, design: Array, groups: npt.NDArray[Any], times: A
     """
     constant = np.ones((response.size, 1))
     choices: list[tuple[str, Array]] = [("intercept", constant)]
+    # The search goes astray where intercept and slope differ in size; the model is the same in any unit of time.
+    unit = 1.0 if times is None else float(times.std()) or 1.0
     if times is not None:
-        slope = times[:, None]
+        slope = times[:, None] / unit
         choices = [("intercept and slope", np.hstack([constant, slope])), ("slope", slope), *choices]
     for name, varying in choices:
         fit = _try(response, design, groups, varying)
         if fit is not None:
-            sds = tuple(float(np.sqrt(v)) for v in np.diag(np.atleast_2d(fit.cov_re)))
+            units = (1.0, unit)[-varying.shape[1] :] if name != "intercept" else (1.0,)
+            sds = tuple(float(np.sqrt(v) / u) for v, u in zip(np.diag(np.atleast_2d(fit.cov_re)), units, strict=True))
             covariance = np.asarray(fit.cov_params())[: design.shape[1], : design.shape[1]]
             return MixedFit(np.asarray(fit.fe_params), covariance, sds, float(np.sqrt(fit.scale)), name)
     return _clustered(response, design, groups)

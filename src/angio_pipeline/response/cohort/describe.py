@@ -69,7 +69,7 @@ def _kinds(column: pd.Series, groups: list[tuple[str, pd.DataFrame]], name: str)
 
 
 def _word(kind: object) -> str:
-    return {True: "yes", False: "no"}.get(kind, str(kind)) if isinstance(kind, bool) else str(kind)
+    return {1.0: "yes", 0.0: "no"}[kind] if isinstance(kind, float) else str(kind)
 
 
 def _count(column: pd.Series, kinds: list[object]) -> str:
