@@ -39,8 +39,8 @@ def test_fishers_test_is_that_of_the_lady_tasting_tea() -> None:
 
 
 def test_the_trend_is_that_of_agresti() -> None:
-    # Malformations by alcohol, Agresti, Categorical Data Analysis, 2nd ed., section 5.3.5; there with other scores, so the
-    # statistic for the equal scores used here is worked out from its definition.
+    # Malformations by alcohol, Agresti, Categorical Data Analysis, 2nd ed., section 5.3.5; there with other scores, so
+    # the statistic for the equal scores used here is worked out from its definition.
     hits, counts = np.array([48, 38, 5, 1, 1]), np.array([17114, 14502, 793, 127, 38])
     scores = np.arange(5.0)
     n, p = counts.sum(), hits.sum() / counts.sum()

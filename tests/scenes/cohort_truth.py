@@ -24,7 +24,7 @@ MASSIVE_PERCENT = 60.0
 ANALYSIS = AnalysisParams(necrotic_percent=MASSIVE_PERCENT)
 REGISTRY = RegistryParams()
 OIL = {"oil_min_ml": 3, "oil_max_ml": 12}
-LARGE = 60_000
+LARGE = 30_000
 MAIN_FAMILY = "any, after Holm"
 
 

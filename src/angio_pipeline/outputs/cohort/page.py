@@ -72,8 +72,14 @@ def _style(place: int) -> str:
     return f"s{place % _STYLES}"
 
 
+def _label(arm: str, place: int) -> str:
+    """Names of regimens begin alike and are cut at a chart's edge: a number tells them apart."""
+    return f"{place + 1} {arm}"
+
+
 def _outcome(one: SurvivalResult) -> dict[str, object]:
     lines = [_curve_line(curve, i) for i, curve in enumerate(one.curves)]
+    legend = [curve.arm for curve in one.curves]
     chart = line_chart(
         lines,
         x_label="days after treatment",
@@ -82,7 +88,7 @@ def _outcome(one: SurvivalResult) -> dict[str, object]:
         from_zero=True,
     )
     cox = cox_table(one.outcome, one.cox) if one.cox is not None else None
-    return {"name": one.outcome, "chart": chart, "table": survival_table(one), "cox": cox}
+    return {"name": one.outcome, "chart": chart, "table": survival_table(one), "cox": cox, "legend": legend}
 
 
 def _curve_line(curve: Curve, place: int) -> Series:
@@ -90,7 +96,7 @@ def _curve_line(curve: Curve, place: int) -> Series:
     kept = np.unique(np.linspace(0, len(curve.days) - 1, _MOST_STEPS).round().astype(int))
     days, share = (np.array(values)[kept] for values in (curve.days, curve.share))
     x, y = np.repeat(days, 2)[1:], np.repeat(share, 2)[:-1]
-    return Series(curve.arm, x.tolist(), y.tolist(), _style(place))
+    return Series(_label(curve.arm, place), x.tolist(), y.tolist(), _style(place))
 
 
 def _roc_chart(roc: Roc | None) -> Markup | None:
@@ -117,7 +123,7 @@ def _course_chart(read: CohortInput, course: CourseModel | None) -> Markup | Non
         own = points[(points["arm"] == arm.arm) & (points["days"] > 0)]
         days = np.linspace(0, float(own["days"].max()), 40)
         log = (course.intercept.value or 0.0) + (arm.log_slope.value or 0.0) * days / DAYS_A_MONTH
-        series.append(Series(arm.arm, days[1:].tolist(), np.exp(log)[1:].tolist(), _style(place)))
+        series.append(Series(_label(arm.arm, place), days[1:].tolist(), np.exp(log)[1:].tolist(), _style(place)))
         middle = own.groupby((own["days"] / 14).round() * 14)["retention"].agg(["median", "size"])
         middle = middle[middle["size"] >= 3]
         x, y = [float(day) for day in middle.index], middle["median"].tolist()
