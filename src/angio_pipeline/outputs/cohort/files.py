@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from angio_pipeline.core.records import Finding, ProcedureRecord
-from angio_pipeline.outputs.cohort.reading import (
-    FEEDER_COLUMNS,
-    LIPIODOL_COLUMNS,
-    PATIENT_COLUMNS,
-    RESPONSE_COLUMNS,
-    RUN_COLUMNS,
-    CohortInput,
-)
+from angio_pipeline.core.records import Finding
+from angio_pipeline.outputs.cohort.reading import PATIENT_COLUMNS, RESPONSE_COLUMNS, CohortInput, day_of
 from angio_pipeline.outputs.files import replacing, write_text
+from angio_pipeline.outputs.tables import _FEEDER_COLUMNS as FEEDER_COLUMNS
+from angio_pipeline.outputs.tables import _LIPIODOL_COLUMNS as LIPIODOL_COLUMNS
+from angio_pipeline.outputs.tables import _RUN_COLUMNS as RUN_COLUMNS
 from angio_pipeline.outputs.tables import Columns, Row, _csv
 from angio_pipeline.response.cohort.data import Table
 
@@ -67,7 +63,7 @@ def write_checklist(path: Path, read: CohortInput) -> None:
         {
             "row": record.row,
             "subject": record.subject,
-            "date": _day(record),
+            "date": day_of(record),
             "precaution": item.precaution.value,
             "answer": item.answer,
             "warning": item.warning,
@@ -77,10 +73,6 @@ def write_checklist(path: Path, read: CohortInput) -> None:
         for item in items
     ]
     write_text(path, _csv(names, rows))
-
-
-def _day(record: ProcedureRecord) -> str | None:
-    return None if record.date is None else f"{record.date:%Y%m%d}"
 
 
 def write_database(path: Path, tables: dict[str, pd.DataFrame]) -> None:

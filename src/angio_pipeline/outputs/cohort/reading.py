@@ -30,7 +30,7 @@ from angio_pipeline.outputs.tables import Columns, Row, _feeder_rows, _lipiodol_
 from angio_pipeline.response.checklist import ChecklistParams, check_treatment
 from angio_pipeline.response.cohort import CohortData, CohortParams
 
-__all__ = ["PATIENT_COLUMNS", "RESPONSE_COLUMNS", "CohortInput", "arm_of", "read_cohort"]
+__all__ = ["PATIENT_COLUMNS", "RESPONSE_COLUMNS", "CohortInput", "arm_of", "day_of", "read_cohort"]
 
 RESPONSE_COLUMNS: Columns = {
     "subject": "VARCHAR",
@@ -175,7 +175,7 @@ def _record_row(subject: str, told: Sequence[ProcedureRecord], by: str) -> Row:
         return row
     record = told[0]
     row |= {name: getattr(record, name) for name in _OF_RECORD}
-    row |= {"date": record.date and f"{record.date:%Y%m%d}", "regimen": record.regimen or _regimen(record)}
+    row |= {"date": day_of(record), "regimen": record.regimen or _regimen(record)}
     row |= {
         "arm": arm_of(record, by),
         "has_oil": bool(record.oil_ml) or "iodised oil" in record.embolics,
@@ -203,6 +203,11 @@ def arm_of(record: ProcedureRecord, by: str) -> str | None:
     if value is None:
         return record.other.get(by) or None
     return " + ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+
+
+def day_of(record: ProcedureRecord) -> str | None:
+    """Return the day of treatment as folders are named, None when it is unknown."""
+    return None if record.date is None else f"{record.date:%Y%m%d}"
 
 
 def _regimen(record: ProcedureRecord) -> str | None:
@@ -244,7 +249,7 @@ def _main_lesion(lesions: Sequence[LesionDocument], params: CohortParams) -> Row
         for p in lesion.timepoints
         if p.days is not None and p.retention is not None and (since := p.days - (start.days or 0.0)) > 0
     ]
-    row: Row = {"main_lesion": lesion.id, "half_life_days": lesion.kinetics and lesion.kinetics.half_life_days}
+    row: Row = {"main_lesion": lesion.id, "half_life_days": lesion.kinetics.half_life_days if lesion.kinetics else None}
     nearest = min(later, default=None)
     if nearest is not None and nearest[0] <= params.retention_window_days:
         row |= {"retention_days": nearest[1], "retention": nearest[2]}
@@ -277,7 +282,7 @@ def _call(call: Any) -> str | None:
 
 
 def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvidence:
-    treated = record.date and f"{record.date:%Y%m%d}"
+    treated = day_of(record)
     runs = [r for r in subject.runs if r.document is not None and (treated is None or r.date <= treated)]
     documents = [run.document for run in runs if run.document is not None]
     compared = subject.embolisation.comparisons if subject.embolisation is not None else []
@@ -323,7 +328,7 @@ def _typed(patients: pd.DataFrame) -> pd.DataFrame:
         if kind == "DOUBLE":
             typed[name] = pd.to_numeric(typed[name].astype(object), errors="coerce").astype("float64")
         elif kind == "BOOLEAN":
-            typed[name] = typed[name].map(bool, na_action="ignore").fillna(False).astype(bool)
+            typed[name] = [value is True for value in typed[name]]
         else:
             words = [None if value is None or value != value else str(value) for value in typed[name]]
             typed[name] = pd.Series(words, index=typed.index, dtype=object)

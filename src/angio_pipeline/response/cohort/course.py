@@ -187,7 +187,8 @@ def _estimate(value: float, error: float, count: int) -> Estimate:
 
 def _arm(arm: str, slope: float, error: float, patients: int, observations: int) -> ArmCourse:
     log_slope = _estimate(slope, error, patients)
-    monthly = Estimate(*(float(np.expm1(v)) for v in (slope, slope - _Z * error, slope + _Z * error)), patients)
+    change, low, high = (float(np.expm1(v)) for v in (slope, slope - _Z * error, slope + _Z * error))
+    monthly = Estimate(change, low, high, patients)
     return ArmCourse(arm, monthly, _half_life(log_slope), log_slope, patients, observations)
 
 

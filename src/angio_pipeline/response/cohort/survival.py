@@ -85,7 +85,8 @@ def kaplan_meier(arm: str, days: pd.Series, event: pd.Series) -> Curve:
         ends = median_survival_times(band).to_numpy().ravel()
     columns = (fit.survival_function_.iloc[:, 0], band.iloc[:, 0], band.iloc[:, 1])
     share, low, high = (tuple(float(v) for v in column) for column in columns)
-    median = Estimate(*(_known(v) for v in (fit.median_survival_time_, *sorted(ends))), len(days))
+    first, last = sorted(float(end) for end in ends)
+    median = Estimate(_known(fit.median_survival_time_), _known(first), _known(last), len(days))
     times = tuple(float(t) for t in fit.survival_function_.index)
     return Curve(arm, times, share, low, high, median, int(event.sum()))
 
@@ -137,14 +138,10 @@ def fit_cox(days: pd.Series, event: pd.Series, terms: pd.DataFrame, reference: s
             return None
         proportional = _proportional(fit, frame)
     summary = fit.summary
+    columns = (summary[c].to_list() for c in ("exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%", "p"))
     told = tuple(
-        CoxTerm(
-            str(name),
-            Estimate(*(float(row[c]) for c in ("exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%")), len(frame)),
-            float(row["p"]),
-            proportional.get(str(name)),
-        )
-        for name, row in summary.iterrows()
+        CoxTerm(str(name), Estimate(ratio, low, high, len(frame)), p, proportional.get(str(name)))
+        for name, ratio, low, high, p in zip(summary.index, *columns, strict=True)
     )
     missing = len(days) - len(frame)
     return CoxModel(told, reference, len(frame), events, missing, float(fit.concordance_index_), tuple(left_out))
