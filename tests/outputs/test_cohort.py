@@ -44,10 +44,12 @@ def tables(registry: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("tables")
     response = next((out / "subjects").iterdir()) / "response.json"
     calls = [
-        {"date": "20240401", "calls": {"mrecist": "SD"}},
-        {"date": "20240601", "calls": {"mrecist": {"call": "PR"}}},
+        {"date": "20240401", "days": 30, "calls": {"mrecist": "PR", "recist": None}},
+        {"date": "20240601", "days": 90, "calls": {"mrecist": "PD", "recist": "SD"}},
     ]
-    response.write_text(json.dumps({"schema": "angio-pipeline/response/1", "timepoints": calls}), encoding="utf-8")
+    best = [{"name": "mrecist", "call": "PR", "rule": "x"}]
+    told = {"schema": "angio-pipeline/response/1", "timepoints": calls, "best": best}
+    response.write_text(json.dumps(told), encoding="utf-8")
     (out / "refused.csv").write_text("path,reason,sentence\na.dcm,truncated,x\nb.dcm,truncated,x\n", encoding="utf-8")
     found = run(out, "--records", records, "--out", folder, "--necrosis-at", 60)
     response.unlink()
@@ -78,7 +80,7 @@ def test_the_database_answers_by_its_documented_views(tables: Path) -> None:
             "SELECT count(DISTINCT subject) FROM timepoints JOIN patients USING (subject) WHERE arm = 'a'"
         ).fetchall()
         words = connection.execute("SELECT comment FROM duckdb_views() WHERE NOT internal").fetchall()
-    assert counts == {"patients": 60, "runs": 0, "feeders": 0, "timepoints": 60 * 2 * 6, "responses": 2}
+    assert counts == {"patients": 60, "runs": 0, "feeders": 0, "timepoints": 60 * 2 * 6, "responses": 4}
     assert joined[0][0] == sum(row["arm"] == "a" for row in rows(tables / "cohort.csv"))
     assert len(words) == 5
     assert all(comment for (comment,) in words)
@@ -86,6 +88,11 @@ def test_the_database_answers_by_its_documented_views(tables: Path) -> None:
 
 def test_the_best_response_is_that_of_the_calls(tables: Path) -> None:
     assert [row["best_response"] for row in rows(tables / "cohort.csv") if row["best_response"]] == ["PR"]
+
+
+def test_progression_is_that_of_the_images_where_the_records_hold_none(tables: Path) -> None:
+    told = [row for row in rows(tables / "cohort.csv") if row["progression_source"] == "images"]
+    assert [(row["progression_days"], row["progression"]) for row in told] == [("90", "1")]
 
 
 def test_necrosis_by_regimen_has_the_form_of_main_and_daughter(tables: Path) -> None:

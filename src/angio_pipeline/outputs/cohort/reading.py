@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from angio_pipeline.core.records import (
     ChecklistItem,
@@ -21,6 +20,7 @@ from angio_pipeline.core.records import (
     ShuntSeen,
     TreatmentEvidence,
 )
+from angio_pipeline.outputs.cohort.responses import call_rows, read_response, with_response
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subject
 from angio_pipeline.outputs.schemas import LesionDocument, RunDocument, TimepointDocument
 from angio_pipeline.outputs.tables import _FEEDER_COLUMNS as FEEDER_COLUMNS
@@ -56,25 +56,11 @@ PATIENT_COLUMNS: Columns = {
     name: "DOUBLE" if name in _NUMBERS else "BOOLEAN" if name in _FLAGS else "VARCHAR"
     for name in (
         "subject", "arm", "state", "recorded", "treatments", "date", *_OF_RECORD, "necrosis_source", "has_oil",
-        "has_drug", "has_embolic", "lesions", "main_lesion", "retention", "retention_days", "half_life_days",
+        "has_drug", "has_embolic", "progression_source", "lesions", "main_lesion", "retention",
+        "retention_days", "half_life_days",
         "best_response", "flags",
     )
 }  # fmt: skip
-_BEST = ("CR", "PR", "SD", "PD")
-
-
-class _ResponseTimepoint(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    date: str = ""
-    days: float | None = None
-    calls: dict[str, Any] = {}
-
-
-class _Response(BaseModel):
-    """What a cohort needs of `response.json`: the call of each criterion at each date."""
-
-    model_config = ConfigDict(extra="ignore")
-    timepoints: list[_ResponseTimepoint] = Field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -107,7 +93,9 @@ def read_cohort(
         subject = read_subject(path)
         told = treatments.get(subject.subject, [])
         _gather(subject, rows)
-        patients[subject.subject] = _patient_row(subject, told, by, params) | _response_row(subject, rows)
+        response = read_response(subject.path / "response.json")
+        rows["responses"] += call_rows(subject.subject, response)
+        patients[subject.subject] = with_response(_patient_row(subject, told, by, params), response)
         items += [(one, check_treatment(one, _evidence(subject, one), params=checklist)) for one in told]
     for name, told in treatments.items():
         if name not in patients:
@@ -254,31 +242,6 @@ def _main_lesion(lesions: Sequence[LesionDocument], params: CohortParams) -> Row
     if nearest is not None and nearest[0] <= params.retention_window_days:
         row |= {"retention_days": nearest[1], "retention": nearest[2]}
     return row
-
-
-def _response_row(subject: SubjectFolder, rows: dict[str, list[Row]]) -> Row:
-    path = subject.path / "response.json"
-    if not path.is_file():
-        return {}
-    try:
-        document = _Response.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return {}
-    best: list[str] = []
-    for point in document.timepoints:
-        for criterion, call in point.calls.items():
-            word = _call(call)
-            told: Row = {"subject": subject.subject, "date": point.date, "days": point.days}
-            rows["responses"].append(told | {"criterion": criterion, "call": word})
-            best += [word] if criterion == "mrecist" and word in _BEST else []
-    return {"best_response": min(best, key=_BEST.index)} if best else {}
-
-
-def _call(call: Any) -> str | None:
-    """A call as a word; beside its numbers it stands under `call` or `response`."""
-    if isinstance(call, dict):
-        call = call.get("call", call.get("response"))
-    return None if call is None else str(call)
 
 
 def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvidence:
