@@ -61,7 +61,7 @@ def load_config(choice: str | None) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml")))
+        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml") if p.stem != "agents"))
         raise ConfigError(f"Expected a preset ({names}) or a TOML file, found neither under {choice!r}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"Expected TOML in {path.name}, found: {error}.") from None

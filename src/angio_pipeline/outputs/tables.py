@@ -359,7 +359,7 @@ def _write_table(out: Path, name: str, columns: Columns, rows: Sequence[Row]) ->
 def _csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_cell(name) for name in columns])
     writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
     return stream.getvalue()
 
