@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from angio_pipeline.response.cohort.agreement import agree, bland_altman, cohen_kappa, intraclass
-from angio_pipeline.response.cohort.course import fit_mixed
+from angio_pipeline.response.cohort.course import clustered, fit_mixed
 from angio_pipeline.response.cohort.discrimination import area_under, choose_cut_off, fit_logistic, spearman
 from angio_pipeline.response.cohort.proportions import compare_shares, holm, share_of, trend_of_shares
 from angio_pipeline.response.cohort.survival import fit_cox, kaplan_meier
@@ -242,3 +242,19 @@ def test_readers_meet_by_subject_and_what_one_left_out_is_missing() -> None:
     assert numbers.bias.value == pytest.approx(1.0)
     assert (numbers.icc.count, numbers.missing) == (3, 2)
     assert (calls.agreed.value, calls.missing) == (1.0, 3)
+
+
+def test_the_sandwich_of_clusters_is_that_of_mancl_and_derouen() -> None:
+    # statsmodels' own, for the case that both have: patients that differ by nothing that the model knows of.
+    from statsmodels.genmod.cov_struct import Independence
+    from statsmodels.genmod.generalized_estimating_equations import GEE
+
+    rng = np.random.default_rng(4)
+    patient = np.repeat(np.arange(12), rng.integers(1, 5, 12))
+    x = rng.normal(size=patient.size)
+    y, design = rng.normal(size=12)[patient] + x, np.column_stack([np.ones_like(x), x])
+    ours = clustered(y, design, patient)
+    theirs = GEE(y, design, groups=patient, cov_struct=Independence()).fit(cov_type="bias_reduced")
+    assert ours.effects == pytest.approx(theirs.params, rel=1e-8)
+    # Their residual variance has another denominator, which cancels in the sandwich.
+    assert ours.robust == pytest.approx(theirs.cov_params(), rel=1e-6)

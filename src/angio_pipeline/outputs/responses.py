@@ -18,6 +18,7 @@ from angio_pipeline.core.response import (
     ResponseDate,
     ResponseResult,
 )
+from angio_pipeline.outputs.cells import Cell
 from angio_pipeline.outputs.documents import plain
 from angio_pipeline.outputs.schemas import (
     BestResponseDocument,
@@ -34,7 +35,6 @@ from angio_pipeline.outputs.schemas import (
 
 __all__ = ["LESION_COLUMNS", "RESPONSE_COLUMNS", "lesion_rows", "response_document", "response_rows"]
 
-Cell = str | float | int | bool | None
 _SIZES = ("longest_mm", "across_mm", "product_mm2", "longest_3d_mm", "volume_ml")
 
 RESPONSE_COLUMNS: Mapping[str, str] = {

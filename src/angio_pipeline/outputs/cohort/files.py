@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from angio_pipeline.core.records import Finding
-from angio_pipeline.outputs.cohort.reading import PATIENT_COLUMNS, RESPONSE_COLUMNS, CohortInput, day_of
+from angio_pipeline.outputs.cells import Columns, Row, csv_text
+from angio_pipeline.outputs.cohort.reading import PATIENT_COLUMNS, CohortInput, day_of
+from angio_pipeline.outputs.cohort.responses import CALL_COLUMNS
 from angio_pipeline.outputs.files import replacing, write_text
-from angio_pipeline.outputs.tables import _FEEDER_COLUMNS as FEEDER_COLUMNS
-from angio_pipeline.outputs.tables import _LIPIODOL_COLUMNS as LIPIODOL_COLUMNS
-from angio_pipeline.outputs.tables import _RUN_COLUMNS as RUN_COLUMNS
-from angio_pipeline.outputs.tables import Columns, Row, _csv
+from angio_pipeline.outputs.rows import FEEDER_COLUMNS, LIPIODOL_COLUMNS, RUN_COLUMNS
 from angio_pipeline.response.cohort.data import Table
 
 __all__ = ["VIEWS", "write_checklist", "write_database", "write_findings", "write_patients", "write_table"]
@@ -24,7 +23,10 @@ VIEWS: dict[str, tuple[Columns, str]] = {
     "runs": (RUN_COLUMNS, "A row an angiographic run, as in runs.csv."),
     "feeders": (FEEDER_COLUMNS, "A row a feeder of a tumour in a run, as in feeders.csv."),
     "timepoints": (LIPIODOL_COLUMNS, "A row a lesion (or the liver) and date, as in lipiodol.csv."),
-    "responses": (RESPONSE_COLUMNS, "A row a patient, date and criterion: the overall call."),
+    "responses": (
+        CALL_COLUMNS,
+        "A row a patient, date, criterion and convention of the oil: the overall call, its rule and numbers.",
+    ),
 }
 
 
@@ -34,7 +36,7 @@ def write_patients(folder: Path, patients: pd.DataFrame) -> None:
         {str(k): None if v is None or v != v else v for k, v in row.items()}  # NaN differs from itself
         for row in patients.astype(object).to_dict("records")
     ]
-    write_text(folder / "cohort.csv", _csv(tuple(PATIENT_COLUMNS), rows))
+    write_text(folder / "cohort.csv", csv_text(tuple(PATIENT_COLUMNS), rows))
     import duckdb
 
     with duckdb.connect() as connection, replacing(folder / "cohort.parquet") as temporary:
@@ -47,13 +49,13 @@ def write_table(path: Path, table: Table) -> None:
     names = [name or "row" for name in table.headings]
     rows: list[Row] = [dict(zip(names, row, strict=True)) for row in table.rows]
     rows += [{names[0]: f"# {note}"} for note in table.notes]
-    write_text(path, _csv(names, rows))
+    write_text(path, csv_text(names, rows))
 
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
     """Write what is odd about the records: row (0 the file), patient, column, code, sentence."""
     names = ("row", "patient", "column", "code", "sentence")
-    write_text(path, _csv(names, [{name: getattr(one, name) for name in names} for one in findings]))
+    write_text(path, csv_text(names, [{name: getattr(one, name) for name in names} for one in findings]))
 
 
 def write_checklist(path: Path, read: CohortInput) -> None:
@@ -72,7 +74,7 @@ def write_checklist(path: Path, read: CohortInput) -> None:
         for record, items in read.checklist
         for item in items
     ]
-    write_text(path, _csv(names, rows))
+    write_text(path, csv_text(names, rows))
 
 
 def write_database(path: Path, tables: dict[str, pd.DataFrame]) -> None:

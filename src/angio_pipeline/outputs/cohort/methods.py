@@ -55,7 +55,17 @@ def _necrosis(result: CohortResult) -> str:
         f"Necrosis counted as massive from {limit:g} %. Histology was the standard where the records held it "
         f"({result.necrosis.by_histology} patients). Shares have Wilson's 95 % intervals, means Student's. Arms were "
         "compared "
-        f"by: {'; '.join(methods)}; trend: {'; '.join(trends)}.{pairs}"
+        f"by: {'; '.join(methods)}; trend: {'; '.join(trends)}.{pairs}{_histology(result)}"
+    )
+
+
+def _histology(result: CohortResult) -> str:
+    found = result.histology
+    if found is None:
+        return ""
+    return (
+        f" Imaging was compared with histology in {found.icc.count} patients that had both, by ICC(2,1) for absolute "
+        "agreement and Bland and Altman's limits (imaging minus histology)."
     )
 
 
@@ -97,7 +107,9 @@ def _course(result: CohortResult) -> str:
         "each arm, "
         f"and patients as clusters (random effects of a patient: {found.random}), by restricted maximum likelihood. "
         "Lesions "
-        f"of one patient at one date were averaged.{sample} Equal slopes were tested by: {found.equal_slopes.method}."
+        f"of one patient at one date were averaged.{sample} Intervals and tests are by the sandwich over patients with "
+        "the correction of Mancl and DeRouen, as arms differ in how much their patients vary. Equal slopes were tested "
+        f"by: {found.equal_slopes.method}."
     )
 
 

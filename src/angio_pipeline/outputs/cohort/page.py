@@ -16,6 +16,7 @@ from angio_pipeline.outputs.cohort.words import (
     call_table,
     course_table,
     cox_table,
+    histology_table,
     necrosis_table,
     retention_table,
     survival_table,
@@ -44,6 +45,8 @@ def cohort_page(read: CohortInput, result: CohortResult, methods: Sequence[str])
         result=result,
         patients=len(read.data.patients),
         necrosis=necrosis_table(result.necrosis),
+        histology=histology_table(result.histology) if result.histology is not None else None,
+        histology_chart=_histology_chart(result.histology),
         pairwise=tests_table(
             "Necrosis, pairs of arms", result.necrosis.pairwise, "Holm's correction among these pairs."
         ),
@@ -135,6 +138,19 @@ def _course_chart(read: CohortInput, course: CourseModel | None) -> Markup | Non
 
 
 def _difference_chart(one: Agreement) -> Markup | None:
+    return _bland_altman(
+        one, f"{one.name}, mean of both readers", "second minus first", f"Differences between two readers of {one.name}"
+    )
+
+
+def _histology_chart(one: Agreement | None) -> Markup | None:
+    if one is None:
+        return None
+    title = "Differences between imaging and histology"
+    return _bland_altman(one, f"{one.name}, mean of both", "imaging minus histology", title)
+
+
+def _bland_altman(one: Agreement, x_label: str, y_label: str, title: str) -> Markup | None:
     if one.bias.value is None or one.lower_limit.value is None or one.upper_limit.value is None:
         return None
     kept = np.unique(np.linspace(0, len(one.means) - 1, _MOST_POINTS).round().astype(int))
@@ -142,11 +158,8 @@ def _difference_chart(one: Agreement) -> Markup | None:
     ends = (float(x.min()), float(x.max()))
     levels = (("bias", one.bias.value), ("lower limit", one.lower_limit.value), ("upper limit", one.upper_limit.value))
     lines = [Series(name, ends, (value, value), _style(i + 1)) for i, (name, value) in enumerate(levels)]
-    return line_chart(
-        [Series("", x.tolist(), y.tolist(), "s0", line=False, points=True), *lines],
-        x_label=f"{one.name}, mean of both readers", y_label="second minus first",
-        title=f"Differences between two readers of {one.name}",
-    )  # fmt: skip
+    points = Series("", x.tolist(), y.tolist(), "s0", line=False, points=True)
+    return line_chart([points, *lines], x_label=x_label, y_label=y_label, title=title)
 
 
 def _checklist(read: CohortInput) -> list[tuple[str, int, int, int, int]]:

@@ -20,25 +20,23 @@ from angio_pipeline.core.records import (
     ShuntSeen,
     TreatmentEvidence,
 )
-from angio_pipeline.outputs.cohort.responses import call_rows, read_response, with_response
+from angio_pipeline.outputs.cells import Columns, Row
+from angio_pipeline.outputs.cohort.responses import CALL_COLUMNS, call_rows, with_response
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subject
+from angio_pipeline.outputs.rows import (
+    FEEDER_COLUMNS,
+    LIPIODOL_COLUMNS,
+    RUN_COLUMNS,
+    feeder_rows,
+    lipiodol_rows,
+    run_rows,
+)
 from angio_pipeline.outputs.schemas import LesionDocument, RunDocument, TimepointDocument
-from angio_pipeline.outputs.tables import _FEEDER_COLUMNS as FEEDER_COLUMNS
-from angio_pipeline.outputs.tables import _LIPIODOL_COLUMNS as LIPIODOL_COLUMNS
-from angio_pipeline.outputs.tables import _RUN_COLUMNS as RUN_COLUMNS
-from angio_pipeline.outputs.tables import Columns, Row, _feeder_rows, _lipiodol_rows, _run_rows
 from angio_pipeline.response.checklist import ChecklistParams, check_treatment
 from angio_pipeline.response.cohort import CohortData, CohortParams
 
-__all__ = ["PATIENT_COLUMNS", "RESPONSE_COLUMNS", "CohortInput", "arm_of", "day_of", "read_cohort"]
+__all__ = ["PATIENT_COLUMNS", "CohortInput", "arm_of", "day_of", "read_cohort"]
 
-RESPONSE_COLUMNS: Columns = {
-    "subject": "VARCHAR",
-    "date": "VARCHAR",
-    "days": "DOUBLE",
-    "criterion": "VARCHAR",
-    "call": "VARCHAR",
-}
 _OF_RECORD = (
     "procedure", "regimen", "oil_ml", "catheter_position", "age_years", "sex", "child_pugh", "origin", "afp_ng_ml",
     "size_mm", "size_class", "necrosis_main_percent", "necrosis_daughter_percent", "histology_necrosis_percent",
@@ -48,14 +46,16 @@ _NUMBERS = frozenset(
     {
         "oil_ml", "age_years", "afp_ng_ml", "size_mm", "necrosis_main_percent", "necrosis_daughter_percent",
         "histology_necrosis_percent", "survival_days", "progression_days", "lesions", "half_life_days", "retention",
-        "retention_days", "event", "progression", "treatments",
+        "retention_days", "event", "progression", "treatments", "imaging_necrosis_main_percent",
+        "imaging_necrosis_daughter_percent",
     }
 )  # fmt: skip
 _FLAGS = ("recorded", "has_oil", "has_drug", "has_embolic")
 PATIENT_COLUMNS: Columns = {
     name: "DOUBLE" if name in _NUMBERS else "BOOLEAN" if name in _FLAGS else "VARCHAR"
     for name in (
-        "subject", "arm", "state", "recorded", "treatments", "date", *_OF_RECORD, "necrosis_source", "has_oil",
+        "subject", "arm", "state", "recorded", "treatments", "date", *_OF_RECORD, "necrosis_source",
+        "imaging_necrosis_main_percent", "imaging_necrosis_daughter_percent", "has_oil",
         "has_drug", "has_embolic", "progression_source", "lesions", "main_lesion", "retention",
         "retention_days", "half_life_days",
         "best_response", "flags",
@@ -93,9 +93,9 @@ def read_cohort(
         subject = read_subject(path)
         told = treatments.get(subject.subject, [])
         _gather(subject, rows)
-        response = read_response(subject.path / "response.json")
-        rows["responses"] += call_rows(subject.subject, response)
-        patients[subject.subject] = with_response(_patient_row(subject, told, by, params), response)
+        rows["responses"] += call_rows(subject.subject, subject.response)
+        patients[subject.subject] = with_response(_patient_row(subject, told, by, params), subject.response)
+        odd += _unread(subject)
         items += [(one, check_treatment(one, _evidence(subject, one), params=checklist)) for one in told]
     for name, told in treatments.items():
         if name not in patients:
@@ -138,11 +138,17 @@ def _subject_folders(outs: Sequence[Path], odd: list[Finding]) -> list[Path]:
     return list(met.values())
 
 
+def _unread(subject: SubjectFolder) -> list[Finding]:
+    """A document that is there and cannot be read is missing from every number: it has to be told."""
+    told = [run.problem for run in subject.runs] + [subject.problem, subject.response_problem]
+    return [Finding(0, subject.subject, "", "unread_result", words) for words in told if words]
+
+
 def _gather(subject: SubjectFolder, rows: dict[str, list[Row]]) -> None:
     for run in subject.runs:
-        rows["runs"] += _run_rows(subject, run)
-        rows["feeders"] += _feeder_rows(subject, run)
-    rows["timepoints"] += _lipiodol_rows(subject)
+        rows["runs"] += run_rows(subject, run)
+        rows["feeders"] += feeder_rows(subject, run)
+    rows["timepoints"] += lipiodol_rows(subject)
     for lesion in subject.follow_up.lesions if subject.follow_up is not None else []:
         start = _reference(lesion)
         for point in lesion.timepoints:
@@ -304,5 +310,5 @@ def _tables(rows: dict[str, list[Row]], patients: pd.DataFrame) -> dict[str, pd.
         "runs": _frame(RUN_COLUMNS, rows["runs"]),
         "feeders": _frame(FEEDER_COLUMNS, rows["feeders"]),
         "timepoints": _frame(LIPIODOL_COLUMNS, rows["timepoints"]),
-        "responses": _frame(RESPONSE_COLUMNS, rows["responses"]),
+        "responses": _frame(CALL_COLUMNS, rows["responses"]),
     }

@@ -18,6 +18,7 @@ __all__ = [
     "course_table",
     "cox_table",
     "estimate_words",
+    "histology_table",
     "necrosis_table",
     "p_words",
     "retention_table",
@@ -174,7 +175,18 @@ def cox_table(outcome: str, found: CoxModel) -> Table:
 
 
 def agreement_table(found: Sequence[Agreement]) -> Table:
-    """Return agreement of measurements."""
+    """Return agreement of two readers' measurements."""
+    note = "Bias and limits of agreement: second reader minus first, 1.96 standard deviations."
+    return _agreement("Agreement of two readers, measurements", found, note)
+
+
+def histology_table(found: Agreement) -> Table:
+    """Return agreement of imaging with histology."""
+    note = "Bias and limits of agreement: imaging minus histology, 1.96 standard deviations. Histology is the standard."
+    return _agreement("Imaging against histology", [found], note)
+
+
+def _agreement(caption: str, found: Sequence[Agreement], note: str) -> Table:
     rows = tuple(
         (
             one.name,
@@ -186,8 +198,7 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
         for one in found
     )
     headings = ("Measurement", "n", "missing", "ICC(2,1)", "Bias", "Lower limit", "Upper limit")
-    notes = ("Bias and limits of agreement: second reader minus first, 1.96 standard deviations.",)
-    return Table("Agreement of two readers, measurements", headings, rows, notes)
+    return Table(caption, headings, rows, (note,))
 
 
 def call_table(found: Sequence[CallAgreement]) -> Table:

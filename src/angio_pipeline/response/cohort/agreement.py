@@ -11,7 +11,7 @@ from scipy import stats
 
 from angio_pipeline.response.cohort.data import Estimate
 
-__all__ = ["Agreement", "CallAgreement", "agree", "bland_altman", "cohen_kappa", "intraclass"]
+__all__ = ["Agreement", "CallAgreement", "against_histology", "agree", "bland_altman", "cohen_kappa", "intraclass"]
 
 Array = npt.NDArray[np.float64]
 _KEYS = ("subject", "lesion", "date")
@@ -121,6 +121,21 @@ def agree(first: pd.DataFrame, second: pd.DataFrame) -> tuple[list[Agreement], l
         else:
             calls.append(_calls(name, told.astype(str), missing))
     return numbers, calls
+
+
+def against_histology(patients: pd.DataFrame) -> Agreement | None:
+    """Return how far imaging's necrosis of the main tumour is from histology's, None where no patient has both.
+
+    Differences are imaging minus histology; `missing` counts patients with histology alone.
+    """
+    names = ["histology_necrosis_percent", "imaging_necrosis_main_percent"]
+    if any(name not in patients for name in names):
+        return None
+    known = patients[patients[names[0]].notna()]
+    told = known[names].dropna()
+    if told.empty:
+        return None
+    return _numbers("necrosis of the main tumour, %", told.to_numpy(dtype=np.float64), len(known) - len(told))
 
 
 def _numbers(name: str, told: Array, missing: int) -> Agreement:

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from angio_pipeline.core.params import Params
-from angio_pipeline.response.cohort.agreement import Agreement, CallAgreement, agree
+from angio_pipeline.response.cohort.agreement import Agreement, CallAgreement, against_histology, agree
 from angio_pipeline.response.cohort.course import CourseModel, fit_course
 from angio_pipeline.response.cohort.data import CohortData, Estimate, Table, Test
 from angio_pipeline.response.cohort.describe import describe, flow
@@ -70,6 +70,7 @@ class CohortResult:
     retention: RetentionAndNecrosis
     course: CourseModel | None
     survival: tuple[SurvivalResult, ...]
+    histology: Agreement | None
     agreement: tuple[Agreement, ...]
     call_agreement: tuple[CallAgreement, ...]
     main_tests: tuple[Test, ...]
@@ -113,6 +114,7 @@ def analyse(data: CohortData, *, params: CohortParams) -> CohortResult:
         retention=retention,
         course=course,
         survival=survival,
+        histology=against_histology(patients),
         agreement=tuple(numbers),
         call_agreement=tuple(calls),
         main_tests=tuple(replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)),

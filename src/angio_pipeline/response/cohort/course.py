@@ -4,6 +4,10 @@ log R = a + slope(arm) t + A(patient) + B(patient) t + error. The intercept take
 later scan; A is the error of the reference scan, which every later retention of a patient shares; B is that patients
 differ in how fast oil leaves. Lesions of one patient at one date are one observation, the mean of their logarithms:
 they are not independent, and a patient with many lesions is still one patient.
+
+The model holds one variance of B for all arms, and oil that leaves faster also varies more: intervals and tests are
+therefore by the sandwich over patients, which holds whatever the variances are, with the correction of Mancl and
+DeRouen for few patients, doi:10.1111/j.0006-341X.2001.00126.x.
 """
 
 from __future__ import annotations
@@ -19,20 +23,23 @@ from scipy import stats
 
 from angio_pipeline.response.cohort.data import Estimate, Test
 
-__all__ = ["ArmCourse", "CourseModel", "MixedFit", "fit_course", "fit_mixed", "log_retention"]
+__all__ = ["ArmCourse", "CourseModel", "MixedFit", "clustered", "fit_course", "fit_mixed", "log_retention"]
 
 Array = npt.NDArray[np.float64]
 DAYS_A_MONTH = 30.4375
-_Z = float(stats.norm.ppf(0.975))
 _LEAST_PATIENTS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MixedFit:
-    """Fixed effects with their covariance, and standard deviations of what varies between patients."""
+    """Fixed effects, and standard deviations of what varies between patients.
+
+    `covariance` is that of the fixed effects when the model is true, `robust` that of the sandwich over patients.
+    """
 
     effects: Array
     covariance: Array
+    robust: Array
     patient_sd: tuple[float, ...]
     residual_sd: float
     random: str
@@ -83,7 +90,7 @@ def fit_mixed(response: Array, design: Array, groups: npt.NDArray[Any], times: A
 
     Groups differ by an intercept, and by a slope on `times` where those are given. Where the likelihood is greatest at
     the edge (a variance of 0), the simpler model is taken: a slope alone, an intercept alone, and in the end least
-    squares with the covariance of clusters.
+    squares.
     """
     constant = np.ones((response.size, 1))
     choices: list[tuple[str, Array]] = [("intercept", constant)]
@@ -98,8 +105,10 @@ def fit_mixed(response: Array, design: Array, groups: npt.NDArray[Any], times: A
             units = (1.0, unit)[-varying.shape[1] :] if name != "intercept" else (1.0,)
             sds = tuple(float(np.sqrt(v) / u) for v, u in zip(np.diag(np.atleast_2d(fit.cov_re)), units, strict=True))
             covariance = np.asarray(fit.cov_params())[: design.shape[1], : design.shape[1]]
-            return MixedFit(np.asarray(fit.fe_params), covariance, sds, float(np.sqrt(fit.scale)), name)
-    return _clustered(response, design, groups)
+            effects, between = np.asarray(fit.fe_params), np.atleast_2d(np.asarray(fit.cov_re))
+            robust = _sandwich(response - design @ effects, design, groups, varying, between, float(fit.scale))
+            return MixedFit(effects, covariance, robust, sds, float(np.sqrt(fit.scale)), name)
+    return clustered(response, design, groups)
 
 
 def _try(response: Array, design: Array, groups: npt.NDArray[Any], varying: Array) -> Any:
@@ -121,14 +130,37 @@ def _try(response: Array, design: Array, groups: npt.NDArray[Any], varying: Arra
     return fit if len(sds) == 1 or abs(correlation[0, 1]) < 0.999 else None
 
 
-def _clustered(response: Array, design: Array, groups: npt.NDArray[Any]) -> MixedFit:
+def clustered(response: Array, design: Array, groups: npt.NDArray[Any]) -> MixedFit:
+    """Return least squares, for patients that do not differ by anything that can be told from their errors."""
     from statsmodels.regression.linear_model import OLS
 
+    fit = OLS(response, design).fit()
+    effects, scale = np.asarray(fit.params), float(fit.scale)
+    none = np.zeros((response.size, 1))
+    robust = _sandwich(response - design @ effects, design, groups, none, np.zeros((1, 1)), scale)
+    return MixedFit(effects, np.asarray(fit.cov_params()), robust, (), float(np.sqrt(scale)), "none")
+
+
+def _sandwich(
+    residual: Array, design: Array, groups: npt.NDArray[Any], varying: Array, between: Array, scale: float
+) -> Array:
+    """Covariance of the fixed effects from how patients differ from the model, by Mancl and DeRouen."""
     codes = np.unique(groups, return_inverse=True)[1]
-    fit = OLS(response, design).fit(cov_type="cluster", cov_kwds={"groups": codes})
-    return MixedFit(
-        np.asarray(fit.params), np.asarray(fit.cov_params()), (), float(np.sqrt(fit.scale)), "none: clustered errors"
-    )
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    # X' V^-1 of each patient.
+    weighted = [
+        np.linalg.solve(varying[own] @ between @ varying[own].T + scale * np.eye(own.size), design[own]).T
+        for own in parts
+    ]
+    bread = np.linalg.inv(sum(w @ design[own] for w, own in zip(weighted, parts, strict=True)))
+    scores = []
+    for w, own in zip(weighted, parts, strict=True):
+        # A patient draws the fit to itself, so its residuals are too small by its leverage.
+        leverage = design[own] @ bread @ w
+        scores.append(w @ np.linalg.solve(np.eye(own.size) - leverage, residual[own]))
+    told = np.array(scores)
+    return np.asarray(bread @ (told.T @ told) @ bread)
 
 
 def fit_course(
@@ -163,33 +195,34 @@ def fit_course(
 
 def _told(fit: MixedFit, rows: pd.DataFrame, arms: list[str], left_out: tuple[str, ...], patients: int) -> CourseModel:
     per_arm = rows.groupby("arm")["subject"].agg(["nunique", "size"])
-    errors = np.sqrt(np.diag(fit.covariance))
+    errors = np.sqrt(np.diag(fit.robust))
+    fitted = int(rows["subject"].nunique())
     courses = tuple(
         _arm(arm, float(fit.effects[i]), float(errors[i]), *(int(n) for n in per_arm.loc[arm]))
         for i, arm in enumerate(arms, start=1)
     )
     return CourseModel(
         arms=courses,
-        equal_slopes=_equal(fit, len(arms)),
-        intercept=_estimate(float(fit.effects[0]), float(errors[0]), len(rows)),
+        equal_slopes=_equal(fit, len(arms), fitted),
+        intercept=_estimate(float(fit.effects[0]), float(errors[0]), fitted),
         random=fit.random,
         patient_sd=fit.patient_sd,
         residual_sd=fit.residual_sd,
-        patients_fitted=int(rows["subject"].nunique()),
+        patients_fitted=fitted,
         patients=patients,
         left_out=left_out,
     )
 
 
-def _estimate(value: float, error: float, count: int) -> Estimate:
-    return Estimate(value, value - _Z * error, value + _Z * error, count)
+def _estimate(value: float, error: float, patients: int) -> Estimate:
+    half = float(stats.t.ppf(0.975, patients - 1)) * error
+    return Estimate(value, value - half, value + half, patients)
 
 
 def _arm(arm: str, slope: float, error: float, patients: int, observations: int) -> ArmCourse:
     log_slope = _estimate(slope, error, patients)
-    change, low, high = (float(np.expm1(v)) for v in (slope, slope - _Z * error, slope + _Z * error))
-    monthly = Estimate(change, low, high, patients)
-    return ArmCourse(arm, monthly, _half_life(log_slope), log_slope, patients, observations)
+    ends = (float(np.expm1(end)) for end in (log_slope.value, log_slope.low, log_slope.high) if end is not None)
+    return ArmCourse(arm, Estimate(*ends, patients), _half_life(log_slope), log_slope, patients, observations)
 
 
 def _half_life(slope: Estimate) -> Estimate:
@@ -199,14 +232,15 @@ def _half_life(slope: Estimate) -> Estimate:
     return Estimate(value, low, high, slope.count)
 
 
-def _equal(fit: MixedFit, arms: int) -> Test:
+def _equal(fit: MixedFit, arms: int, patients: int) -> Test:
     name = "retention falls alike in all arms"
     if arms < 2:
         return Test(name, "not tested: one arm", None)
     contrast = np.zeros((arms - 1, fit.effects.size))
     contrast[:, 1] = -1
     contrast[np.arange(arms - 1), np.arange(2, arms + 1)] = 1
-    gap, spread = contrast @ fit.effects, contrast @ fit.covariance @ contrast.T
-    statistic = float(gap @ np.linalg.solve(spread, gap))
-    p = float(stats.chi2.sf(statistic, arms - 1))
-    return Test(name, f"Wald chi-squared of the mixed model, {arms - 1} degrees of freedom", p, statistic)
+    gap, spread = contrast @ fit.effects, contrast @ fit.robust @ contrast.T
+    statistic = float(gap @ np.linalg.solve(spread, gap)) / (arms - 1)
+    freedom = patients - arms - 1
+    p = float(stats.f.sf(statistic, arms - 1, freedom))
+    return Test(name, f"Wald's F of the mixed model, {arms - 1} and {freedom} degrees of freedom", p, statistic)

@@ -2,11 +2,12 @@
 
 `patients`, a row a patient (index: pseudonym):
     arm, age_years, sex, child_pugh, origin, afp_ng_ml, size_mm, size_class, necrosis_main_percent,
-    necrosis_daughter_percent, histology_necrosis_percent, survival_days, event, progression_days, progression,
+    necrosis_daughter_percent, histology_necrosis_percent, imaging_necrosis_main_percent (the last two where known,
+    to be compared), survival_days, event, progression_days, progression,
     retention (of the main lesion at the chosen day), half_life_days, state (analysed, flagged, refused, no images).
 `timepoints`, a row a lesion and date after the reference:
     subject, lesion, days (since the reference scan), retention.
-`readers`, a row a measured thing, where two readers' files exist: name, unit or "", kind, first, second.
+`readers`, a table a reader, where two readers' files exist: subject, lesion and date, and what was measured.
 Unknown is NaN or None.
 """
 
