@@ -4,7 +4,8 @@
 
 Coverage: 300 simulated patients with known effects, again and again; how often each 95 % interval holds the truth.
 Null: the same with arms that differ in name only; how often each test gives p below 0.05. Cost: 5 000 patients with two
-lesions at six dates each, from files to `cohort.html` through the command.
+lesions at six dates each, each judged by every criterion and convention, from files to `cohort.html` through the
+command.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def measure_cost() -> Iterator[dict[str, Any]]:
         key, cohort = read_key(), CohortParams(arms=effective_cohort().arms)
         patients = draw_registry(PATIENTS, 7, cohort, RegistryParams(lesions=LESIONS))
         names = {p.patient_id: pseudonym(p.patient_id, key=key) for p in patients}
-        out, records = write_registry(folder, patients, cohort, names)
+        out, records = write_registry(folder, patients, cohort, names, judged=True)
         command = [sys.executable, "-m", "angio_pipeline", "cohort", str(out), "--records", str(records)]
         command += ["--out", str(folder / "tables"), "--necrosis-at", "60"]
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
-from cohort_files import write_registry
+from cohort_files import response_document, write_registry
 from cohort_truth import effective_cohort
 from typer.testing import CliRunner
 
@@ -43,12 +44,16 @@ def tables(registry: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     out, records = registry
     folder = tmp_path_factory.mktemp("tables")
     response = next((out / "subjects").iterdir()) / "response.json"
-    calls = [
-        {"date": "20240401", "days": 30, "calls": {"mrecist": "PR", "recist": None}},
-        {"date": "20240601", "days": 90, "calls": {"mrecist": "PD", "recist": "SD"}},
-    ]
-    best = [{"name": "mrecist", "call": "PR", "rule": "x"}]
-    told = {"schema": "angio-pipeline/response/1", "timepoints": calls, "best": best}
+    calls = {30.0: {"mrecist/tissue": "PR", "recist": "NE"}, 90.0: {"mrecist/tissue": "PD", "recist": "SD"}}
+    seen = {
+        "lesion": "L1",
+        "role": "main",
+        "standard": "imaging",
+        "percent": 64,
+        "imaging_percent": 64,
+        "imaging_days": 90,
+    }
+    told = response_document(date(2024, 3, 2), calls, best={"mrecist/tissue": "PR"}, necrosis=[seen])
     response.write_text(json.dumps(told), encoding="utf-8")
     (out / "refused.csv").write_text("path,reason,sentence\na.dcm,truncated,x\nb.dcm,truncated,x\n", encoding="utf-8")
     found = run(out, "--records", records, "--out", folder, "--necrosis-at", 60)
@@ -93,6 +98,29 @@ def test_the_best_response_is_that_of_the_calls(tables: Path) -> None:
 def test_progression_is_that_of_the_images_where_the_records_hold_none(tables: Path) -> None:
     told = [row for row in rows(tables / "cohort.csv") if row["progression_source"] == "images"]
     assert [(row["progression_days"], row["progression"]) for row in told] == [("90", "1")]
+
+
+def test_every_call_in_the_database_has_its_rule_and_its_numbers(tables: Path) -> None:
+    with duckdb.connect(str(tables / "cohort.duckdb"), read_only=True) as connection:
+        told = connection.execute(
+            "SELECT days, name, convention, call, rule, value, baseline, effect IS NULL FROM responses ORDER BY 1, 2"
+        ).fetchall()
+    assert told[0] == (30, "mrecist/tissue", "tissue", "PR", "mrecist/between-limits", 41.5, 50, True)
+    assert told[1][:4] == (30, "recist", None, None)
+
+
+def test_imaging_is_kept_beside_what_the_records_say(tables: Path) -> None:
+    told = [row for row in rows(tables / "cohort.csv") if row["imaging_necrosis_main_percent"]]
+    assert [row["imaging_necrosis_main_percent"] for row in told] == ["64"]
+    assert told[0]["necrosis_source"] != "imaging"
+
+
+def test_a_result_that_cannot_be_read_is_a_finding(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    response = next((registry[0] / "subjects").iterdir()) / "response.json"
+    response.write_text("{}", encoding="utf-8")
+    assert run(*registry[:1], "--records", registry[1], "--out", tmp_path).exit_code == 0
+    response.unlink()
+    assert [row["code"] for row in rows(tmp_path / "findings.csv")] == ["unread_result"]
 
 
 def test_necrosis_by_regimen_has_the_form_of_main_and_daughter(tables: Path) -> None:

@@ -9,8 +9,9 @@ from cohort_tables import cohort_tables
 from cohort_truth import analysed, effective_cohort, estimates, holds, null_cohort, p_values, truths
 
 from angio_pipeline.response.cohort import CohortData, CohortParams, CohortResult, analyse
+from angio_pipeline.response.cohort.agreement import against_histology
 from angio_pipeline.response.cohort.analysis import order_arms
-from angio_pipeline.response.cohort.course import DAYS_A_MONTH, log_retention
+from angio_pipeline.response.cohort.course import DAYS_A_MONTH, fit_course, log_retention
 from angio_pipeline.response.cohort.data import Estimate
 
 PARAMS = CohortParams(necrotic_percent=60)
@@ -131,6 +132,32 @@ def test_arms_stand_in_the_order_of_what_they_add() -> None:
     given = {"oil and drug": (1, 1, 0), "all": (1, 1, 1), "oil": (1, 0, 0)}
     rows = [{"arm": a, "has_oil": o, "has_drug": d, "has_embolic": e} for a, (o, d, e) in given.items()]
     assert order_arms(pd.DataFrame(rows)) == ["oil", "oil and drug", "all"]
+
+
+def test_imaging_is_compared_with_histology_where_a_patient_has_both() -> None:
+    histology, imaging = [90.0, 40.0, 70.0, 20.0, np.nan], [80.0, 30.0, 60.0, np.nan, 50.0]
+    both = pd.DataFrame({"histology_necrosis_percent": histology, "imaging_necrosis_main_percent": imaging})
+    found = against_histology(both)
+    assert (found.icc.count, found.missing, found.bias.value) == (3, 1, -10.0)
+    assert against_histology(both.iloc[[4]]) is None
+
+
+def test_an_arm_that_varies_more_has_the_wider_interval() -> None:
+    # The same slope in both arms, of patients that differ much in one and little in the other.
+    rng = np.random.default_rng(11)
+    slopes = np.concatenate([rng.normal(-0.3, 0.2, 40), rng.normal(-0.3, 0.02, 40)])
+    names = [f"p{i}" for i in range(80)]
+    rows = [
+        (n, "L1", d, np.exp(s * d / DAYS_A_MONTH + rng.normal(0, 0.05)))
+        for n, s in zip(names, slopes, strict=True)
+        for d in (30, 90, 150)
+    ]
+    timepoints = pd.DataFrame(rows, columns=["subject", "lesion", "days", "retention"])
+    patients = pd.DataFrame({"arm": ["wide"] * 40 + ["narrow"] * 40}, index=names)
+    found = fit_course(patients, timepoints, ["wide", "narrow"], most_patients=100, rng=rng)
+    wide, narrow = ((arm.log_slope.high - arm.log_slope.low) / 2 for arm in found.arms)
+    assert wide == pytest.approx(2.02 * 0.2 / np.sqrt(40), rel=0.3)
+    assert narrow < wide / 4
 
 
 def test_an_open_end_holds_what_lies_beyond() -> None:

@@ -66,12 +66,13 @@ def leukaemia() -> pd.DataFrame:
 def test_kaplan_meier_is_that_of_the_textbook(leukaemia: pd.DataFrame) -> None:
     # Kleinbaum and Klein, Survival Analysis, table 2.2: survival of the 6-MP group; its median is 23 weeks.
     treated = leukaemia[leukaemia["Rx"] == 0]
-    curve = kaplan_meier("6-MP", treated["t"], treated["status"])
+    curve = kaplan_meier("6-MP", treated["t"], treated["status"], marks=(0, 6, 10, 16, 23))
     told = dict(zip(curve.days, curve.share, strict=True))
     expected = {6: 0.8571, 7: 0.8067, 10: 0.7529, 13: 0.6902, 16: 0.6275, 22: 0.5378, 23: 0.4482}
     assert {t: told[t] for t in expected} == pytest.approx(expected, abs=5e-5)
     assert curve.median_days.value == 23
     assert curve.events == 9
+    assert curve.at_risk == ((0, 21), (6, 21), (10, 15), (16, 11), (23, 6))
 
 
 def test_log_rank_is_that_of_the_textbook(leukaemia: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from angio_pipeline import __version__
 from angio_pipeline.core.response import (
@@ -62,6 +63,9 @@ RESPONSE_COLUMNS: Mapping[str, str] = {
     "effect": "DOUBLE",
     "sentence": "VARCHAR",
 }
+_OF_REASON = tuple(
+    name for name in RESPONSE_COLUMNS if name not in ("date", "days", "call", "best", "new_lesions", "targets")
+)
 LESION_COLUMNS: Mapping[str, str] = {
     "lesion": "VARCHAR",
     "role": "VARCHAR",
@@ -217,17 +221,17 @@ def _necrosis(found: Necrosis) -> NecrosisDocument:
 def response_rows(document: ResponseDocument) -> Iterable[dict[str, Cell]]:
     """Return one row a date, criterion and convention; the call is empty where none was made."""
     best = {one.name: one.call for one in document.best}
-    listed = {"new_lesions", "targets", "non_targets"}
     for point in document.timepoints:
         for reason in point.reasons:
-            row = {**reason.model_dump(mode="json", exclude=listed), "date": point.date, "days": point.days}
-            row |= {name: " ".join(getattr(reason, name)) for name in ("new_lesions", "targets")}
-            overall = best.get(reason.name)
-            yield {**row, "call": _value(point.calls.get(reason.name)), "best": _value(overall)}
+            # Copied one by one: a cohort has hundreds of thousands of these.
+            row = {name: _value(getattr(reason, name)) for name in _OF_REASON}
+            row |= {"date": point.date, "days": point.days}
+            row |= {"new_lesions": " ".join(reason.new_lesions), "targets": " ".join(reason.targets)}
+            yield {**row, "call": _value(point.calls.get(reason.name)), "best": _value(best.get(reason.name))}
 
 
-def _value(call: Call | None) -> str | None:
-    return None if call is None else call.value
+def _value(value: Cell | StrEnum) -> Cell:
+    return value.value if isinstance(value, StrEnum) else value
 
 
 def lesion_rows(document: ResponseDocument) -> Iterable[dict[str, Cell]]:

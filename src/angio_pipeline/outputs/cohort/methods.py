@@ -53,7 +53,8 @@ def _necrosis(result: CohortResult) -> str:
     )
     return (
         f"Necrosis counted as massive from {limit:g} %. Histology was the standard where the records held it "
-        f"({result.necrosis.by_histology} patients). Shares have Wilson's 95 % intervals, means Student's. Arms were "
+        f"({result.necrosis.by_histology} patients), then what they gave, then imaging ({result.necrosis.by_imaging} "
+        "patients). Shares have Wilson's 95 % intervals, means Student's. Arms were "
         "compared "
         f"by: {'; '.join(methods)}; trend: {'; '.join(trends)}.{pairs}{_histology(result)}"
     )

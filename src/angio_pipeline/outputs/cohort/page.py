@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from angio_pipeline.outputs.charts import Series, line_chart
 from angio_pipeline.outputs.cohort.files import VIEWS
+from angio_pipeline.outputs.cohort.flow_chart import flow_chart
 from angio_pipeline.outputs.cohort.reading import CohortInput
 from angio_pipeline.outputs.cohort.words import (
     agreement_table,
+    at_risk_table,
     call_table,
     course_table,
     cox_table,
@@ -44,6 +46,7 @@ def cohort_page(read: CohortInput, result: CohortResult, methods: Sequence[str])
         "cohort.html",
         result=result,
         patients=len(read.data.patients),
+        flow_chart=flow_chart(result.flow),
         necrosis=necrosis_table(result.necrosis),
         histology=histology_table(result.histology) if result.histology is not None else None,
         histology_chart=_histology_chart(result.histology),
@@ -91,7 +94,8 @@ def _outcome(one: SurvivalResult) -> dict[str, object]:
         from_zero=True,
     )
     cox = cox_table(one.outcome, one.cox) if one.cox is not None else None
-    return {"name": one.outcome, "chart": chart, "table": survival_table(one), "cox": cox, "legend": legend}
+    told = {"name": one.outcome, "chart": chart, "table": survival_table(one), "cox": cox, "legend": legend}
+    return told | {"at_risk": at_risk_table(one)}
 
 
 def _curve_line(curve: Curve, place: int) -> Series:

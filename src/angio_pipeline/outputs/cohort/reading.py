@@ -6,7 +6,7 @@ Each subject's documents are read, turned into rows and let go, so that memory h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,43 @@ PATIENT_COLUMNS: Columns = {
 }  # fmt: skip
 
 
+_TABLES: dict[str, Columns] = {
+    "runs": RUN_COLUMNS,
+    "feeders": FEEDER_COLUMNS,
+    "timepoints": LIPIODOL_COLUMNS,
+    "responses": CALL_COLUMNS,
+    "courses": {"subject": "VARCHAR", "lesion": "VARCHAR", "days": "DOUBLE", "retention": "DOUBLE"},
+}
+_MOST_ROWS = 20_000
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A table as it is read: rows become columns now and then, as dicts they hold several times the memory."""
+
+    columns: Columns
+    rows: list[Row] = field(default_factory=list)
+    parts: list[pd.DataFrame] = field(default_factory=list)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append rows."""
+        self.rows += rows
+        if len(self.rows) >= _MOST_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        part = pd.DataFrame(self.rows, columns=list(self.columns), dtype=object)
+        numbers = [name for name, kind in self.columns.items() if kind == "DOUBLE"]
+        self.parts.append(part.astype(dict.fromkeys(numbers, "float64")))
+        self.rows = []
+
+    def frame(self) -> pd.DataFrame:
+        """Return all of it."""
+        if self.rows or not self.parts:
+            self._pack()
+        return pd.concat(self.parts, ignore_index=True) if len(self.parts) > 1 else self.parts[0]
+
+
 @dataclass(slots=True)
 class CohortInput:
     """What was read: rows of every table, what is odd, and what each treatment's checklist says."""
@@ -85,7 +122,7 @@ def read_cohort(
 ) -> CohortInput:
     """Return the tables of everything below the output folders, and of the records."""
     odd = list(findings)
-    rows: dict[str, list[Row]] = {name: [] for name in ("runs", "feeders", "timepoints", "responses", "courses")}
+    rows = {name: _Growing(columns) for name, columns in _TABLES.items()}
     treatments = _by_subject(records)
     patients: dict[str, Row] = {}
     items: list[tuple[ProcedureRecord, list[ChecklistItem]]] = []
@@ -93,7 +130,7 @@ def read_cohort(
         subject = read_subject(path)
         told = treatments.get(subject.subject, [])
         _gather(subject, rows)
-        rows["responses"] += call_rows(subject.subject, subject.response)
+        rows["responses"].add(call_rows(subject.subject, subject.response))
         patients[subject.subject] = with_response(_patient_row(subject, told, by, params), subject.response)
         odd += _unread(subject)
         items += [(one, check_treatment(one, _evidence(subject, one), params=checklist)) for one in told]
@@ -105,13 +142,14 @@ def read_cohort(
     frame.index.name = None
     data = CohortData(
         patients=_typed(frame),
-        timepoints=pd.DataFrame(rows["courses"], columns=["subject", "lesion", "days", "retention"]),
+        timepoints=rows["courses"].frame(),
         arm_name=by,
         planned=len(records),
         inputs_refused=dict(Counter(row.get("reason", "") for out in outs for row in read_refused(out))),
         readers=readers,
     )
-    return CohortInput(data, _tables(rows, frame), odd, sorted(items, key=lambda pair: pair[0].row))
+    tables = {"patients": frame} | {name: table.frame() for name, table in rows.items() if name != "courses"}
+    return CohortInput(data, tables, odd, sorted(items, key=lambda pair: pair[0].row))
 
 
 def _by_subject(records: Iterable[ProcedureRecord]) -> dict[str, list[ProcedureRecord]]:
@@ -144,18 +182,21 @@ def _unread(subject: SubjectFolder) -> list[Finding]:
     return [Finding(0, subject.subject, "", "unread_result", words) for words in told if words]
 
 
-def _gather(subject: SubjectFolder, rows: dict[str, list[Row]]) -> None:
+def _gather(subject: SubjectFolder, rows: dict[str, _Growing]) -> None:
     for run in subject.runs:
-        rows["runs"] += run_rows(subject, run)
-        rows["feeders"] += feeder_rows(subject, run)
-    rows["timepoints"] += lipiodol_rows(subject)
+        rows["runs"].add(run_rows(subject, run))
+        rows["feeders"].add(feeder_rows(subject, run))
+    rows["timepoints"].add(lipiodol_rows(subject))
     for lesion in subject.follow_up.lesions if subject.follow_up is not None else []:
-        start = _reference(lesion)
-        for point in lesion.timepoints:
-            if start is not None and point.days is not None and point.retention is not None and point is not start:
-                days = point.days - (start.days or 0.0)
-                row = {"subject": subject.subject, "lesion": lesion.id, "days": days, "retention": point.retention}
-                rows["courses"].append(row)  # type: ignore[arg-type]  # a dict of fewer kinds of cells
+        rows["courses"].add(_course_rows(subject.subject, lesion))
+
+
+def _course_rows(subject: str, lesion: LesionDocument) -> Iterator[Row]:
+    start = _reference(lesion)
+    for point in lesion.timepoints:
+        if start is not None and point.days is not None and point.retention is not None and point is not start:
+            days = point.days - (start.days or 0.0)
+            yield {"subject": subject, "lesion": lesion.id, "days": days, "retention": point.retention}
 
 
 def _reference(lesion: LesionDocument) -> TimepointDocument | None:
@@ -302,13 +343,3 @@ def _typed(patients: pd.DataFrame) -> pd.DataFrame:
             words = [None if value is None or value != value else str(value) for value in typed[name]]
             typed[name] = pd.Series(words, index=typed.index, dtype=object)
     return typed
-
-
-def _tables(rows: dict[str, list[Row]], patients: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {
-        "patients": patients,
-        "runs": _frame(RUN_COLUMNS, rows["runs"]),
-        "feeders": _frame(FEEDER_COLUMNS, rows["feeders"]),
-        "timepoints": _frame(LIPIODOL_COLUMNS, rows["timepoints"]),
-        "responses": _frame(CALL_COLUMNS, rows["responses"]),
-    }

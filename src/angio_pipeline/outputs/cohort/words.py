@@ -14,6 +14,7 @@ from angio_pipeline.response.cohort.survival import CoxModel, SurvivalResult
 
 __all__ = [
     "agreement_table",
+    "at_risk_table",
     "call_table",
     "course_table",
     "cox_table",
@@ -75,7 +76,8 @@ def necrosis_table(found: NecrosisTable) -> Table:
         f"Share of patients whose necrosis reaches {found.limit_percent:g} %, with Wilson's 95 % interval, and hits "
         "over "
         "those known. A patient without daughter nodules counts as missing there.",
-        f"Necrosis of {found.by_histology} patients is that of histology; of the others that of the records.",
+        f"Necrosis of the main tumour is that of histology in {found.by_histology} patients and of imaging in "
+        f"{found.by_imaging}; in the others that of the records.",
     )
     return Table("Necrosis by regimen, main tumour / daughter nodule", headings, rows, notes)
 
@@ -155,6 +157,15 @@ def survival_table(found: SurvivalResult) -> Table:
     return Table(
         f"{found.outcome.capitalize()}, Kaplan-Meier", ("Arm", "Patients", "Events", "Median, days"), rows, notes
     )
+
+
+def at_risk_table(found: SurvivalResult) -> Table | None:
+    """Return how many are still followed, by arm and day, None without a curve."""
+    if not found.curves or not found.curves[0].at_risk:
+        return None
+    headings = ("At risk on day", *(f"{mark:.0f}" for mark, _ in found.curves[0].at_risk))
+    rows = tuple((curve.arm, *(str(count) for _, count in curve.at_risk)) for curve in found.curves)
+    return Table(f"{found.outcome.capitalize()}, patients at risk", headings, rows)
 
 
 def cox_table(outcome: str, found: CoxModel) -> Table:

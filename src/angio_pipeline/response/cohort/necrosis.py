@@ -1,7 +1,7 @@
 """Necrosis by regimen: main tumour and daughter nodules, the share of patients with massive necrosis by arm.
 
-Histology is the reference standard where the records hold it; else the share that they give. Arms are compared and a
-trend is sought over arms in the order of what they add: oil, drug, embolic.
+Histology is the reference standard where the records hold it; else the share that they give, else that of imaging.
+Arms are compared and a trend is sought over arms in the order of what they add: oil, drug, embolic.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class NecrosisTable:
     trends: tuple[Test, ...]
     pairwise: tuple[Test, ...]
     by_histology: int
+    by_imaging: int
 
 
 def necrosis_by_arm(
@@ -60,8 +61,8 @@ def necrosis_by_arm(
                 pairwise.append(compare_shares(name, [hits[a], hits[b]], [counts[a], counts[b]], rng))
     adjusted = holm([test.p for test in pairwise])
     family = tuple(replace(t, adjusted=p, family="pairs") for t, p in zip(pairwise, adjusted, strict=True))
-    by_histology = int(patients["necrosis_source"].eq("histology").sum())
-    return NecrosisTable(limit_percent, told, tuple(tests), tuple(trends), family, by_histology)
+    by_histology, by_imaging = (int(patients["necrosis_source"].eq(name).sum()) for name in ("histology", "imaging"))
+    return NecrosisTable(limit_percent, told, tuple(tests), tuple(trends), family, by_histology, by_imaging)
 
 
 def _arm(arm: str, group: pd.DataFrame, limit: float) -> ArmNecrosis:

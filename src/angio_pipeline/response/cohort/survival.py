@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,11 +24,12 @@ __all__ = [
 
 _EVENTS_A_TERM = 5
 _MOST_MISSING = 0.2
+_STEPS = (30.0, 60.0, 90.0, 180.0, 365.0, 730.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One arm's curve as steps, its interval, and the median with its own."""
+    """One arm's curve as steps, its interval, the median with its own, and how many are at risk at some days."""
 
     arm: str
     days: tuple[float, ...]
@@ -36,6 +38,7 @@ class Curve:
     high: tuple[float, ...]
     median_days: Estimate
     events: int
+    at_risk: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,14 @@ class SurvivalResult:
     note: str = ""
 
 
-def kaplan_meier(arm: str, days: pd.Series, event: pd.Series) -> Curve:
-    """Return the product-limit curve with log-log intervals (lifelines `KaplanMeierFitter`)."""
+def kaplan_meier(arm: str, days: pd.Series, event: pd.Series, marks: Sequence[float] = ()) -> Curve:
+    """Return the product-limit curve with log-log intervals (lifelines `KaplanMeierFitter`).
+
+    Parameters
+    ----------
+    marks : sequence of float
+        Days at which those at risk are counted: without event and still followed just before.
+    """
     from lifelines import KaplanMeierFitter
     from lifelines.utils import median_survival_times
 
@@ -88,7 +97,15 @@ def kaplan_meier(arm: str, days: pd.Series, event: pd.Series) -> Curve:
     first, last = sorted(float(end) for end in ends)
     median = Estimate(_known(fit.median_survival_time_), _known(first), _known(last), len(days))
     times = tuple(float(t) for t in fit.survival_function_.index)
-    return Curve(arm, times, share, low, high, median, int(event.sum()))
+    at_risk = tuple((mark, int((days >= mark).sum())) for mark in marks)
+    return Curve(arm, times, share, low, high, median, int(event.sum()), at_risk)
+
+
+def _marks(days: pd.Series) -> tuple[float, ...]:
+    """Round days to count those at risk at, six or seven at most."""
+    longest = float(days.max()) if len(days) else 0.0
+    step = next((step for step in _STEPS if longest / step <= 6), longest / 6)
+    return tuple(float(mark) for mark in np.arange(0.0, longest + 1e-9, step)) if longest > 0 else ()
 
 
 def _known(value: float) -> float | None:
@@ -183,7 +200,10 @@ def study_survival(outcome: str, patients: pd.DataFrame, time: str, event: str, 
     days, happened = known[time].astype(float), known[event].astype(float)
     name = f"{outcome} alike in all arms"
     present = [arm for arm in arms if (known["arm"] == arm).any()]
-    curves = tuple(kaplan_meier(arm, days[known["arm"] == arm], happened[known["arm"] == arm]) for arm in present)
+    marks = _marks(days)
+    curves = tuple(
+        kaplan_meier(arm, days[known["arm"] == arm], happened[known["arm"] == arm], marks) for arm in present
+    )
     if len(present) < 2 or happened.sum() == 0:
         test = Test(name, "not tested: one arm, or no event", None)
     else:
