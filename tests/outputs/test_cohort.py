@@ -115,6 +115,17 @@ def test_imaging_is_kept_beside_what_the_records_say(tables: Path) -> None:
     assert told[0]["necrosis_source"] != "imaging"
 
 
+def test_histology_is_the_standard_for_main_tumour_and_daughters(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    header = "patient_id,regimen,necrosis_main_percent,necrosis_daughter_percent,histology_necrosis_percent,"
+    (tmp_path / "r.csv").write_text(
+        f"{header}histology_daughter_percent\n1,a,50,40,90,80\n2,a,50,40,,\n", encoding="utf-8"
+    )
+    assert run(registry[0], "--records", tmp_path / "r.csv", "--out", tmp_path / "t").exit_code == 0
+    told = [row for row in rows(tmp_path / "t" / "cohort.csv") if row["recorded"] == "true"]
+    names = ("necrosis_main_percent", "necrosis_daughter_percent", "necrosis_source")
+    assert [tuple(row[name] for name in names) for row in told] == [("90", "80", "histology"), ("50", "40", "records")]
+
+
 def test_a_result_that_cannot_be_read_is_a_finding(registry: tuple[Path, Path], tmp_path: Path) -> None:
     response = next((registry[0] / "subjects").iterdir()) / "response.json"
     response.write_text("{}", encoding="utf-8")

@@ -129,7 +129,7 @@ class Finding:
 class ProcedureRecord(BaseModel):
     """One treatment of one patient, as a hospital wrote it down. None is unknown.
 
-    `necrosis_*` are shares of the tumour in per cent; `histology_necrosis_percent` is the reference standard where
+    `necrosis_*` are shares of the tumour in per cent; `histology_*` (main tumour, daughters) the reference standard where
     it is there. `other` holds columns that have no meaning of their own here, by name.
     """
 
@@ -164,6 +164,7 @@ class ProcedureRecord(BaseModel):
     necrosis_main_percent: Percent | None = None
     necrosis_daughter_percent: Percent | None = None
     histology_necrosis_percent: Percent | None = None
+    histology_daughter_percent: Percent | None = None
     survival_days: Annotated[float, Field(ge=0, le=40000)] | None = None
     event: bool | None = None
     progression_days: Annotated[float, Field(ge=0, le=40000)] | None = None

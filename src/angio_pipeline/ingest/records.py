@@ -40,8 +40,8 @@ __all__ = ["Records", "read_records"]
 _PSEUDONYM = re.compile(r"P[0-9a-f]{12}")
 _AMOUNTS = {
     "oil_ml": "ml", "age_years": "years", "afp_ng_ml": "ng/ml", "size_mm": "mm", "necrosis_main_percent": "%",
-    "necrosis_daughter_percent": "%", "histology_necrosis_percent": "%", "survival_days": "days",
-    "progression_days": "days",
+    "necrosis_daughter_percent": "%", "histology_necrosis_percent": "%", "histology_daughter_percent": "%",
+    "survival_days": "days", "progression_days": "days",
 }  # fmt: skip
 _FLAGS = (
     "angiography_before", "shunt_looked_for", "shunt_found", "endpoint_judged", "reflux_guarded", "patient_watched",

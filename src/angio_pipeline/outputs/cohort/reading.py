@@ -40,15 +40,18 @@ __all__ = ["PATIENT_COLUMNS", "CohortInput", "arm_of", "day_of", "read_cohort"]
 _OF_RECORD = (
     "procedure", "regimen", "oil_ml", "catheter_position", "age_years", "sex", "child_pugh", "origin", "afp_ng_ml",
     "size_mm", "size_class", "necrosis_main_percent", "necrosis_daughter_percent", "histology_necrosis_percent",
-    "survival_days", "event", "progression_days", "progression",
+    "histology_daughter_percent", "survival_days", "event", "progression_days", "progression",
 )  # fmt: skip
 _NUMBERS = frozenset(
     {
         "oil_ml", "age_years", "afp_ng_ml", "size_mm", "necrosis_main_percent", "necrosis_daughter_percent",
-        "histology_necrosis_percent", "survival_days", "progression_days", "lesions", "half_life_days", "retention",
-        "retention_days", "event", "progression", "treatments", "imaging_necrosis_main_percent",
-        "imaging_necrosis_daughter_percent",
+        "histology_necrosis_percent", "histology_daughter_percent", "survival_days", "progression_days",
+        "lesions", "half_life_days", "retention", "retention_days", "event", "progression", "treatments",
+        "imaging_necrosis_main_percent", "imaging_necrosis_daughter_percent",
     }
+)  # fmt: skip
+_NECROSIS = (
+    "histology_necrosis_percent", "histology_daughter_percent", "necrosis_main_percent", "necrosis_daughter_percent",
 )  # fmt: skip
 _FLAGS = ("recorded", "has_oil", "has_drug", "has_embolic")
 PATIENT_COLUMNS: Columns = {
@@ -218,11 +221,13 @@ def _record_row(subject: str, told: Sequence[ProcedureRecord], by: str) -> Row:
         "has_embolic": any(name != "iodised oil" for name in record.embolics),
     }
     # Outcomes count from the first treatment, which a later record of the same patient may know better.
-    for name in ("histology_necrosis_percent", "necrosis_main_percent", "necrosis_daughter_percent"):
+    for name in _NECROSIS:
         row[name] = next((getattr(r, name) for r in told if getattr(r, name) is not None), None)
     histology, recorded = row["histology_necrosis_percent"], row["necrosis_main_percent"]
     row["necrosis_main_percent"] = histology if histology is not None else recorded
     row["necrosis_source"] = "histology" if histology is not None else "records" if recorded is not None else "none"
+    if row["histology_daughter_percent"] is not None:
+        row["necrosis_daughter_percent"] = row["histology_daughter_percent"]
     # Half an outcome is none: a time without knowing of what would count as alive.
     for time, event in (("survival_days", "event"), ("progression_days", "progression")):
         if row[time] is None or row[event] is None:

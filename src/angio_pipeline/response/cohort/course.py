@@ -153,7 +153,7 @@ def _sandwich(
         np.linalg.solve(varying[own] @ between @ varying[own].T + scale * np.eye(own.size), design[own]).T
         for own in parts
     ]
-    bread = np.linalg.inv(sum(w @ design[own] for w, own in zip(weighted, parts, strict=True)))
+    bread = np.linalg.inv(np.sum([w @ design[own] for w, own in zip(weighted, parts, strict=True)], axis=0))
     scores = []
     for w, own in zip(weighted, parts, strict=True):
         # A patient draws the fit to itself, so its residuals are too small by its leverage.
