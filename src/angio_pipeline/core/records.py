@@ -129,7 +129,7 @@ class Finding:
 class ProcedureRecord(BaseModel):
     """One treatment of one patient, as a hospital wrote it down. None is unknown.
 
-    `necrosis_*` are shares of the tumour in per cent; `histology_*` (main tumour, daughters) the reference standard where
+    `necrosis_*` are shares of the tumour in per cent; `histology_*` (main, daughters) the reference standard where
     it is there. `other` holds columns that have no meaning of their own here, by name.
     """
 
