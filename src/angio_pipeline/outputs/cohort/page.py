@@ -119,8 +119,7 @@ def _roc_chart(roc: Roc | None) -> Markup | None:
 
 
 def _course_chart(read: CohortInput, course: CourseModel | None) -> Markup | None:
-    """What the model says of each arm as lines, over the time that its patients were followed, and medians as "
-    "points."""
+    """What the model says of each arm as lines, as far as its patients were followed, and medians as points."""
     if course is None:
         return None
     arm_of = read.data.patients["arm"]
@@ -131,9 +130,10 @@ def _course_chart(read: CohortInput, course: CourseModel | None) -> Markup | Non
         days = np.linspace(0, float(own["days"].max()), 40)
         log = (course.intercept.value or 0.0) + (arm.log_slope.value or 0.0) * days / DAYS_A_MONTH
         series.append(Series(_label(arm.arm, place), days[1:].tolist(), np.exp(log)[1:].tolist(), _style(place)))
-        middle = own.groupby((own["days"] / 14).round() * 14)["retention"].agg(["median", "size"])
-        middle = middle[middle["size"] >= 3]
-        x, y = [float(day) for day in middle.index], middle["median"].tolist()
+        within = own.groupby((own["days"] / 14).round())
+        told = within["retention"].size() >= 3
+        # At the median of their days: the middle of the two weeks would lie beside the curve.
+        x, y = (within[name].median()[told].tolist() for name in ("days", "retention"))
         series.append(Series("", x, y, _style(place), line=False, points=True))
     return line_chart(
         series, x_label="days after the reference scan", y_label="retention", from_zero=True,

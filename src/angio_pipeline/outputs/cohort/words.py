@@ -32,7 +32,7 @@ def p_words(p: float | None) -> str:
     """Return a p value, with three places, or as below 0.001."""
     if p is None:
         return UNKNOWN
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
 
 def estimate_words(one: Estimate, digits: int = 2, factor: float = 1.0, unit: str = "") -> str:
@@ -151,7 +151,7 @@ def survival_table(found: SurvivalResult) -> Table:
         for curve in found.curves
     )
     notes = (
-        f"{found.missing} patients without a time or without knowing of what.",
+        f"Missing: {found.missing} patients without a time, or of whom it is not told whether it ended in the event.",
         *([found.note] if found.note else []),
     )
     return Table(

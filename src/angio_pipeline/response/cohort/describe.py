@@ -33,6 +33,11 @@ _KINDS = {
     "best_response": "Best response",
 }
 _MOST_KINDS = 8
+# What has an order of its own; the rest stands by name.
+_ORDER = (
+    "below 30 mm", "30 to 50 mm", "above 50 mm", "CR", "PR", "SD", "PD", "celiac", "common hepatic", "proper hepatic",
+    "lobar", "segmental", "subsegmental",
+)  # fmt: skip
 
 
 def describe(patients: pd.DataFrame, arms: list[str]) -> Table:
@@ -63,9 +68,13 @@ def _quartiles(column: pd.Series) -> str:
 def _kinds(column: pd.Series, groups: list[tuple[str, pd.DataFrame]], name: str) -> list[tuple[str, list[str]]]:
     counts = column.value_counts()
     common = list(counts.index[:_MOST_KINDS])
-    told = [(_word(kind), [_count(group[name], [kind]) for _, group in groups]) for kind in sorted(common, key=str)]
+    told = [(_word(kind), [_count(group[name], [kind]) for _, group in groups]) for kind in sorted(common, key=_place)]
     rest = list(counts.index[_MOST_KINDS:])
     return told + ([("other", [_count(group[name], rest) for _, group in groups])] if rest else [])
+
+
+def _place(kind: object) -> tuple[int, str]:
+    return (_ORDER.index(str(kind)) if str(kind) in _ORDER else len(_ORDER), str(kind))
 
 
 def _word(kind: object) -> str:
