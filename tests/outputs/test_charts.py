@@ -1,6 +1,7 @@
 """Charts of pages: names stand at the ends of their lines, and a cohort's flow holds its numbers."""
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from angio_pipeline.outputs.charts import Series, line_chart
@@ -27,7 +28,7 @@ def test_names_of_lines_that_end_together_stay_above_the_axis_and_apart() -> Non
     told = sorted(names(chart([Series(f"arm {i}", (0, 1), (1, 0.0), f"s{i}") for i in range(6)])).values())
     assert len(told) == 6
     assert max(told) <= 270 - 44 + 4
-    assert min(b - a for a, b in zip(told, told[1:], strict=False)) >= 15
+    assert min(b - a for a, b in pairwise(told)) >= 15
 
 
 def test_the_flow_of_a_cohort_holds_its_numbers_and_any_name_of_an_arm() -> None:
