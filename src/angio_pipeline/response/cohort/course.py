@@ -221,8 +221,11 @@ def _estimate(value: float, error: float, patients: int) -> Estimate:
 
 def _arm(arm: str, slope: float, error: float, patients: int, observations: int) -> ArmCourse:
     log_slope = _estimate(slope, error, patients)
-    ends = (float(np.expm1(end)) for end in (log_slope.value, log_slope.low, log_slope.high) if end is not None)
-    return ArmCourse(arm, Estimate(*ends, patients), _half_life(log_slope), log_slope, patients, observations)
+    ends = (log_slope.value, log_slope.low, log_slope.high)
+    change, low, high = (None if end is None else float(np.expm1(end)) for end in ends)
+    return ArmCourse(
+        arm, Estimate(change, low, high, patients), _half_life(log_slope), log_slope, patients, observations
+    )
 
 
 def _half_life(slope: Estimate) -> Estimate:
