@@ -13,6 +13,7 @@ from angio_pipeline.response.cohort.agreement import against_histology
 from angio_pipeline.response.cohort.analysis import order_arms
 from angio_pipeline.response.cohort.course import DAYS_A_MONTH, fit_course, log_retention
 from angio_pipeline.response.cohort.data import Estimate
+from angio_pipeline.response.cohort.proportions import mean_of
 
 PARAMS = CohortParams(necrotic_percent=60)
 
@@ -179,3 +180,8 @@ def test_nothing_is_found_where_nothing_is() -> None:
     cohort = null_cohort()
     told = [p for seed in range(200) for p in p_values(analysed(cohort, 9000 + seed)).values()]
     assert np.mean(np.array(told) < 0.05) <= 0.06
+
+
+def test_a_mean_of_per_cent_has_no_interval_beyond_what_it_can_be() -> None:
+    found = mean_of([5.0, 35.0], within=(0.0, 100.0))
+    assert (found.value, found.low, found.high) == (20.0, 0.0, 100.0)

@@ -73,5 +73,5 @@ def _arm(arm: str, group: pd.DataFrame, limit: float) -> ArmNecrosis:
         hits = int((known >= limit).sum())
         rates.append(share_of(hits, len(known), missing=missing))
         exact.append(share_of(hits, len(known), missing=missing, method="beta"))
-        means.append(mean_of(known, missing=missing))
+        means.append(mean_of(known, missing=missing, within=(0.0, 100.0)))
     return ArmNecrosis(arm, len(group), (rates[0], rates[1]), (exact[0], exact[1]), (means[0], means[1]))

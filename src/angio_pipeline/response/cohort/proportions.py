@@ -27,15 +27,16 @@ def share_of(hits: int, count: int, *, missing: int = 0, method: str = "wilson")
     return Estimate(hits / count, float(low), float(high), count, missing)
 
 
-def mean_of(values: npt.ArrayLike, *, missing: int = 0) -> Estimate:
-    """Return the mean with Student's interval; one value alone has none."""
+def mean_of(values: npt.ArrayLike, *, missing: int = 0, within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+    """Return the mean with Student's interval, cut to what the mean can be; one value alone has none."""
     x = np.asarray(values, dtype=np.float64)
     if x.size == 0:
         return Estimate(None, None, None, 0, missing)
     if x.size == 1:
         return Estimate(float(x[0]), None, None, 1, missing)
     half = float(stats.t.ppf(0.975, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
-    return Estimate(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, x.size, missing)
+    low, high = (float(end) for end in np.clip([x.mean() - half, x.mean() + half], *within))
+    return Estimate(float(x.mean()), low, high, x.size, missing)
 
 
 def median_of(values: npt.ArrayLike) -> tuple[float, float, float] | None:
