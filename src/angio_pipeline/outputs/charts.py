@@ -16,6 +16,7 @@ __all__ = ["Band", "Series", "line_chart"]
 _WIDTH, _HEIGHT = 640, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 118, 14, 44
 _LABEL = 15  # least distance of two names of lines
+_LETTERS = 14  # that fit beside the lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _end_labels(series: Sequence[Series], x_axis: _Axis, y_axis: _Axis) -> list[
         ceiling = places[i] - _LABEL
     parts = []
     for place, (_, s) in zip(places, wanted, strict=True):
-        words = s.label if len(s.label) <= 17 else s.label[:16] + "…"
+        words = s.label if len(s.label) <= _LETTERS else s.label[: _LETTERS - 1] + "…"
         parts.append(
             f'<text class="series-label {s.style}" x="{x_axis.end + 8:.0f}" y="{place:.1f}">{escape(words)}</text>'
         )

@@ -94,7 +94,8 @@ def kaplan_meier(arm: str, days: pd.Series, event: pd.Series, marks: Sequence[fl
         ends = median_survival_times(band).to_numpy().ravel()
     columns = (fit.survival_function_.iloc[:, 0], band.iloc[:, 0], band.iloc[:, 1])
     share, low, high = (tuple(float(v) for v in column) for column in columns)
-    first, last = sorted(float(end) for end in ends)
+    # One patient alone has no interval, whatever the formula says.
+    first, last = sorted(float(end) for end in ends) if len(days) > 1 else (np.nan, np.nan)
     median = Estimate(_known(fit.median_survival_time_), _known(first), _known(last), len(days))
     times = tuple(float(t) for t in fit.survival_function_.index)
     at_risk = tuple((mark, int((days >= mark).sum())) for mark in marks)
