@@ -101,6 +101,22 @@ def test_sagittal_slices_keep_their_axes(dicom: Any, look: Look) -> None:
     assert lps(volume, (0, 1, 0))[2] == pytest.approx(7 - 0.8)
 
 
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": 50, "WindowWidth": 400},
+        {"WindowCenter": [300, -600], "WindowWidth": [1500, 1600], "WindowCenterWidthExplanation": ["BONE", "LUNG"]},
+        {"WindowCenter": 0, "WindowWidth": 1, "VOILUTFunction": "SIGMOID"},
+    ],
+)
+def test_a_window_changes_no_attenuation(dicom: Any, look: Look, window: dict[str, Any]) -> None:
+    # A window is how a scan is shown; what is summed over it, and any ratio of sums, is the same.
+    places = [float(z) for z in range(0, 30, 3)]
+    plain = look(dicom.ct_series(places, folder="plain")[0].parent)
+    shown = look(dicom.ct_series(places, folder="shown", **window)[0].parent)
+    np.testing.assert_array_equal(*(ingest.read_volume(found.volumes[0]).hu for found in (plain, shown)))
+
+
 def test_padding_becomes_air(dicom: Any, look: Look) -> None:
     values = np.full((8, 9), 40)
     values[0] = -3024 + 2000

@@ -56,6 +56,21 @@ def test_a_small_nodule_beside_a_large_deposit_is_a_lesion_of_its_own():
     np.testing.assert_allclose(lesions[1].centroid_mm, ph.beside(-23, 0, 0), atol=2)
 
 
+def test_a_deposit_that_touches_a_rib_is_found_without_it():
+    at = np.array([-104.0, -8.0, 0.0])
+
+    def rib(p):
+        # From the deposit along the body's wall, far beyond the liver.
+        x, y, z = np.moveaxis(p, -1, 0)
+        wall = np.abs(np.hypot(x / 140, y / 100) - 0.86) < 0.03
+        return np.where(wall & (np.abs(z) < 5) & (x < -40), 400.0 - ph.anatomy(p), 0.0)
+
+    lesions = found_in(ph.ball(150, 12, centre=at), extra=rib, seed=6)
+    assert len(lesions) == 1
+    np.testing.assert_allclose(lesions[0].centroid_mm, at, atol=4)
+    assert lesions[0].diameter_mm < 30
+
+
 def test_an_enhanced_vessel_is_not_a_deposit():
     def vein(p):
         across = np.linalg.norm((p - ph.CENTRE)[..., :2], axis=-1)

@@ -46,7 +46,7 @@ def sight(volume, *, radius_mm=12.0, outline_shift=0.0):
 def mass_of(volume, *, offset: Offset | None = None, **options) -> MassEstimate:
     patch, background, deposit = sight(volume, **options)
     rng = np.random.default_rng(1)
-    shared = SharedDraws(rng.normal(size=MASS.draws), rng.normal(size=MASS.draws))
+    shared = SharedDraws(*rng.normal(size=(3, MASS.draws)))
     offset = estimate_offset([(patch, background)], [], params=MASS) if offset is None else offset
     return measure_mass(patch, volume, background, deposit, offset, shared, params=MASS, rng=rng)
 
@@ -110,7 +110,7 @@ def test_a_rib_beside_the_lesion_is_not_oil():
     liver = (np.moveaxis(np.indices(patch.hu.shape), 0, -1) @ patch.affine[:3, :3].T + patch.affine[:3, 3])[..., 1]
     ready = prepare(patch, liver < ph.CENTRE[1] + 14, ph.LIVER_HU, mass=MASS, deposit=DepositParams())
     assert ready is not None
-    shared = SharedDraws(np.zeros(MASS.draws), np.zeros(MASS.draws))
+    shared = SharedDraws(*np.zeros((3, MASS.draws)))
     rng = np.random.default_rng(2)
     found = measure_mass(patch, volume, *ready, Offset(0, 0), shared, params=MASS, rng=rng)
     assert found.mg == pytest.approx(100, rel=0.06)

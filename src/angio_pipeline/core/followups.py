@@ -31,9 +31,12 @@ __all__ = [
     "LipiodolDeposit",
     "LipiodolTimepoint",
     "MarginGrade",
+    "OilPlace",
     "Pattern",
     "Radiograph",
+    "ResidualTumour",
     "ScanAlignment",
+    "StrayOil",
     "VolumeRoi",
 ]
 
@@ -193,6 +196,49 @@ class LipiodolDeposit:
         object.__setattr__(self, "affine", affine)
 
 
+@dataclass(frozen=True, slots=True)
+class ResidualTumour:
+    """What of a lesion enhances in the arterial phase and washes out, beside the oil.
+
+    Attributes
+    ----------
+    arterial_minus_portal_hu : float
+        Mean over the lesion inside its blurred edge, with its 95 % interval; oil cancels.
+    living_ml : float
+        Volume that stands out of noise, so that there is at least as much; 0 where nothing does.
+    """
+
+    arterial_minus_portal_hu: float
+    interval_hu: Interval
+    living_ml: float
+    portal_series_instance_uid: str
+
+
+class OilPlace(StrEnum):
+    """Where oil outside the lesions lies, by what surrounds it."""
+
+    LIVER = "liver"
+    LIVER_VESSEL = "vessel in the liver"
+    LUNG = "lung"
+    GALLBLADDER = "gallbladder"
+    STOMACH_OR_BOWEL = "stomach or bowel"
+    SPLEEN = "spleen"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class StrayOil:
+    """One piece of oil outside the lesions, in one scan; `centroid_mm` in that scan's LPS coordinates."""
+
+    source: Source
+    days: float
+    place: OilPlace
+    centroid_mm: tuple[float, float, float]
+    volume_ml: float
+    iodine_mg: float
+    iodine_mg_interval: Interval
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LipiodolTimepoint:
     """One lesion (or the liver) at one date; `None` is unknown, never 0.
@@ -217,6 +263,7 @@ class LipiodolTimepoint:
     margin_grade: MarginGrade | None = None
     clipped_voxels: int | None = None
     deposit: LipiodolDeposit | None = None
+    residual: ResidualTumour | None = None
     views: AlignedView | None = None
     quality: Quality = Quality.NONE
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.corrections import CorrectionOutcome
-from angio_pipeline.core.followups import LesionCourse, ScanAlignment
+from angio_pipeline.core.followups import LesionCourse, ScanAlignment, StrayOil
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.response import ResponseResult
@@ -58,7 +58,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpResult:
-    """The course of every lesion of one patient, of the liver beside it, and the response when it was judged."""
+    """The course of every lesion of one patient, of the liver beside it, and the response when it was judged.
+
+    Attributes
+    ----------
+    stray_oil : tuple of StrayOil or None
+        Oil outside the lesions; None where no other scan could tell it from bone, contrast or metal.
+    """
 
     lesions: tuple[LesionCourse, ...]
     liver: LesionCourse | None = None
@@ -67,3 +73,4 @@ class FollowUpResult:
     left_out: tuple[Refusal, ...] = ()
     alignments: tuple[ScanAlignment, ...] = ()
     response: ResponseResult | None = None
+    stray_oil: tuple[StrayOil, ...] | None = None

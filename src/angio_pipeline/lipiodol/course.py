@@ -18,6 +18,8 @@ from angio_pipeline.core.followups import (
     LipiodolDeposit,
     LipiodolTimepoint,
     Radiograph,
+    ResidualTumour,
+    StrayOil,
     VolumeRoi,
 )
 from angio_pipeline.core.params import Params
@@ -28,9 +30,10 @@ from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
 from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions, with_faint_oil
+from angio_pipeline.lipiodol.elsewhere import ElsewhereParams, find_stray_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
-from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi
+from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi, rounded
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
 from angio_pipeline.lipiodol.mass import (
     OIL_IODINE_MG_PER_ML,
@@ -46,6 +49,7 @@ from angio_pipeline.lipiodol.mass import (
     thin_oil,
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
+from angio_pipeline.lipiodol.residual import ResidualParams, find_phases, measure_residual
 from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans, set_refused_aside
 from angio_pipeline.lipiodol.selection import choose_images
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
@@ -65,6 +69,8 @@ class LipiodolParams(Params):
     coverage: CoverageParams = Field(default_factory=CoverageParams)
     kinetics: KineticsParams = Field(default_factory=KineticsParams)
     liver: LiverParams = Field(default_factory=LiverParams)
+    residual: ResidualParams = Field(default_factory=ResidualParams)
+    elsewhere: ElsewhereParams = Field(default_factory=ElsewhereParams)
     films: FilmParams = Field(default_factory=FilmParams)
     views: ViewParams = Field(default_factory=ViewParams)
 
@@ -122,14 +128,16 @@ def follow_lesions(
     placed, reference = _place(volumes, rois, livers, films, treated, zero, params)
     alignments = tuple(tell_alignment(scan, placed[reference]) for scan in placed)
     scans, reference, refused = set_refused_aside(placed, reference)
-    lesions, liver, quality = _follow_scans(scans, reference, rois, params)
+    lesions, liver, stray, quality = _follow_scans(scans, reference, rois, params)
     zero = _zero_of(scans, zero) if treated is None else zero
     courses, film_quality, unfollowed = add_films(
         lesions, films, film_rois, treated=treated, zero=zero, params=params.films, kinetics=params.kinetics
     )
     settings = params.model_dump(mode="json")
     left_out = [*left_out, *refused, *unfollowed]
-    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments)
+    return FollowUpResult(
+        tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments, stray_oil=stray
+    )
 
 
 def _place(
@@ -165,13 +173,14 @@ def _zero_of(scans: Sequence[Scan], zero: datetime | None) -> datetime | None:
 
 def _follow_scans(
     scans: list[Scan], reference: int, rois: Sequence[VolumeRoi], params: LipiodolParams
-) -> tuple[list[LesionCourse], LesionCourse | None, Quality]:
-    """Return the courses of the lesions and of the liver over the scans, and flags about them all."""
+) -> tuple[list[LesionCourse], LesionCourse | None, tuple[StrayOil, ...] | None, Quality]:
+    """Return the courses of the lesions and of the liver, oil outside them, and flags about them all."""
     if not scans:
-        return [], None, Quality.NONE
+        return [], None, None, Quality.NONE
     found, quality = _choose_lesions(scans, reference, rois, params)
     lesions = [_follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found]
-    return lesions, follow_liver(scans, found, mass=params.mass, params=params.liver), quality
+    liver = follow_liver(scans, found, mass=params.mass, params=params.liver)
+    return lesions, liver, find_stray_oil(scans, found, mass=params.mass, params=params.elsewhere), quality
 
 
 def _choose_lesions(
@@ -260,7 +269,10 @@ def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: Lip
     sights = _carried([_look(lesion, others, scan, params) for scan in scans], lesion, params)
     measured = _measure(sights, params.mass)
     first = next((s for s in measured if _may_be_first(s)), None)
-    points = tuple(_timepoint(lesion, sight, first, params) for sight in measured)
+    residuals = _residuals(lesion, measured, params.residual)
+    points = tuple(
+        _timepoint(lesion, sight, first, residual, params) for sight, residual in zip(measured, residuals, strict=True)
+    )
     after = [s for s in measured if s.mass is not None and not s.scan.baseline and not s.scan.contrast]
     days = [s.scan.days for s in after]
     masses = [s.mass.mg for s in after if s.mass is not None]
@@ -352,7 +364,7 @@ def _liver_on(patch: Patch, lesion: Lesion, scan: Scan) -> npt.NDArray[np.bool_]
 def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
     offset = _lesion_offset(sights, params)
     rng = np.random.default_rng(params.seed)
-    shared_offset = rng.normal(0, 1, params.draws)
+    shared_offset, shared_model = rng.normal(0, 1, (2, params.draws))
     # One slope error a tube voltage: scans at the same voltage share it.
     slopes: dict[float | None, npt.NDArray[np.float64]] = {}
     thin = _thin_oil(sights, params)
@@ -369,7 +381,7 @@ def _measure(sights: list[_Sight], params: MassParams) -> list[_Sight]:
             sight.background,
             sight.deposit,
             _in_scan(offset, sight.scan, params),
-            SharedDraws(shared_offset, slope),
+            SharedDraws(shared_offset, slope, shared_model),
             thin_oil_hu=thin[k],
             params=params,
             rng=rng,
@@ -428,19 +440,31 @@ def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
 
 
 def _own_errors(sights: list[_Sight], params: MassParams) -> list[float]:
-    """Return each mass's standard deviation; the slope's share only when voltages differ."""
+    """Return each mass's standard deviation without what all scans share; the slope's only when voltages differ."""
     masses = [s.mass for s in sights if s.mass is not None]
     differ = len({s.scan.volume.kvp for s in sights}) > 1
     out = []
     for mass in masses:
-        variance = float(np.var(mass.draws_mg))
-        if not differ:
-            variance = max(variance - (params.slope_sd * mass.mg) ** 2, 0.0)
-        out.append(float(np.sqrt(variance)))
+        shared = np.hypot(params.model_sd, 0.0 if differ else params.slope_sd) * mass.mg
+        out.append(float(np.sqrt(max(np.var(mass.draws_mg) - shared**2, 0.0))))
     return out
 
 
-def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: LipiodolParams) -> LipiodolTimepoint:
+def _residuals(lesion: Lesion, sights: list[_Sight], params: ResidualParams) -> list[ResidualTumour | None]:
+    """Return what enhances of a lesion, at each arterial scan that a portal one follows."""
+    phases = find_phases([sight.scan for sight in sights], params=params)
+    out: list[ResidualTumour | None] = [None] * len(sights)
+    for early, late in phases.items():
+        patch, background = sights[early].patch, sights[early].background
+        if patch is not None and background is not None:
+            scans = sights[early].scan, sights[late].scan
+            out[early] = measure_residual(lesion, patch, background.noise_hu, *scans, params=params)
+    return out
+
+
+def _timepoint(
+    lesion: Lesion, sight: _Sight, first: _Sight | None, residual: ResidualTumour | None, params: LipiodolParams
+) -> LipiodolTimepoint:
     """Return what is reported of one lesion in one scan."""
     scan, mass = sight.scan, sight.mass
     quality = scan.volume.quality | scan.alignment.quality
@@ -449,7 +473,9 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
     no_oil_yet = scan.baseline and scan.contrast
     view = aligned_view(scan, lesion, sight.patch, None if no_oil_yet else sight.deposit, params=params.views)
     if mass is not None and no_oil_yet:
-        return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=quality)
+        return LipiodolTimepoint(
+            scan.volume.source, scan.days, None, None, residual=residual, views=view, quality=quality
+        )
     if mass is None or sight.patch is None:
         missing = quality | (Quality.ROI_NOT_MATCHED if sight.patch is None else Quality.LESION_AT_EDGE)
         return LipiodolTimepoint(scan.volume.source, scan.days, None, None, views=view, quality=missing)
@@ -467,6 +493,7 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
         volume_mm3=mass.deposit_mm3,
         clipped_voxels=mass.clipped_voxels,
         deposit=_whole_deposit(sight.patch, mass, scan.volume),
+        residual=residual,
         views=view,
         quality=quality,
     )
@@ -476,8 +503,11 @@ def _timepoint(lesion: Lesion, sight: _Sight, first: _Sight | None, params: Lipi
 def _described(
     point: LipiodolTimepoint, lesion: Lesion, patch: Patch, mass: MassEstimate, params: CoverageParams
 ) -> LipiodolTimepoint:
-    # Coverage is a share of the tumour: where only the oil was found, the tumour's extent is unknown.
+    # Coverage is a share of the tumour: where only the oil was found, the tumour's extent is unknown. Its pattern
+    # is told as if the tumour were round about the oil: a defect at the surface is a notch.
     holds_oil = mass.interval_mg[0] > 0
+    if lesion.origin is LesionOrigin.DETECTED:
+        patch = replace(patch, lesion=rounded(patch.lesion))
     level, noise = mass.background.level_hu, mass.background.noise_hu
     found = describe_coverage(patch, mass.deposit, level, noise, holds_oil=holds_oil, params=params)
     point = replace(point, pattern=found.pattern)

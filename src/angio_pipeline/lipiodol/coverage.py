@@ -37,7 +37,7 @@ class CoverageParams(Params):
     faint_hu: float = Field(60.0, ge=0.0)
     variation: float = Field(0.52, gt=0.0)
     even: float = Field(0.4, gt=0.0)
-    pattern_gap: float = Field(0.02, gt=0.0, lt=1.0)
+    pattern_gap: float = Field(0.01, gt=0.0, lt=1.0)
     small_lesion_mm: float = Field(25.0, gt=0.0)
     small_margin_mm: float = Field(5.0, gt=0.0)
     large_margin_mm: float = Field(10.0, gt=0.0)

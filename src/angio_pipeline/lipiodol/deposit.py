@@ -35,7 +35,8 @@ class DepositParams(Params):
     is smaller than `metal_ml` and denser than `metal_hu` on the coarse grid is taken for a clip or a
     coil. `edge_fraction` places the deposit's edge between background and the oil within `plateau_mm`, where
     a blurred edge lies; the edge is `edge_mm` wide, and what blurs it. Less than `held` of the mean is no oil.
-    A piece smaller than `nodule` of the main one may be a nodule beside it.
+    `rib_mm` is more than half of a rib's thickness. A piece smaller than `nodule` of the main one may be a nodule
+    beside it.
     `breath_mm` is how far the lesion may have moved against the liver around it.
     """
 
@@ -47,6 +48,7 @@ class DepositParams(Params):
     least_ml: float = Field(0.1, ge=0.0)
     greatest_ml: float = Field(1500.0, gt=0.0)
     group_mm: float = Field(6.0, ge=0.0, le=30.0)
+    rib_mm: float = Field(6.0, ge=1.0, le=20.0)
     nodule: float = Field(0.2, ge=0.0, le=1.0)
     most_lesions: int = Field(10, ge=1)
     smoothings_mm: tuple[float, ...] = (0.8, 1.5, 2.5)
@@ -105,11 +107,12 @@ def find_lesions(tissue: Tissue, from_reference: FloatArray, *, params: DepositP
 
 def _groups(tissue: Tissue, params: DepositParams) -> Iterable[BoolArray]:
     # Pieces that lie together are one lesion. Where such a group has swallowed a rib it fails as
-    # a whole, and its pieces are tried one by one.
+    # a whole, and its pieces are tried one by one; last, what is thicker than a rib that it touches.
     joined, count = ndimage.label(space.dilate(tissue.bright, tissue.affine, params.group_mm / 2))
     single, single_count = ndimage.label(tissue.bright)
+    thick, thick_count = ndimage.label(space.open_by_ball(tissue.bright, tissue.affine, params.rib_mm))
     near_liver = space.dilate(tissue.liver, tissue.affine, params.group_mm)
-    for labels, number in ((joined, count), (single, single_count)):
+    for labels, number in ((joined, count), (single, single_count), (thick, thick_count)):
         hit = np.unique(labels[tissue.bright & near_liver])
         for label in hit[(hit > 0) & (hit <= number)]:
             yield (labels == label) & tissue.bright

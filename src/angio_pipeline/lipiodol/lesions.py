@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Lesion", "Patch", "cut_patch", "lesion_from_deposit", "lesion_from_roi"]
+__all__ = ["Lesion", "Patch", "cut_patch", "lesion_from_deposit", "lesion_from_roi", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -159,6 +159,20 @@ def cut_patch(
         beside |= other.mask_on(hu.shape, affine, motion)
     own = lesion.mask_on(hu.shape, affine, motion)
     return Patch(hu, affine, own, beside & ~own, box, cut) if own.any() else None
+
+
+def rounded(mask: BoolArray) -> BoolArray:
+    """Return the convex outline of a mask: a tumour is round where its oil has a notch.
+
+    A mask in one plane stays as it is.
+    """
+    rim = mask & ~ndimage.binary_erosion(mask)
+    points = np.argwhere(rim)
+    if len(points) < 10 or np.ptp(points, axis=0).min() < 2:
+        return mask
+    everywhere = np.argwhere(np.ones(mask.shape, dtype=np.bool_))
+    inside = spatial.Delaunay(points).find_simplex(everywhere) >= 0
+    return np.asarray(inside.reshape(mask.shape) | mask)
 
 
 def _inverse(motion: FloatArray) -> FloatArray:

@@ -63,7 +63,8 @@ class MassParams(Params):
     `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
     contrast medium does. Until `early_days` liver beside the lesion may hold oil. `outline_mm` is how far the
     edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners, `model_sd`
-    what each scan adds that nothing here models (oil in the liver beside the lesion, outlines).
+    what nothing here models and all scans of a lesion share (its outline, oil in the liver beside it), and
+    `own_model_sd` what each scan adds.
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -78,8 +79,9 @@ class MassParams(Params):
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
     model_sd: float = Field(0.02, ge=0.0, le=0.3)
+    own_model_sd: float = Field(0.01, ge=0.0, le=0.3)
     early_days: float = Field(7.0, ge=0.0)
-    change_sd_hu: float = Field(4.0, ge=0.0)
+    change_sd_hu: float = Field(3.0, ge=0.0)
     enhancement_sd_hu: float = Field(30.0, ge=0.0)
     outline_mm: float = Field(0.7, ge=0.0, le=5.0)
     correlation_mm: float = Field(5.0, ge=0.0)
@@ -135,6 +137,7 @@ class SharedDraws:
 
     offset: FloatArray
     slope: FloatArray
+    model: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -327,7 +330,7 @@ def measure_mass(
     error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
     error += hidden * 2 * rng.uniform(0, 1, draws)
-    error += rng.normal(0, params.model_sd, draws) * mg
+    error += (params.model_sd * shared.model + rng.normal(0, params.own_model_sd, draws)) * mg
     samples = (mg + error) * np.exp(params.slope_sd * shared.slope)
     quality |= Quality.CLIPPED_HU if clipped_voxels else Quality.NONE
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE

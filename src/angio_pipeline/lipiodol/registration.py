@@ -12,7 +12,7 @@ change a mass, and a tumour that shrinks is not stretched to its old size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,8 @@ class Alignment:
         Why a displacement was found and refused.
     refusal : str or None
         Why the scan cannot be followed.
+    body_motion : ndarray, (4, 4) float64, or None
+        The rigid motion of the whole body, before it is improved around the liver; None where both are one.
     """
 
     motion: FloatArray
@@ -89,6 +91,12 @@ class Alignment:
     edge_gap_mm: tuple[float, float] = (0.0, 0.0)
     not_bent: str | None = None
     refusal: str | None = None
+    body_motion: FloatArray | None = None
+
+    @property
+    def of_bone(self) -> FloatArray:
+        """The (4, 4) rigid motion of the body, by which bone moves when the liver goes with the breath."""
+        return self.motion if self.body_motion is None else self.body_motion
 
     def place(self, points: FloatArray) -> FloatArray:
         """Return where LPS points (N, 3) of the reference lie in the scan."""
@@ -144,7 +152,15 @@ def align(
     rigid_score = match(fixed, moving, local, _rigidly(motion))
     refusal = _refusal(rigid_score, params)
     bend, not_bent = (None, None) if refusal else _bend(fixed, moving, local, motion, rigid_score, params)
-    found = Alignment(motion, rigid_score, bend=bend, rigid_score=rigid_score, not_bent=not_bent, refusal=refusal)
+    found = Alignment(
+        motion,
+        rigid_score,
+        bend=bend,
+        rigid_score=rigid_score,
+        not_bent=not_bent,
+        refusal=refusal,
+        body_motion=whole,
+    )
     return _judged(found, fixed, moving, local, params)
 
 
@@ -160,9 +176,7 @@ def _judged(
     poor = not np.isfinite(score) or score < params.poor_below or after > params.poor_gap_mm
     quality = Quality.REGISTRATION_POOR if poor else Quality.NONE
     quality |= Quality.DEFORMATION_REFUSED if found.not_bent else Quality.NONE
-    return Alignment(
-        found.motion, score, quality, found.bend, found.rigid_score, (before, after), found.not_bent, found.refusal
-    )
+    return replace(found, score=score, quality=quality, edge_gap_mm=(before, after))
 
 
 def _refusal(score: float, params: RegistrationParams) -> str | None:

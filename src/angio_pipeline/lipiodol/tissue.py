@@ -17,9 +17,11 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.params import Params
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Tissue", "TissueParams", "has_enhanced_aorta", "liver_around", "survey", "with_given_liver"]
+__all__ = ["Tissue", "TissueParams", "aorta_hu", "has_enhanced_aorta", "liver_around", "survey", "with_given_liver"]
 
 BoolArray = npt.NDArray[np.bool_]
+
+_IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 
 
 class TissueParams(Params):
@@ -124,8 +126,8 @@ def liver_around(tissue: Tissue, lesion: BoolArray) -> tuple[BoolArray, space.Bo
     return np.asarray(kept[labels] & (tissue.like[box] | tissue.liver[box] | lesion[box])), box
 
 
-def has_enhanced_aorta(tissue: Tissue, *, least_hu: float = 130.0, length_mm: float = 50.0) -> bool:
-    """Return whether an even vessel brighter than blood runs along the body's middle, as after contrast medium.
+def aorta_hu(tissue: Tissue, *, least_hu: float = 130.0, length_mm: float = 50.0) -> float:
+    """Return the attenuation of an even vessel brighter than blood along the body's middle, NaN when there is none.
 
     Unenhanced blood is below 70 HU. Bone is as bright, but vertebrae are wider and ribs thinner; oil
     lies in the liver and is not as long. Discs at one place must add up to `length_mm` of the body's length
@@ -134,8 +136,18 @@ def has_enhanced_aorta(tissue: Tissue, *, least_hu: float = 130.0, length_mm: fl
     step = float(space.spacing_mm(tissue.affine)[0])
     middle = int(np.median(np.nonzero(tissue.body)[2])) if tissue.body.any() else 0
     near = slice(max(middle - round(40 / step), 0), middle + round(40 / step))
-    seen = [ndimage.binary_dilation(_even_discs(p, least_hu, step), iterations=2) for p in tissue.hu[:, :, near]]
-    return float(np.sum(seen, axis=0).max(initial=0)) * step >= length_mm
+    discs = np.stack([_even_discs(plane, least_hu, step) for plane in tissue.hu[:, :, near]])
+    seen = ndimage.binary_dilation(discs, _IN_PLANE, iterations=2).sum(axis=0)
+    if float(seen.max(initial=0)) * step < length_mm:
+        return float("nan")
+    # The vessel bends: discs about the place that most of them share.
+    about = ndimage.binary_dilation(seen == seen.max(), iterations=2)
+    return float(np.median(tissue.hu[:, :, near][discs & about]))
+
+
+def has_enhanced_aorta(tissue: Tissue) -> bool:
+    """Return whether contrast medium fills the aorta."""
+    return bool(np.isfinite(aorta_hu(tissue)))
 
 
 def _even_discs(plane: npt.NDArray[np.float32], least_hu: float, step: float) -> BoolArray:

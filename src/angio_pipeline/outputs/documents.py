@@ -18,7 +18,15 @@ from pydantic import BaseModel
 
 from angio_pipeline import __version__
 from angio_pipeline.core.corrections import CorrectionOutcome, Note, SetPhase
-from angio_pipeline.core.followups import Interval, Kinetics, LesionCourse, LipiodolTimepoint, ScanAlignment
+from angio_pipeline.core.followups import (
+    Interval,
+    Kinetics,
+    LesionCourse,
+    LipiodolTimepoint,
+    ResidualTumour,
+    ScanAlignment,
+    StrayOil,
+)
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.provenance import Provenance, Source
@@ -45,11 +53,13 @@ from angio_pipeline.outputs.schemas import (
     OperationDocument,
     PhasesDocument,
     ResidualLayersDocument,
+    ResidualTumourDocument,
     RunDocument,
     ScanAlignmentDocument,
     ShuntDocument,
     SoftwareDocument,
     SourceDocument,
+    StrayOilDocument,
     SubtractionDocument,
     TargetDocument,
     TargetOptionDocument,
@@ -449,6 +459,7 @@ def follow_up_document(result: FollowUpResult, folder_of: Callable[[Source], str
         ],
         liver=None if result.liver is None else _course(result.liver, "liver", names),
         alignments=[_alignment(alignment, names) for alignment in result.alignments],
+        non_target=None if result.stray_oil is None else [_stray(oil) for oil in result.stray_oil],
         quality=result.quality.names(),
         quality_sentences=result.quality.sentences(),
         settings=plain(result.settings),
@@ -503,6 +514,7 @@ def _timepoint(
         clipped_voxels=point.clipped_voxels,
         quality=point.quality.names(),
         quality_sentences=point.quality.sentences(),
+        residual=None if point.residual is None else _residual(point.residual),
         view=None if views is None else names.name(source, f"slice-{stem}", ".png"),
         view_window=None if views is None else windows[views.unit],
         view_unit=None if views is None else views.unit,
@@ -528,6 +540,28 @@ def _alignment(alignment: ScanAlignment, names: _Names) -> ScanAlignmentDocument
         reference_view=views[0],
         before_view=views[1],
         after_view=views[2],
+    )
+
+
+def _residual(residual: ResidualTumour) -> ResidualTumourDocument:
+    return ResidualTumourDocument(
+        arterial_minus_portal_hu=_number(residual.arterial_minus_portal_hu),
+        interval_hu=(_number(residual.interval_hu[0]), _number(residual.interval_hu[1])),
+        living_ml=_number(residual.living_ml),
+        portal_series_instance_uid=residual.portal_series_instance_uid,
+    )
+
+
+def _stray(oil: StrayOil) -> StrayOilDocument:
+    return StrayOilDocument(
+        date=oil.source.date,
+        days=_number(oil.days),
+        series_instance_uid=oil.source.series_instance_uid,
+        place=oil.place,
+        centroid_mm=oil.centroid_mm,
+        volume_ml=_number(oil.volume_ml),
+        iodine_mg=_number(oil.iodine_mg),
+        iodine_mg_interval=(_number(oil.iodine_mg_interval[0]), _number(oil.iodine_mg_interval[1])),
     )
 
 

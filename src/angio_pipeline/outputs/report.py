@@ -235,8 +235,21 @@ def _lesion(name: str, course: LiverDocument, folder: Path) -> dict[str, Any]:
         "chart_words": _chart_words(course),
         "views": views,
         "window_words": _window_words(points),
+        "residuals": [_residual_words(point) for point in points if point.residual is not None],
         "projection": any(point.modality in _FILMS for point in points),
     }
+
+
+def _residual_words(point: TimepointDocument) -> str:
+    """Return what the arterial phase shows above the portal one at a date."""
+    told = point.residual
+    if told is None:
+        return ""
+    mean = f"{fixed(told.arterial_minus_portal_hu, 0)} HU{interval_words(told.interval_hu, 0, 1.0, ' HU')}"
+    words = f"Arterial above portal phase, {day(point.date)}: {mean} over the lesion; "
+    if told.living_ml:
+        return words + f"at least {fixed(told.living_ml, 1)} ml enhance early and wash out, as living tumour does."
+    return words + "nothing stands out, which a tumour without washout would not do either."
 
 
 def _alignments(follow_up: LipiodolDocument, folder: Path) -> list[dict[str, Any]]:
@@ -274,7 +287,7 @@ def course_story(course: LiverDocument) -> str:
         return "no image could be measured."
     measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
     # Contrast medium in vessels counts as oil: of one visit's phases the plain one is told.
-    measured = [p for p in measured if Quality.CONTRAST_ENHANCED.name not in p.quality] or measured
+    measured = [p for p in measured if not _enhanced(p)] or measured
     words = f"{len(course.timepoints)} images" if len(course.timepoints) > 1 else "one image"
     if measured:
         last = measured[-1]
@@ -283,6 +296,10 @@ def course_story(course: LiverDocument) -> str:
         if last.iodine_mg is not None:
             words += f", {last.iodine_mg:.0f} mg{interval_words(last.iodine_mg_interval, 0, 1.0, ' mg')}"
     return f"{words}; {_half_life_words(course)}."
+
+
+def _enhanced(point: TimepointDocument) -> bool:
+    return Quality.CONTRAST_ENHANCED.name in point.quality
 
 
 def _half_life_words(course: LiverDocument) -> str:
@@ -309,8 +326,11 @@ def _retention_chart(name: str, course: LiverDocument) -> Markup | None:
         )
 
     scans = [p for p in course.timepoints if p.modality not in _FILMS]
+    plain = [p for p in scans if not _enhanced(p)]
     films = [p for p in course.timepoints if p.modality in _FILMS]
-    series = [measured("CT", scans, "s1"), measured("film (relative)", films, "s3")]
+    series = [measured("CT", plain, "s1"), measured("film (relative)", films, "s3")]
+    if len(plain) < len(scans):
+        series.append(measured("CT with contrast medium", [p for p in scans if _enhanced(p)], "s4"))
     if course.kinetics is not None and course.kinetics.curve_days:
         fitted = Series("fit", course.kinetics.curve_days, course.kinetics.curve_retention, "s2")
         series.insert(0, fitted)
@@ -337,7 +357,8 @@ def _view(name: str, point: TimepointDocument, folder: Path) -> dict[str, str] |
     picture = data_uri(path)
     if picture is None:
         return None
-    caption = f"{day(point.date)}, day {fixed(point.days, 0)}, {point.modality}, retention {percent(point.retention)}"
+    image = f"{point.modality} with contrast medium" if _enhanced(point) else point.modality
+    caption = f"{day(point.date)}, day {fixed(point.days, 0)}, {image}, retention {percent(point.retention)}"
     return {"picture": picture, "caption": caption, "words": f"Slice through {name}, {caption}, deposit outlined"}
 
 

@@ -115,6 +115,10 @@ LIPIODOL_COLUMNS: Columns = {
     "completeness": "VARCHAR",
     "margin_grade": "VARCHAR",
     "clipped_voxels": "BIGINT",
+    "arterial_minus_portal_hu": "DOUBLE",
+    "arterial_minus_portal_hu_low": "DOUBLE",
+    "arterial_minus_portal_hu_high": "DOUBLE",
+    "living_ml": "DOUBLE",
     "half_life_days": "DOUBLE",
     "half_life_low_days": "DOUBLE",
     "half_life_high_days": "DOUBLE",
@@ -247,12 +251,18 @@ def _timepoint_row(point: TimepointDocument) -> Row:
     copied = {"date", "days", "modality", "series_instance_uid", "iodine_mg", "oil_ml", "relative_amount"}
     copied |= {"volume_mm3", "retention", "pattern", "completeness", "margin_grade", "clipped_voxels"}
     mass, retention = point.iodine_mg_interval or (None, None), point.retention_interval or (None, None)
+    residual = point.residual
+    above = residual.interval_hu if residual is not None else (None, None)
     return {
         **point.model_dump(mode="json", include=copied),
         "iodine_mg_low": mass[0],
         "iodine_mg_high": mass[1],
         "retention_low": retention[0],
         "retention_high": retention[1],
+        "arterial_minus_portal_hu": None if residual is None else residual.arterial_minus_portal_hu,
+        "arterial_minus_portal_hu_low": above[0],
+        "arterial_minus_portal_hu_high": above[1],
+        "living_ml": None if residual is None else residual.living_ml,
         **{f"coverage_{hu}": (point.coverage or {}).get(hu) for hu in ("75", "160", "215")},
         "quality": " ".join(point.quality),
     }

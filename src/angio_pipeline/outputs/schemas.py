@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from angio_pipeline.core.corrections import CorrectionsDocument
 from angio_pipeline.core.embolisation import Flow, Patency, SaceLevel
-from angio_pipeline.core.followups import AlignmentMethod, Completeness, KineticsModel, MarginGrade, Pattern
+from angio_pipeline.core.followups import AlignmentMethod, Completeness, KineticsModel, MarginGrade, OilPlace, Pattern
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.measures import VelocityState
 from angio_pipeline.core.projections import Sight
@@ -429,6 +429,28 @@ class CurvesDocument(_Document):
     curves: list[CurveDocument]
 
 
+class ResidualTumourDocument(_Document):
+    """What of a lesion enhances in the arterial phase and washes out; on the arterial scan's date."""
+
+    arterial_minus_portal_hu: float | None = Field(description="mean over the lesion; oil cancels")
+    interval_hu: Interval
+    living_ml: float | None = Field(description="volume that stands out of noise")
+    portal_series_instance_uid: str
+
+
+class StrayOilDocument(_Document):
+    """One piece of oil outside the lesions, in one scan."""
+
+    date: str
+    days: float | None
+    series_instance_uid: str
+    place: OilPlace
+    centroid_mm: tuple[float, float, float] = Field(description="LPS in that scan")
+    volume_ml: float | None
+    iodine_mg: float | None
+    iodine_mg_interval: Interval
+
+
 class TimepointDocument(_Document):
     """One lesion (or the liver) at one date."""
 
@@ -454,6 +476,7 @@ class TimepointDocument(_Document):
     quality_sentences: list[str] = []
     sop_instance_uid: str = ""
     file: str = ""
+    residual: ResidualTumourDocument | None = Field(default=None, description="With an arterial and a portal scan.")
     view: str | None = Field(default=None, description="Aligned slice through the lesion, a picture.")
     view_window: tuple[float, float] | None = None
     view_unit: str | None = None
@@ -512,6 +535,9 @@ class LipiodolDocument(_Document):
     lesions: list[LesionDocument]
     liver: LiverDocument | None
     alignments: list[ScanAlignmentDocument] = []
+    non_target: list[StrayOilDocument] | None = Field(
+        default=None, description="Oil outside the lesions; null where no other scan tells it from bone or contrast."
+    )
     quality: list[str] = []
     quality_sentences: list[str] = []
     settings: dict[str, Any] = {}

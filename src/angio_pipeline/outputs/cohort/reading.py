@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from angio_pipeline.core.followups import OilPlace
 from angio_pipeline.core.records import (
     ChecklistItem,
     Finding,
@@ -31,7 +32,7 @@ from angio_pipeline.outputs.rows import (
     lipiodol_rows,
     run_rows,
 )
-from angio_pipeline.outputs.schemas import LesionDocument, RunDocument, TimepointDocument
+from angio_pipeline.outputs.schemas import LesionDocument, LipiodolDocument, RunDocument, TimepointDocument
 from angio_pipeline.response.checklist import ChecklistParams, check_treatment
 from angio_pipeline.response.cohort import CohortData, CohortParams
 
@@ -302,7 +303,6 @@ def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvide
     documents = [run.document for run in runs if run.document is not None]
     compared = subject.embolisation.comparisons if subject.embolisation is not None else []
     lesions = subject.follow_up.lesions if subject.follow_up is not None else []
-    places = getattr(subject.follow_up, "non_target", None)
     bifurcations, non_target = _selective(documents)
     return TreatmentEvidence(
         runs_before=len(runs),
@@ -312,9 +312,16 @@ def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvide
         non_target_fraction=non_target,
         sace=tuple(t.sace.value for c in compared for t in c.tumours if t.sace is not None),
         end_point_compared=bool(compared),
-        non_target_oil=None if places is None else tuple(str(getattr(place, "place", place)) for place in places),
+        non_target_oil=_oil_elsewhere(subject.follow_up),
         films=_films(subject.runs, lesions),
     )
+
+
+def _oil_elsewhere(follow_up: LipiodolDocument | None) -> tuple[str, ...] | None:
+    """Return the places that hold oil outside the liver's tissue, None where none was looked for."""
+    if follow_up is None or follow_up.non_target is None:
+        return None
+    return tuple(sorted({oil.place.value for oil in follow_up.non_target if oil.place is not OilPlace.LIVER}))
 
 
 def _selective(documents: Sequence[RunDocument]) -> tuple[int | None, float | None]:
