@@ -94,8 +94,14 @@ def _outcome(one: SurvivalResult) -> dict[str, object]:
         from_zero=True,
     )
     cox = cox_table(one.outcome, one.cox) if one.cox is not None else None
-    told = {"name": one.outcome, "chart": chart, "table": survival_table(one), "cox": cox, "legend": legend}
-    return told | {"at_risk": at_risk_table(one)}
+    return {
+        "name": one.outcome,
+        "chart": chart,
+        "table": survival_table(one),
+        "cox": cox,
+        "legend": legend,
+        "at_risk": at_risk_table(one),
+    }
 
 
 def _curve_line(curve: Curve, place: int) -> Series:
