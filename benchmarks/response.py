@@ -5,8 +5,7 @@ of treatment is the truth's. A patient's lesions are drawn on one scan, the firs
 other date they are what the software makes of them. Written: `benchmarks/response.json` and a section of
 `docs/response.md`.
 
-    .venv/bin/angio simulate PATIENTS --cases 20 --seed 2026 --preset clinical
-    .venv/bin/python benchmarks/response.py PATIENTS [--most N]
+    .venv/bin/python benchmarks/response.py [--cases N] [--work FOLDER]
 """
 
 from __future__ import annotations
@@ -27,11 +26,13 @@ from angio_pipeline import ingest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.response import Call, CriterionCall, LesionAtDate, OutlineOrigin, ResponseResult
 from angio_pipeline.pipeline import process_follow_ups
+from lipiodol_patients import write_patients
 from pages import ROOT, state, write_section
 
 SCRIPT = "benchmarks/response.py"
 FIGURES = ROOT / "benchmarks" / "response.json"
 PAGE = ROOT / "docs" / "response.md"
+CASES, SEED, PRESET = 20, 2026, "clinical"
 Document = dict[str, Any]
 
 
@@ -151,7 +152,7 @@ def _errors(sizes: Sequence[Document]) -> Document:
 def section(figures: Document) -> str:
     """Return the figures as the page's section."""
     lines = [
-        f"{figures['patients']} patients of the preset `clinical` (seed 2026), drawn on one scan each; "
+        f"{figures['patients']} patients of the preset `{PRESET}` (seed {SEED}), drawn on one scan each; "
         f"{figures['measured']}.",
         "",
         "| criterion | calls of the truth | made | agree | 95 % interval |",
@@ -184,14 +185,15 @@ def section(figures: Document) -> str:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("patients", type=Path)
-    parser.add_argument("--most", type=int, default=20)
+    parser.add_argument("--cases", type=int, default=CASES)
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "response", help="patients, kept")
     chosen = parser.parse_args()
     calls: list[Document] = []
     sizes: list[Document] = []
     patients = 0
-    for case in sorted(chosen.patients.glob("case-*"))[: chosen.most]:
+    for case in write_patients(chosen.work, seed=SEED, preset=PRESET, numbers=range(chosen.cases)):
         truth = json.loads((case / "truth" / "response.json").read_text(encoding="utf-8"))
+        # Without a lesion there is nothing to judge.
         if not truth["timepoints"] or not (case / "rois" / "lesions.dcm").is_file():
             continue
         result = judge(case, truth)
