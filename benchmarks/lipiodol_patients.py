@@ -17,6 +17,7 @@ from angio_pipeline.simulate import load_preset
 from angio_pipeline.simulate.aftermath.follow_up import write_follow_up
 from angio_pipeline.simulate.patient import make_patient
 from angio_pipeline.simulate.population import make_case
+from angio_pipeline.simulate.writing import write_response
 
 DONE = "case.json"
 
@@ -55,7 +56,9 @@ def _write(case: Path, told: dict[str, object]) -> None:
     unfinished = case.with_name(f".{case.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     who = make_case(int(str(told["seed"])), int(str(told["number"])))
-    write_follow_up(unfinished, make_patient(who, load_preset(str(told["preset"]))))
+    patient = make_patient(who, load_preset(str(told["preset"])))
+    write_follow_up(unfinished, patient)
+    write_response(unfinished / "truth", patient)
     # Written last: it says that the patient is whole, and what the runs would have told, the day of treatment.
     document = {**told, "treated": who.treated.isoformat()}
     (unfinished / DONE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

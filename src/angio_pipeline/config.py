@@ -19,6 +19,7 @@ from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.projections import ProjectionParams
+from angio_pipeline.response import ResponseParams
 from angio_pipeline.tumour import BlushParams, CorrectionParams, FeederParams, ShuntParams
 from angio_pipeline.vessels import GraphParams, MeasureParams, SegmentParams
 
@@ -40,6 +41,7 @@ class PipelineConfig(Params):
     shunts: ShuntParams = ShuntParams()
     corrections: CorrectionParams = CorrectionParams()
     lipiodol: LipiodolParams = LipiodolParams()
+    response: ResponseParams = ResponseParams()
     projections: ProjectionParams = ProjectionParams()
     embolisation: EmbolisationParams = EmbolisationParams()
 
@@ -59,7 +61,7 @@ def load_config(choice: str | None) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml")))
+        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml") if p.stem != "agents"))
         raise ConfigError(f"Expected a preset ({names}) or a TOML file, found neither under {choice!r}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"Expected TOML in {path.name}, found: {error}.") from None

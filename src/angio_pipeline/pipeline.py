@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import dsa, embolisation, lipiodol, perfusion, projections, tumour, vessels
+from angio_pipeline import dsa, embolisation, lipiodol, perfusion, projections, response, tumour, vessels
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.corrections import CorrectionOutcome, GivenEdit, Note, correction_quality, outcome
 from angio_pipeline.core.embolisation import RunComparison
@@ -19,7 +19,7 @@ from angio_pipeline.core.projections import ProjectionPair
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import FollowUpResult, RunResult
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
-from angio_pipeline.core.tumours import Tumour
+from angio_pipeline.core.tumours import LesionOrigin, Tumour
 from angio_pipeline.core.vessels import VesselGraph, VesselSegmentation
 
 __all__ = [
@@ -101,7 +101,7 @@ def process_run(
         tumours=fed,
         shunts=shunts,
         curves=perfusion.region_curves(sub, _regions(sub, arteries, fed)),
-        settings=config.model_dump(mode="json", exclude={"lipiodol", "embolisation", "projections"}),
+        settings=config.model_dump(mode="json", exclude={"lipiodol", "response", "embolisation", "projections"}),
         quality=quality | correction_quality(told),
         corrections=told,
     )
@@ -146,8 +146,13 @@ def process_follow_ups(
     treated: datetime | None,
     config: PipelineConfig,
 ) -> FollowUpResult:
-    """Return the course of the oil in every lesion of one patient."""
-    return lipiodol.follow_lesions(volumes, rois, films, film_rois, treated=treated, params=config.lipiodol)
+    """Return the course of the oil in every lesion of one patient, and what each criterion says of the response."""
+    result = lipiodol.follow_lesions(volumes, rois, films, film_rois, treated=treated, params=config.lipiodol)
+    # Of a lesion that was found by its oil only the oil's extent is known, not the tumour's.
+    outlined = [lesion for lesion in result.lesions if lesion.origin is LesionOrigin.ROI]
+    sights = [sight for lesion in outlined for sight in lesion.sights]
+    drawn = [roi for roi in rois if roi.id != "liver"]
+    return replace(result, response=response.judge_response(sights, drawn, params=config.response))
 
 
 def _check(run: AngioRun) -> None:

@@ -621,6 +621,7 @@ def test_calls_that_nobody_made_are_counted_and_not_wrong(truth: Path, out: Path
     write_response(truth, out, None)
     found = evaluate(truth, out)
     assert found.value("response", "agreement") is None
+    assert found.value("response", "agreement_of_all") == 0
     assert (found.value("response", "no_answer"), count_of(found, "response", "no_answer")) == (2, 2)
 
 

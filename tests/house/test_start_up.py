@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = {
     "torch", "matplotlib", "skimage", "SimpleITK", "numba", "cv2", "scipy", "numpy", "pydicom", "networkx", "duckdb",
-    "jinja2", "distributed", "dask",
+    "jinja2", "distributed", "dask", "pandas", "lifelines", "statsmodels",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.outputs import write_follow_up, write_refused, write_run, write_tables
 from angio_pipeline.outputs.branches import read_branches
-from angio_pipeline.outputs.tables import _cell
+from angio_pipeline.outputs.cells import disarmed
 
 
 def rows(path):
@@ -29,12 +29,12 @@ def out(run_maker, follow_up_maker, tmp_path_factory):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "  =1", "\r=1", "\n@x"])
 def test_text_that_a_spreadsheet_would_run_is_disarmed(text):
-    assert _cell(text).startswith("'")
+    assert disarmed(text).startswith("'")
 
 
 @pytest.mark.parametrize(("value", "cell"), [(None, ""), (-1.5, "-1.5"), (0, "0"), (True, "true"), ("a-b", "a-b")])
 def test_other_cells_stay_as_they_are(value, cell):
-    assert _cell(value) == cell
+    assert disarmed(value) == cell
 
 
 def test_a_formula_from_a_file_name_is_disarmed_in_the_table(out):

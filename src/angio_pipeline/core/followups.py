@@ -15,6 +15,7 @@ from angio_pipeline.core.arrays import frozen_array
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing
 from angio_pipeline.core.provenance import Provenance, Source
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.response import LesionSight
 from angio_pipeline.core.runs import Quantity
 from angio_pipeline.core.tumours import LesionOrigin
 
@@ -357,7 +358,7 @@ class Kinetics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LesionCourse:
-    """One lesion (or the liver) over time."""
+    """One lesion (or the liver) over time; `sights` is each scan around it, for what is told from more than oil."""
 
     id: str
     timepoints: tuple[LipiodolTimepoint, ...]
@@ -365,3 +366,4 @@ class LesionCourse:
     centroid_mm: tuple[float, float, float] | None = None
     origin: LesionOrigin = LesionOrigin.DETECTED
     quality: Quality = Quality.NONE
+    sights: tuple[LesionSight, ...] = ()

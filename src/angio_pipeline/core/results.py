@@ -12,6 +12,7 @@ from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.followups import LesionCourse, ScanAlignment, StrayOil
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.response import ResponseResult
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import Shunt, Tumour
 from angio_pipeline.core.vessels import CatheterTip, VesselGraph, VesselSegmentation
@@ -57,7 +58,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpResult:
-    """The course of every lesion of one patient, and of the liver beside it.
+    """The course of every lesion of one patient, of the liver beside it, and the response when it was judged.
 
     Attributes
     ----------
@@ -71,4 +72,5 @@ class FollowUpResult:
     quality: Quality = Quality.NONE
     left_out: tuple[Refusal, ...] = ()
     alignments: tuple[ScanAlignment, ...] = ()
+    response: ResponseResult | None = None
     stray_oil: tuple[StrayOil, ...] | None = None

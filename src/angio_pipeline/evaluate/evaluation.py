@@ -255,6 +255,7 @@ def _response_metrics(judged: Sequence[_CaseScores]) -> Iterable[tuple[str, str,
         return [call for calls in case.response.agreed.values() for call in calls]
 
     yield "response", "agreement", _Quotient(lambda case: sum(every(case)), lambda case: len(every(case)))
+    yield "response", "agreement_of_all", _Quotient(lambda case: sum(every(case)), lambda case: case.response.truths)
     for name in sorted({name for case in judged for name in case.response.agreed}):
         yield "response", f"agreement_{name}", _agreement(name)
     yield "response", "no_answer", _counted(lambda case: case.response.unanswered, lambda case: case.response.truths)

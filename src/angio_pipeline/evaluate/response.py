@@ -1,7 +1,7 @@
 """Calls of response criteria against the truth.
 
-As long as no result holds calls there is nothing to be wrong: agreement is over the calls that were made,
-and those that were not are counted beside it.
+A call that was not made, as where a phase is missing, is not wrong: agreement is over those that were made. Beside it
+stand how many were not, and the agreement in which those count as wrong.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from angio_pipeline.core.followups import (
 )
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.response import LesionSight
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.alignment_views import tell_alignment
@@ -134,7 +135,9 @@ def follow_lesions(
     )
     settings = params.model_dump(mode="json")
     left_out = [*left_out, *refused, *unfollowed]
-    return FollowUpResult(tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments, stray)
+    return FollowUpResult(
+        tuple(courses), liver, settings, quality | film_quality, tuple(left_out), alignments, stray_oil=stray
+    )
 
 
 def _place(
@@ -278,7 +281,29 @@ def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: Lip
         quality |= Quality.NO_LIPIODOL
     elif first is None:
         quality |= Quality.NO_PLAIN_REFERENCE
-    return LesionCourse(lesion.id, points, kinetics, lesion.centroid_mm, lesion.origin, quality)
+    shown = tuple(_sight(lesion, sight) for sight in measured if sight.patch is not None)
+    return LesionCourse(lesion.id, points, kinetics, lesion.centroid_mm, lesion.origin, quality, shown)
+
+
+def _sight(lesion: Lesion, sight: _Sight) -> LesionSight:
+    """Return the scan around a lesion as the response is told of it; oil only where a plain scan tells it."""
+    assert sight.patch is not None
+    scan, patch, mass, oil = sight.scan, sight.patch, sight.mass, None
+    if mass is not None and not scan.contrast:
+        oil = mass.deposit.mask if mass.interval_mg[0] > 0 else np.zeros(patch.hu.shape, dtype=np.bool_)
+    return LesionSight(
+        lesion_id=lesion.id,
+        source=scan.volume.source,
+        days=scan.days,
+        baseline=scan.baseline,
+        contrast=scan.contrast,
+        liver_hu=scan.tissue.liver_hu,
+        hu=patch.hu,
+        affine=patch.affine,
+        carried=patch.lesion,
+        oil=oil,
+        frame_of_reference_uid=scan.volume.frame_of_reference_uid,
+    )
 
 
 def _may_be_first(sight: _Sight) -> bool:

@@ -15,6 +15,8 @@ __all__ = ["Band", "Series", "line_chart"]
 
 _WIDTH, _HEIGHT = 640, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 118, 14, 44
+_LABEL = 15  # least distance of two names of lines
+_LETTERS = 14  # that fit beside the lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +183,25 @@ def _path(series: Series, x_axis: _Axis, y_axis: _Axis) -> str:
 
 
 def _end_labels(series: Sequence[Series], x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """Each line's name at its right end, pushed apart where ends meet."""
+    """Each line's name at its right end, pushed apart where ends meet; a series without a name takes no place."""
     wanted = []
-    for s in series:
+    for s in (one for one in series if one.label):
         last = max(i for i, y in enumerate(s.y) if y is not None)
         value = s.y[last]
         if value is not None:
             wanted.append((y_axis.at(value), s))
-    parts, floor = [], float(_TOP)
-    for y, s in sorted(wanted, key=lambda pair: pair[0]):
-        place = max(y + 4, floor)
-        floor = place + 15
-        words = s.label if len(s.label) <= 17 else s.label[:16] + "…"
+    wanted.sort(key=lambda pair: pair[0])
+    places, floor = [], float(_TOP)
+    for y, _ in wanted:
+        places.append(max(y + 4, floor))
+        floor = places[-1] + _LABEL
+    ceiling = float(_HEIGHT - _BOTTOM + 4)
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - _LABEL
+    parts = []
+    for place, (_, s) in zip(places, wanted, strict=True):
+        words = s.label if len(s.label) <= _LETTERS else s.label[: _LETTERS - 1] + "…"
         parts.append(
             f'<text class="series-label {s.style}" x="{x_axis.end + 8:.0f}" y="{place:.1f}">{escape(words)}</text>'
         )

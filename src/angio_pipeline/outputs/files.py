@@ -38,6 +38,7 @@ _OF_A_RUN = (
 )
 _OF_A_SUBJECT = (
     "lipiodol.json",
+    "response.json",
     "*/*/deposit-*.nii.gz",
     "*/*/deposit-*.dcm",
     "*/*/slice-*.png",
@@ -48,7 +49,7 @@ _OF_A_SUBJECT = (
 def clear_results(folder: Path) -> None:
     """Remove what an analysis wrote into one run's or one subject's folder, the record first.
 
-    Of a subject only the follow-up goes: its document, the deposits and the slices. The runs below
+    Of a subject only the follow-up goes: its documents, the deposits and the slices. The runs below
     it and files that no analysis writes stay. A folder that is not there is clear.
 
     Raises

@@ -18,6 +18,7 @@ from angio_pipeline.outputs.schemas import (
     EmbolisationDocument,
     LipiodolDocument,
     ProjectionsDocument,
+    ResponseDocument,
     RunDocument,
 )
 
@@ -59,6 +60,8 @@ class SubjectFolder:
     embolisation_problem: str | None = None
     projections: ProjectionsDocument | None = None
     projections_problem: str | None = None
+    response: ResponseDocument | None = None
+    response_problem: str | None = None
 
 
 def read_subjects(out: Path) -> list[SubjectFolder]:
@@ -75,6 +78,7 @@ def read_subject(subject_dir: Path) -> SubjectFolder:
     runs = [_read_run(path) for path in series if _holds_run(path)]
     failure = _failure(_read_plain(subject_dir / "record.json"))
     follow_up, problem = (None, failure) if failure else _read(subject_dir / "lipiodol.json", LipiodolDocument)
+    response, not_judged = (None, None) if failure else _read(subject_dir / "response.json", ResponseDocument)
     compared, not_compared = _read_step(subject_dir / EMBOLISATION, "embolisation.json", EmbolisationDocument)
     joined, not_joined = _read_step(subject_dir / PROJECTIONS, "projections.json", ProjectionsDocument)
     return SubjectFolder(
@@ -87,6 +91,8 @@ def read_subject(subject_dir: Path) -> SubjectFolder:
         embolisation_problem=not_compared,
         projections=joined,
         projections_problem=not_joined,
+        response=response,
+        response_problem=not_judged,
     )
 
 

@@ -13,13 +13,14 @@ from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.pictures import Window, grey_picture, slice_picture, write_png
+from angio_pipeline.outputs.responses import response_document
 from angio_pipeline.outputs.schemas import LipiodolDocument, LiverDocument, ScanAlignmentDocument, TimepointDocument
 
 __all__ = ["write_follow_up"]
 
 
 def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Callable[[Source], str]) -> None:
-    """Write `lipiodol.json`, and of each scan `deposit-<id>.nii.gz`, `.dcm` (not of an empty one) and pictures.
+    """Write `lipiodol.json`, `response.json`, and of each scan its deposits (`.dcm` unless empty) and pictures.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def write_follow_up(result: FollowUpResult, subject_dir: Path, *, folder_of: Cal
             _write_timepoint(course.id, point, names, subject_dir, windows)
     for alignment, told in zip(result.alignments, document.alignments, strict=True):
         _write_alignment(alignment, told, subject_dir)
+    if result.response is not None:
+        write_json(subject_dir / "response.json", response_document(result.response))
     write_json(subject_dir / "lipiodol.json", document)
 
 

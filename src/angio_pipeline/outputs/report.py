@@ -25,6 +25,7 @@ from angio_pipeline.outputs.methods import follow_up_methods, residuals, run_met
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
 from angio_pipeline.outputs.projection_story import projection_story
+from angio_pipeline.outputs.response_story import response_story
 from angio_pipeline.outputs.schemas import (
     FeederDocument,
     LipiodolDocument,
@@ -71,6 +72,7 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
         "follow_up_methods": follow_up_methods(follow_up) if follow_up is not None else [],
         "follow_up_settings": _settings(follow_up.settings) if follow_up is not None else [],
         "projection_limit": QUALITY_SENTENCES[Quality.PROJECTION_LIMIT],
+        **response_story(subject.response, subject.response_problem),
         **comparison_story(subject.embolisation, subject.embolisation_problem, subject.path / EMBOLISATION),
         **projection_story(subject.projections, subject.projections_problem, subject.path / PROJECTIONS),
     }

@@ -16,7 +16,7 @@ from angio_pipeline.outputs.report import course_story, likely_feeders
 __all__ = ["write_index"]
 
 _THUMBNAILS = 6
-_TABLES = ("runs.csv", "feeders.csv", "lipiodol.csv", "embolisation.csv", "response.csv", "refused.csv")
+_TABLES = ("runs.csv", "feeders.csv", "lipiodol.csv", "embolisation.csv", "response.csv", "lesions.csv", "refused.csv")
 
 
 def write_index(out: Path) -> Path:

@@ -15,7 +15,7 @@ from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.presets import SimulationParams
 
-__all__ = ["write_patient"]
+__all__ = ["write_patient", "write_response"]
 
 
 def write_patient(
@@ -34,12 +34,13 @@ def write_patient(
     write_runs(folder, patient)
     if not runs_only:
         write_follow_up(folder, patient)
-        _write_response(folder / "truth", patient)
+        write_response(folder / "truth", patient)
     write_plan(folder / "truth" / "plan.json", patient.plan)
     return folder
 
 
-def _write_response(truth: Path, patient: Patient) -> None:
+def write_response(truth: Path, patient: Patient) -> None:
+    """Write `response.json`, what each criterion truly says at every date, into a patient's folder of truth."""
     days = [visit.days for visit in plan_visits(patient.params.ct)]
     dates = [f"{patient.case.treated + timedelta(days=day):%Y%m%d}" for day in days]
     document = tell_response(patient.treatment, days, dates)

@@ -1,0 +1,105 @@
+"""The story of a patient's response: measure every lesion at every date, then let each criterion judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from angio_pipeline.core.followups import VolumeRoi
+from angio_pipeline.core.params import Params
+from angio_pipeline.core.response import Histology, LesionHistory, LesionRole, LesionSight, ResponseResult
+from angio_pipeline.response.assess import baseline_of, judge_dates, tell_best_of
+from angio_pipeline.response.enhancement import EnhancementParams
+from angio_pipeline.response.necrosis import NecrosisParams, compare_with_histology, with_roles
+from angio_pipeline.response.outline import OutlineParams
+from angio_pipeline.response.overall import BestParams
+from angio_pipeline.response.targets import TargetParams
+from angio_pipeline.response.visits import VisitParams, measure_lesions
+
+__all__ = ["ResponseParams", "judge_lesions", "judge_response"]
+
+
+class ResponseParams(Params):
+    """Settings of the response, one section a step."""
+
+    targets: TargetParams = Field(default_factory=TargetParams)
+    best: BestParams = Field(default_factory=BestParams)
+    visits: VisitParams = Field(default_factory=VisitParams)
+    outline: OutlineParams = Field(default_factory=OutlineParams)
+    enhancement: EnhancementParams = Field(default_factory=EnhancementParams)
+    necrosis: NecrosisParams = Field(default_factory=NecrosisParams)
+
+
+def judge_response(
+    sights: Sequence[LesionSight],
+    rois: Sequence[VolumeRoi],
+    *,
+    histology: Sequence[Histology] = (),
+    roles: Mapping[str, LesionRole] | None = None,
+    params: ResponseParams,
+) -> ResponseResult:
+    """Return the response of one patient by every criterion, at every date after treatment.
+
+    Parameters
+    ----------
+    sights : sequence of LesionSight
+        Lesions that a reader outlined, in every scan. Of a lesion that was found by its oil the extent is not
+        known: it belongs in none of this.
+    rois : sequence of VolumeRoi
+        What was drawn, on any scan.
+    histology : sequence of Histology
+        The reference standard of necrosis, where there is one.
+    roles : mapping, optional
+        Main tumour or daughter nodule, by lesion; else the largest is the main one.
+    """
+    if not sights:
+        return ResponseResult((), (), settings=params.model_dump(mode="json"), reason="no lesion was outlined")
+    lesions = measure_lesions(
+        sights,
+        rois,
+        visits=params.visits,
+        outline=params.outline,
+        enhancement=params.enhancement,
+        necrosis=params.necrosis,
+    )
+    return judge_lesions(lesions, histology=histology, roles=roles, params=params)
+
+
+def judge_lesions(
+    lesions: Sequence[LesionHistory],
+    *,
+    histology: Sequence[Histology] = (),
+    roles: Mapping[str, LesionRole] | None = None,
+    params: ResponseParams,
+) -> ResponseResult:
+    """Return the response from lesions that are measured already, as from another reader's table.
+
+    Raises
+    ------
+    ValueError
+        When lesions do not share their dates.
+    """
+    baseline = baseline_of(lesions)
+    named = with_roles(lesions, baseline, roles)
+    dates = judge_dates(named, params=params.targets)
+    before = None if baseline is None else lesions[0].dates[baseline]
+    return ResponseResult(
+        lesions=named,
+        dates=dates,
+        best=tell_best_of(dates, before.days, params=params.best) if before is not None else (),
+        necrosis=compare_with_histology(named, histology, params=params.necrosis),
+        baseline_date=None if before is None else before.date,
+        settings=params.model_dump(mode="json"),
+        reason=_reason(lesions, baseline, bool(dates)),
+    )
+
+
+def _reason(lesions: Sequence[LesionHistory], baseline: int | None, judged: bool) -> str:
+    if judged:
+        return ""
+    if baseline is not None:
+        return "no scan after treatment to judge"
+    before = [at for lesion in lesions for at in lesion.dates if at.days < 0]
+    reasons = [at.missing for at in before if at.missing]
+    return f"no lesion could be measured before treatment: {reasons[0]}" if reasons else "no scan before treatment"

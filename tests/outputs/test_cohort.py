@@ -1,0 +1,235 @@
+"""What `angio cohort` leaves: page, tables, methods and a database, from files and records."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+from cohort_files import response_document, write_registry
+from cohort_truth import effective_cohort
+from typer.testing import CliRunner
+
+from angio_pipeline.cli.main import app
+from angio_pipeline.ingest.pseudonym import pseudonym, read_key
+from angio_pipeline.simulate.registry import RegistryParams, draw_registry
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def run(*arguments: object) -> object:
+    return CliRunner().invoke(app, ["cohort", *(str(a) for a in arguments)])
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Sixty patients with two lesions: their results and their records."""
+    folder = tmp_path_factory.mktemp("registry")
+    patients = draw_registry(60, 4, effective_cohort(), RegistryParams(lesions=2))
+    names = {p.patient_id: pseudonym(p.patient_id, key=read_key()) for p in patients}
+    return write_registry(folder, patients, effective_cohort(), names)
+
+
+@pytest.fixture(scope="module")
+def tables(registry: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, records = registry
+    folder = tmp_path_factory.mktemp("tables")
+    response = next((out / "subjects").iterdir()) / "response.json"
+    calls = {30.0: {"mrecist/tissue": "PR", "recist": "NE"}, 90.0: {"mrecist/tissue": "PD", "recist": "SD"}}
+    seen = {
+        "lesion": "L1",
+        "role": "main",
+        "standard": "imaging",
+        "percent": 64,
+        "imaging_percent": 64,
+        "imaging_days": 90,
+    }
+    told = response_document(date(2024, 3, 2), calls, best={"mrecist/tissue": "PR"}, necrosis=[seen])
+    response.write_text(json.dumps(told), encoding="utf-8")
+    (out / "refused.csv").write_text("path,reason,sentence\na.dcm,truncated,x\nb.dcm,truncated,x\n", encoding="utf-8")
+    found = run(out, "--records", records, "--out", folder, "--necrosis-at", 60)
+    response.unlink()
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def test_every_patient_is_a_row(tables: Path) -> None:
+    patients = rows(tables / "cohort.csv")
+    assert len(patients) == 60
+    assert {row["arm"] for row in patients} == {"a", "b", "c"}
+    assert all(row["main_lesion"] == "L1" and row["lesions"] == "2" for row in patients)
+    assert duckdb.sql(f"SELECT count(*) FROM '{tables / 'cohort.parquet'}'").fetchall() == [(60,)]
+
+
+def test_no_patients_number_leaves_the_records(tables: Path) -> None:
+    for path in tables.iterdir():
+        assert b"REG-4-" not in path.read_bytes(), path.name
+
+
+def test_the_database_answers_by_its_documented_views(tables: Path) -> None:
+    with duckdb.connect(str(tables / "cohort.duckdb"), read_only=True) as connection:
+        counts = {
+            name: connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0]
+            for name in ("patients", "runs", "feeders", "timepoints", "responses")
+        }
+        joined = connection.execute(
+            "SELECT count(DISTINCT subject) FROM timepoints JOIN patients USING (subject) WHERE arm = 'a'"
+        ).fetchall()
+        words = connection.execute("SELECT comment FROM duckdb_views() WHERE NOT internal").fetchall()
+    assert counts == {"patients": 60, "runs": 0, "feeders": 0, "timepoints": 60 * 2 * 6, "responses": 4}
+    assert joined[0][0] == sum(row["arm"] == "a" for row in rows(tables / "cohort.csv"))
+    assert len(words) == 5
+    assert all(comment for (comment,) in words)
+
+
+def test_the_best_response_is_that_of_the_calls(tables: Path) -> None:
+    assert [row["best_response"] for row in rows(tables / "cohort.csv") if row["best_response"]] == ["PR"]
+
+
+def test_progression_is_that_of_the_images_where_the_records_hold_none(tables: Path) -> None:
+    told = [row for row in rows(tables / "cohort.csv") if row["progression_source"] == "images"]
+    assert [(row["progression_days"], row["progression"]) for row in told] == [("90", "1")]
+
+
+def test_every_call_in_the_database_has_its_rule_and_its_numbers(tables: Path) -> None:
+    with duckdb.connect(str(tables / "cohort.duckdb"), read_only=True) as connection:
+        told = connection.execute(
+            "SELECT days, name, convention, call, rule, value, baseline, effect IS NULL FROM responses ORDER BY 1, 2"
+        ).fetchall()
+    assert told[0] == (30, "mrecist/tissue", "tissue", "PR", "mrecist/between-limits", 41.5, 50, True)
+    assert told[1][:4] == (30, "recist", None, None)
+
+
+def test_imaging_is_kept_beside_what_the_records_say(tables: Path) -> None:
+    told = [row for row in rows(tables / "cohort.csv") if row["imaging_necrosis_main_percent"]]
+    assert [row["imaging_necrosis_main_percent"] for row in told] == ["64"]
+    assert told[0]["necrosis_source"] != "imaging"
+
+
+def test_histology_is_the_standard_for_main_tumour_and_daughters(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    header = "patient_id,regimen,necrosis_main_percent,necrosis_daughter_percent,histology_necrosis_percent,"
+    (tmp_path / "r.csv").write_text(
+        f"{header}histology_daughter_percent\n1,a,50,40,90,80\n2,a,50,40,,\n", encoding="utf-8"
+    )
+    assert run(registry[0], "--records", tmp_path / "r.csv", "--out", tmp_path / "t").exit_code == 0
+    told = [row for row in rows(tmp_path / "t" / "cohort.csv") if row["recorded"] == "true"]
+    names = ("necrosis_main_percent", "necrosis_daughter_percent", "necrosis_source")
+    assert [tuple(row[name] for name in names) for row in told] == [("90", "80", "histology"), ("50", "40", "records")]
+
+
+def test_a_result_that_cannot_be_read_is_a_finding(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    response = next((registry[0] / "subjects").iterdir()) / "response.json"
+    response.write_text("{}", encoding="utf-8")
+    assert run(*registry[:1], "--records", registry[1], "--out", tmp_path).exit_code == 0
+    response.unlink()
+    assert [row["code"] for row in rows(tmp_path / "findings.csv")] == ["unread_result"]
+
+
+def test_necrosis_by_regimen_has_the_form_of_main_and_daughter(tables: Path) -> None:
+    told = rows(tables / "necrosis.csv")
+    assert [row["Regimen"] for row in told[:3]] == ["a", "b", "c"]
+    assert re.fullmatch(r"\d+ \(\d+ to \d+\) · \d+/\d+", told[0]["Main tumour, %"])
+    assert "Daughter nodule, %" in told[0]
+
+
+def test_the_page_holds_all_it_shows(tables: Path) -> None:
+    page = (tables / "cohort.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert page.count("<svg") >= 3
+    assert "2 truncated" in page
+
+
+def test_the_methods_say_what_was_run(tables: Path) -> None:
+    methods = (tables / "methods.md").read_text(encoding="utf-8")
+    for words in ("massive from 60 %", "by regimen in 3 arms", "restricted maximum likelihood", "Holm's correction"):
+        assert words in methods
+    assert "Two readers" not in methods
+
+
+def test_planned_patients_without_images_and_results_without_records_are_counted(
+    registry: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out, records = registry
+    lines = records.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "records.csv").write_text("\n".join([*lines[:41], lines[1].replace("REG-4", "GONE")]), encoding="utf-8")
+    assert run(out, "--records", tmp_path / "records.csv", "--out", tmp_path / "t").exit_code == 0
+    patients = rows(tmp_path / "t" / "cohort.csv")
+    assert len(patients) == 61
+    assert [row["state"] for row in patients].count("no images") == 1
+    assert [row["recorded"] for row in patients].count("false") == 20
+
+
+def test_bad_records_are_findings_and_no_crash(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    out, _ = registry
+    header = "patient_id,date,procedure,regimen,agents,doses_mg,oil_ml,embolic,sex,survival_days,event\n"
+    bad = [
+        '1,2024-02-30,cTACE,=HYPERLINK(""x""),doxorubicin,9000,8,microspheres,F,100,1',
+        "1,31/12/2023,magic,@sum(1),moondust,1,8,,X,,1",
+        "2,01/02/2023,HAI,+cmd|'/c calc'!A0,doxorubicin,0.05,,coils,M,-5,0",
+        f"3,2023-01-01,HAI,{'y' * 10_000_000},,,,,,,",
+    ]
+    path = tmp_path / "records.csv"
+    path.write_bytes((header + "\n".join(bad) + "\n").encode() + b"M\xfcller,2023-01-01,HAI,-1+1,,,,,,,\n")
+    found = run(out, "--records", path, "--out", tmp_path / "t")
+    assert found.exit_code == 0, found.output
+    codes = {row["code"] for row in rows(tmp_path / "t" / "findings.csv")}
+    assert codes >= {
+        "wrong_encoding", "line_too_long", "formula", "mixed_date_formats", "impossible_date", "unknown_agent",
+        "unknown_procedure", "dose_outside_range", "wrong_unit", "impossible_value", "repeated_patient",
+    }  # fmt: skip
+    assert len(rows(tmp_path / "t" / "cohort.csv")) == 64
+    for name in ("cohort.csv", "table1.csv", "necrosis.csv", "findings.csv", "checklist.csv"):
+        with (tmp_path / "t" / name).open(encoding="utf-8", newline="") as stream:
+            cells = [cell for row in csv.reader(stream) for cell in row]
+        risky = [cell for cell in cells if cell.startswith(FORMULA) and not re.fullmatch(r"-?\d[\d.e+-]*", cell)]
+        assert not risky, name
+    warned = [row for row in rows(tmp_path / "t" / "checklist.csv") if row["warning"] == "true"]
+    assert [row["precaution"] for row in warned] == ["microspheres without super-selection"]
+
+
+def test_a_cohort_without_records_is_told_as_far_as_it_goes(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    assert run(registry[0], "--out", tmp_path).exit_code == 0
+    assert len(rows(tmp_path / "cohort.csv")) == 60
+
+
+def test_patients_are_compared_by_any_column(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    out, records = registry
+    assert run(out, "--records", records, "--out", tmp_path, "--by", "child_pugh").exit_code == 0
+    assert {row["arm"] for row in rows(tmp_path / "cohort.csv")} <= {"A", "B", "C"}
+
+
+def test_two_readers_are_compared(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, shift in (("one", 0), ("two", 1)):
+        lines = [f"s{i},{10 + i + shift},{'CR' if i % 2 else 'PR'}" for i in range(20)]
+        (tmp_path / f"{name}.csv").write_text("subject,mm,call\n" + "\n".join(lines), encoding="utf-8")
+    readers = ("--reader", tmp_path / "one.csv", "--reader", tmp_path / "two.csv")
+    assert run(registry[0], "--out", tmp_path / "t", *readers).exit_code == 0
+    page = (tmp_path / "t" / "cohort.html").read_text(encoding="utf-8")
+    assert "1.00 (1.00 to 1.00)" in page
+    assert "ICC(2,1)" in page
+    assert "Two readers were compared" in (tmp_path / "t" / "methods.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--by", "colour"), "Expected --records"),
+        (("--records", "nothing.csv"), "Expected a file"),
+        (("--reader", "pyproject.toml"), "Expected two files"),
+    ],
+)
+def test_usage_is_one_sentence(
+    registry: tuple[Path, Path], tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    found = run(registry[0], "--out", tmp_path / "t", *arguments)
+    assert found.exit_code == 2
+    assert sentence in found.output
