@@ -3,8 +3,8 @@
 The follow-ups alone are simulated and analysed, the day of treatment being what the runs would tell; once with the
 lesions' regions given, once without, so that finding lesions and measuring them are told apart. What has no answer
 is wrong: an error of 1, a Dice of 0, an interval that misses. Each step goes on where it ended. Written:
-`benchmarks/lipiodol.json` and a section of `docs/lipiodol.md`; with another seed or preset the
-section is printed and nothing is written.
+`benchmarks/lipiodol.json` and a section of `docs/lipiodol.md`; of other patients the section is printed and nothing is
+written.
 
     .venv/bin/python benchmarks/lipiodol.py [--cases N] [--seed S] [--preset P] [--work FOLDER]
 """
@@ -219,7 +219,7 @@ def main() -> int:
     figures = measure(choice, given.work)
     if given.figures is not None:
         given.figures.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if (choice.seed, choice.preset) != (standard.seed, standard.preset):
+    if choice != standard:
         print(section(figures))
         return 0
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

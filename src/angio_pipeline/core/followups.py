@@ -37,6 +37,7 @@ __all__ = [
     "ResidualTumour",
     "ScanAlignment",
     "StrayOil",
+    "StrayOilSearch",
     "VolumeRoi",
 ]
 
@@ -228,15 +229,33 @@ class OilPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StrayOil:
-    """One piece of oil outside the lesions, in one scan; `centroid_mm` in that scan's LPS coordinates."""
+    """One piece of oil outside the lesions; `centroid_mm` in its scan's LPS coordinates."""
 
-    source: Source
-    days: float
     place: OilPlace
     centroid_mm: tuple[float, float, float]
     volume_ml: float
     iodine_mg: float
     iodine_mg_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class StrayOilSearch:
+    """One scan that was searched for oil outside the lesions, largest piece first.
+
+    Attributes
+    ----------
+    compared_series_uid : str
+        The scan that tells oil from what was always bright.
+    before_treatment : bool
+        Whether that scan precedes treatment; a later one shows only what has left by then.
+    """
+
+    source: Source
+    days: float
+    compared_series_uid: str
+    before_treatment: bool
+    pieces: tuple[StrayOil, ...] = ()
+    quality: Quality = Quality.NONE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

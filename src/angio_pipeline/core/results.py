@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.corrections import CorrectionOutcome
-from angio_pipeline.core.followups import LesionCourse, ScanAlignment, StrayOil
+from angio_pipeline.core.followups import LesionCourse, ScanAlignment, StrayOilSearch
 from angio_pipeline.core.measures import BranchMeasures
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.response import ResponseResult
@@ -62,8 +62,8 @@ class FollowUpResult:
 
     Attributes
     ----------
-    stray_oil : tuple of StrayOil or None
-        Oil outside the lesions; None where no other scan could tell it from bone, contrast or metal.
+    stray_oil : tuple of StrayOilSearch
+        The plain scans after treatment that another scan could be compared with.
     """
 
     lesions: tuple[LesionCourse, ...]
@@ -73,4 +73,4 @@ class FollowUpResult:
     left_out: tuple[Refusal, ...] = ()
     alignments: tuple[ScanAlignment, ...] = ()
     response: ResponseResult | None = None
-    stray_oil: tuple[StrayOil, ...] | None = None
+    stray_oil: tuple[StrayOilSearch, ...] = ()

@@ -19,7 +19,7 @@ from angio_pipeline.core.followups import (
     LipiodolTimepoint,
     Radiograph,
     ResidualTumour,
-    StrayOil,
+    StrayOilSearch,
     VolumeRoi,
 )
 from angio_pipeline.core.params import Params
@@ -30,10 +30,9 @@ from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
 from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions, with_faint_oil
-from angio_pipeline.lipiodol.elsewhere import ElsewhereParams, find_stray_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
-from angio_pipeline.lipiodol.lesions import Lesion, Patch, cut_patch, lesion_from_deposit, lesion_from_roi, rounded
+from angio_pipeline.lipiodol.lesions import Lesion, Patch, convex, cut_patch, lesion_from_deposit, lesion_from_roi
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
 from angio_pipeline.lipiodol.mass import (
     OIL_IODINE_MG_PER_ML,
@@ -50,8 +49,17 @@ from angio_pipeline.lipiodol.mass import (
 )
 from angio_pipeline.lipiodol.registration import RegistrationParams
 from angio_pipeline.lipiodol.residual import ResidualParams, find_phases, measure_residual
-from angio_pipeline.lipiodol.scans import Scan, first_moment, may_lie_on, moment_of, place_scans, set_refused_aside
+from angio_pipeline.lipiodol.scans import (
+    Scan,
+    first_moment,
+    made_alike,
+    may_lie_on,
+    moment_of,
+    place_scans,
+    set_refused_aside,
+)
 from angio_pipeline.lipiodol.selection import choose_images
+from angio_pipeline.lipiodol.stray_oil import StrayOilParams, find_stray_oil
 from angio_pipeline.lipiodol.tissue import TissueParams, liver_around
 from angio_pipeline.lipiodol.views import ViewParams, aligned_view
 from angio_pipeline.numerics import volumes as space
@@ -70,7 +78,7 @@ class LipiodolParams(Params):
     kinetics: KineticsParams = Field(default_factory=KineticsParams)
     liver: LiverParams = Field(default_factory=LiverParams)
     residual: ResidualParams = Field(default_factory=ResidualParams)
-    elsewhere: ElsewhereParams = Field(default_factory=ElsewhereParams)
+    stray_oil: StrayOilParams = Field(default_factory=StrayOilParams)
     films: FilmParams = Field(default_factory=FilmParams)
     views: ViewParams = Field(default_factory=ViewParams)
 
@@ -173,14 +181,17 @@ def _zero_of(scans: Sequence[Scan], zero: datetime | None) -> datetime | None:
 
 def _follow_scans(
     scans: list[Scan], reference: int, rois: Sequence[VolumeRoi], params: LipiodolParams
-) -> tuple[list[LesionCourse], LesionCourse | None, tuple[StrayOil, ...] | None, Quality]:
+) -> tuple[list[LesionCourse], LesionCourse | None, tuple[StrayOilSearch, ...], Quality]:
     """Return the courses of the lesions and of the liver, oil outside them, and flags about them all."""
     if not scans:
-        return [], None, None, Quality.NONE
+        return [], None, (), Quality.NONE
     found, quality = _choose_lesions(scans, reference, rois, params)
-    lesions = [_follow(lesion, [other for other in found if other is not lesion], scans, params) for lesion in found]
+    phases = find_phases(scans, params=params.residual)
+    lesions = [
+        _follow(lesion, [other for other in found if other is not lesion], scans, phases, params) for lesion in found
+    ]
     liver = follow_liver(scans, found, mass=params.mass, params=params.liver)
-    return lesions, liver, find_stray_oil(scans, found, mass=params.mass, params=params.elsewhere), quality
+    return lesions, liver, find_stray_oil(scans, found, mass=params.mass, params=params.stray_oil), quality
 
 
 def _choose_lesions(
@@ -264,12 +275,14 @@ def _match(roi: VolumeRoi, scans: list[Scan], reference: int) -> Lesion | None:
     return None if owner is None else _tied(lesion_from_roi(roi, np.eye(4)), owner)
 
 
-def _follow(lesion: Lesion, others: list[Lesion], scans: list[Scan], params: LipiodolParams) -> LesionCourse:
-    """Return one lesion's course over all scans."""
+def _follow(
+    lesion: Lesion, others: list[Lesion], scans: list[Scan], phases: dict[int, int], params: LipiodolParams
+) -> LesionCourse:
+    """Return one lesion's course over all scans; `phases` are the arterial scans with their portal ones."""
     sights = _carried([_look(lesion, others, scan, params) for scan in scans], lesion, params)
     measured = _measure(sights, params.mass)
     first = next((s for s in measured if _may_be_first(s)), None)
-    residuals = _residuals(lesion, measured, params.residual)
+    residuals = _residuals(lesion, measured, phases, params.residual)
     points = tuple(
         _timepoint(lesion, sight, first, residual, params) for sight, residual in zip(measured, residuals, strict=True)
     )
@@ -407,15 +420,11 @@ def _thin_oil(sights: list[_Sight], params: MassParams) -> list[float]:
         alike = [
             a
             for a, s in zip(around, sights, strict=True)
-            if a is not None and s.scan.days > params.early_days and _made_alike(s.scan.volume, scan.volume)
+            if a is not None and s.scan.days > params.early_days and made_alike(s.scan.volume, scan.volume)
         ]
         return thin_oil(own, alike)
 
     return [told(k) for k in range(len(sights))]
-
-
-def _made_alike(one: CtVolume, other: CtVolume) -> bool:
-    return one.kernel == other.kernel and np.allclose(one.spacing_mm, other.spacing_mm, rtol=0.02)
 
 
 def _in_scan(offset: Offset, scan: Scan, params: MassParams) -> Offset:
@@ -437,25 +446,26 @@ def _lesion_offset(sights: list[_Sight], params: MassParams) -> Offset:
 
 
 def _own_errors(sights: list[_Sight], params: MassParams) -> list[float]:
-    """Return each mass's standard deviation without what all scans share; the slope's only when voltages differ."""
+    """Return each mass's standard deviation without what cancels in ratios: the slope only where voltages differ."""
     masses = [s.mass for s in sights if s.mass is not None]
     differ = len({s.scan.volume.kvp for s in sights}) > 1
     out = []
     for mass in masses:
-        shared = np.hypot(params.model_sd, 0.0 if differ else params.slope_sd) * mass.mg
+        shared = np.hypot(params.model_sd, 0.0 if differ else mass.slope_sd) * mass.mg
         out.append(float(np.sqrt(max(np.var(mass.draws_mg) - shared**2, 0.0))))
     return out
 
 
-def _residuals(lesion: Lesion, sights: list[_Sight], params: ResidualParams) -> list[ResidualTumour | None]:
+def _residuals(
+    lesion: Lesion, sights: list[_Sight], phases: dict[int, int], params: ResidualParams
+) -> list[ResidualTumour | None]:
     """Return what enhances of a lesion, at each arterial scan that a portal one follows."""
-    phases = find_phases([sight.scan for sight in sights], params=params)
     out: list[ResidualTumour | None] = [None] * len(sights)
     for early, late in phases.items():
         patch, background = sights[early].patch, sights[early].background
         if patch is not None and background is not None:
             scans = sights[early].scan, sights[late].scan
-            out[early] = measure_residual(lesion, patch, background.noise_hu, *scans, params=params)
+            out[early] = measure_residual(lesion, patch, background, *scans, params=params)
     return out
 
 
@@ -504,7 +514,7 @@ def _described(
     # is told as if the tumour were round about the oil: a defect at the surface is a notch.
     holds_oil = mass.interval_mg[0] > 0
     if lesion.origin is LesionOrigin.DETECTED:
-        patch = replace(patch, lesion=rounded(patch.lesion))
+        patch = replace(patch, lesion=convex(patch.lesion))
     level, noise = mass.background.level_hu, mass.background.noise_hu
     found = describe_coverage(patch, mass.deposit, level, noise, holds_oil=holds_oil, params=params)
     point = replace(point, pattern=found.pattern)

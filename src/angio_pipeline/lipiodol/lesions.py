@@ -17,7 +17,7 @@ from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Lesion", "Patch", "cut_patch", "lesion_from_deposit", "lesion_from_roi", "rounded"]
+__all__ = ["Lesion", "Patch", "convex", "cut_patch", "lesion_from_deposit", "lesion_from_roi"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -161,7 +161,7 @@ def cut_patch(
     return Patch(hu, affine, own, beside & ~own, box, cut) if own.any() else None
 
 
-def rounded(mask: BoolArray) -> BoolArray:
+def convex(mask: BoolArray) -> BoolArray:
     """Return the convex outline of a mask: a tumour is round where its oil has a notch.
 
     A mask in one plane stays as it is.

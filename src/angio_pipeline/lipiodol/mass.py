@@ -6,8 +6,8 @@ to be right. It is a robust linear trend through liver-like tissue in a shell ar
 inside the lesion an offset is added, because a tumour without oil need not be as dense as
 liver. Everything uncertain is drawn: noise (with its correlation), the background's level, the
 lesion's offset, what growing the region adds, the slope from attenuation to iodine, and the
-voxels at the top of the scale. Offset and slope are shared between the scans of a lesion, so
-that they cancel in ratios.
+voxels at the top of the scale. What the scans of a lesion share is drawn once for all: the slope and what
+no model says cancel in ratios, the offset, which adds the same to a lot of oil and to little, does so in part.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ __all__ = [
     "iodine_slope",
     "look_around",
     "measure_mass",
+    "slope_error",
     "thin_oil",
 ]
 
@@ -62,9 +63,9 @@ class MassParams(Params):
     20 HU below liver, so that a tumour of which half has died is expected between the two;
     `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
     contrast medium does. Until `early_days` liver beside the lesion may hold oil. `outline_mm` is how far the
-    edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners, `model_sd`
-    what nothing here models and all scans of a lesion share (its outline, oil in the liver beside it), and
-    `own_model_sd` what each scan adds.
+    edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners,
+    `assumed_slope_sd` that of one whose tube voltage had to be assumed, `model_sd` what nothing here models and
+    all scans of a lesion share (its outline, oil in the liver beside it), `own_model_sd` what each scan adds.
     """
 
     slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
@@ -78,6 +79,7 @@ class MassParams(Params):
     offset_sd_hu: float = Field(7.0, ge=0.0)
     offset_range_hu: tuple[float, float] = (-30.0, 15.0)
     slope_sd: float = Field(0.02, ge=0.0, le=0.3)
+    assumed_slope_sd: float = Field(0.25, ge=0.0, le=1.0)
     model_sd: float = Field(0.02, ge=0.0, le=0.3)
     own_model_sd: float = Field(0.01, ge=0.0, le=0.3)
     early_days: float = Field(7.0, ge=0.0)
@@ -159,6 +161,7 @@ class MassEstimate:
     deposit_mm3: float
     clipped_voxels: int
     slope: float
+    slope_sd: float
     quality: Quality
 
     @property
@@ -174,6 +177,11 @@ def iodine_slope(kvp: float | None, *, params: MassParams) -> tuple[float, Quali
     if kvp is None or not 60.0 <= kvp <= 160.0:
         return float(np.interp(120.0, volts, slopes)), Quality.KVP_ASSUMED
     return float(np.interp(kvp, volts, slopes)), Quality.NONE
+
+
+def slope_error(quality: Quality, *, params: MassParams) -> float:
+    """Return the slope's relative standard deviation, by the flag that `iodine_slope` gave with it."""
+    return params.assumed_slope_sd if quality & Quality.KVP_ASSUMED else params.slope_sd
 
 
 def estimate_background(
@@ -241,7 +249,9 @@ def estimate_offset(
     """
     medians = [float(np.median(values)) for values in (_inside(p, b) for p, b in known) if values.size >= 20]
     if medians:
-        return Offset(float(np.clip(np.mean(medians), *params.offset_range_hu)), max(1.0, float(np.std(medians))))
+        levels = [background.level_sd_hu for _, background in known]
+        sd = float(np.hypot(max(1.0, float(np.std(medians))), float(np.mean(levels))))
+        return Offset(float(np.clip(np.mean(medians), *params.offset_range_hu)), sd)
     bounds = [_upper_bound(patch, background) for patch, background in patches]
     return _bounded_offset(min((b for b in bounds if b is not None), default=np.inf), params)
 
@@ -251,7 +261,7 @@ def _upper_bound(patch: Patch, background: Background) -> float | None:
     values = _inside(patch, background)
     if values.size < 100:
         return None
-    left = background.noise_hu * np.sqrt(background.correlation) * _noise_after_blur(patch)
+    left = background.noise_hu * np.sqrt(background.correlation) * space.noise_left(patch.affine, 2.0)
     return float(np.percentile(values, 4) + 1.75 * left)
 
 
@@ -276,12 +286,6 @@ def _inside(patch: Patch, background: Background) -> FloatArray:
     return np.asarray(excess[patch.lesion], dtype=np.float64)
 
 
-def _noise_after_blur(patch: Patch) -> float:
-    # White noise under a Gaussian of 2 mm keeps 1 / (8 pi^1.5 s_z s_y s_x) of its variance (s in voxels).
-    widths = np.maximum(2.0 / space.spacing_mm(patch.affine), 0.3)
-    return float(np.sqrt(min(1.0, 1.0 / (8 * np.pi**1.5 * np.prod(widths)))))
-
-
 def measure_mass(
     patch: Patch,
     volume: CtVolume,
@@ -302,6 +306,7 @@ def measure_mass(
         What oil in the liver beside the lesion adds in the outer part of the margin (`thin_oil`).
     """
     slope, quality = iodine_slope(volume.kvp, params=params)
+    slope_sd = slope_error(quality, params=params)
     excess = patch.hu - background.on(patch.affine, patch.hu.shape)
     oil = patch.lesion | deposit.mask
     distance = space.distance_mm(oil, patch.affine)
@@ -328,13 +333,15 @@ def measure_mass(
     error += rng.normal(0, 0.5 * beside * scale, draws)
     error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
     hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
-    error += hidden * 2 * rng.uniform(0, 1, draws)
+    # Between nothing and twice what the tail says: in the middle, so that the amount lies within its interval.
+    mg += hidden
+    error += hidden * rng.uniform(-1, 1, draws)
     error += (params.model_sd * shared.model + rng.normal(0, params.own_model_sd, draws)) * mg
-    samples = (mg + error) * np.exp(params.slope_sd * shared.slope)
+    samples = (mg + error) * np.exp(slope_sd * shared.slope)
     quality |= Quality.CLIPPED_HU if clipped_voxels else Quality.NONE
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE
     volume_mm3 = float(np.count_nonzero(deposit.mask)) * patch.voxel_ml * 1000
-    return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, quality)
+    return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, slope_sd, quality)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from scipy import ndimage
 from angio_pipeline.core.followups import ResidualTumour
 from angio_pipeline.core.params import Params
 from angio_pipeline.lipiodol.lesions import Lesion, Patch
-from angio_pipeline.lipiodol.scans import Scan
+from angio_pipeline.lipiodol.mass import Background
+from angio_pipeline.lipiodol.scans import Scan, made_alike
 from angio_pipeline.lipiodol.tissue import aorta_hu
 from angio_pipeline.numerics import volumes as space
 
@@ -48,6 +49,7 @@ def find_phases(scans: Sequence[Scan], *, params: ResidualParams) -> dict[int, i
     """Return the position of the portal scan that belongs to each arterial one.
 
     The phase is told by the aorta: in the arterial phase it is brighter than in the next scan with contrast medium.
+    Oil cancels only between scans of one known tube voltage, kernel and voxel size: others are not compared.
     """
     with_contrast = [k for k, scan in enumerate(scans) if scan.contrast]
     aortas = {k: aorta_hu(scans[k].tissue) for k in with_contrast}
@@ -56,11 +58,14 @@ def find_phases(scans: Sequence[Scan], *, params: ResidualParams) -> dict[int, i
         for early, late in pairwise(with_contrast)
         if 24 * (scans[late].days - scans[early].days) <= params.within_h
         and aortas[early] - np.nan_to_num(aortas[late]) >= params.aorta_fall_hu
+        and scans[early].volume.kvp is not None
+        and scans[early].volume.kvp == scans[late].volume.kvp
+        and made_alike(scans[early].volume, scans[late].volume)
     }
 
 
 def measure_residual(
-    lesion: Lesion, patch: Patch, noise_hu: float, arterial: Scan, portal: Scan, *, params: ResidualParams
+    lesion: Lesion, patch: Patch, background: Background, arterial: Scan, portal: Scan, *, params: ResidualParams
 ) -> ResidualTumour | None:
     """Return how far a lesion is brighter in the arterial phase, None when the portal scan does not hold it.
 
@@ -68,8 +73,8 @@ def measure_residual(
     ----------
     patch : Patch
         The lesion in the arterial scan.
-    noise_hu : float
-        Standard deviation of one of its voxels; the portal scan is taken to be as noisy.
+    background : Background
+        Of the arterial scan; the portal one is taken to be as noisy.
     """
     motion = portal.motion_to(lesion) @ np.linalg.inv(arterial.motion_to(lesion))
     grid = (patch.hu.shape, patch.affine)
@@ -79,7 +84,8 @@ def measure_residual(
         return None
     late = np.where(np.isfinite(late), late, patch.hu)
     difference = space.smooth(patch.hu - late, patch.affine, params.blur_mm)
-    spread = np.sqrt(2.0) * noise_hu * _left_by_blur(patch, params.blur_mm)
+    left = space.noise_left(patch.affine, params.blur_mm)
+    spread = np.sqrt(2.0 * background.correlation) * background.noise_hu * left
     edges = params.misplaced_mm * _steepness(0.5 * (patch.hu + late), patch.affine, params.blur_mm)
     least = np.maximum(params.least_hu, params.noise_factor * np.hypot(spread, edges))
     living_ml = _pieces(known & (difference > least), patch.voxel_ml, params.least_ml) * patch.voxel_ml
@@ -89,7 +95,7 @@ def measure_residual(
     weight = 1.0 / (spread**2 + edges[inside] ** 2)
     mean = float(np.average(difference[inside], weights=weight))
     # Neighbours share their noise: as many are independent as blurs fit into the lesion.
-    count = max(len(weight) * _left_by_blur(patch, params.blur_mm) ** 2, 1.0)
+    count = max(len(weight) * left**2, 1.0)
     half = 1.96 * float(np.hypot(1.0 / np.sqrt(weight.mean() * count), params.level_sd_hu))
     return ResidualTumour(mean, (mean - half, mean + half), living_ml, portal.volume.source.series_instance_uid)
 
@@ -100,12 +106,6 @@ def _inner(patch: Patch, known: npt.NDArray[np.bool_], params: ResidualParams) -
         if np.count_nonzero(inside) >= 30:
             return np.asarray(inside)
     return known
-
-
-def _left_by_blur(patch: Patch, blur_mm: float) -> float:
-    """Return the share of white noise (standard deviation) that a blur leaves."""
-    widths = np.maximum(blur_mm / space.spacing_mm(patch.affine), 0.3)
-    return float(np.sqrt(min(1.0, 1.0 / (8 * np.pi**1.5 * np.prod(widths)))))
 
 
 def _steepness(hu: npt.NDArray[np.float32], affine: npt.NDArray[np.float64], blur_mm: float) -> npt.NDArray[np.float32]:

@@ -19,7 +19,16 @@ from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, 
 from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey, with_given_liver
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["Scan", "first_moment", "may_lie_on", "moment_of", "order_sources", "place_scans", "set_refused_aside"]
+__all__ = [
+    "Scan",
+    "first_moment",
+    "made_alike",
+    "may_lie_on",
+    "moment_of",
+    "order_sources",
+    "place_scans",
+    "set_refused_aside",
+]
 
 DAY_S = 86_400.0
 
@@ -197,6 +206,11 @@ def may_lie_on(roi: VolumeRoi, volume: CtVolume) -> bool:
         return True
     named = series is not None and series == volume.source.series_instance_uid
     return named or (frame is not None and frame == volume.frame_of_reference_uid)
+
+
+def made_alike(one: CtVolume, other: CtVolume) -> bool:
+    """Return whether two scans have one kernel and one voxel size: their blur can be compared."""
+    return one.kernel == other.kernel and np.allclose(one.spacing_mm, other.spacing_mm, rtol=0.02)
 
 
 def _given(rois: Sequence[VolumeRoi], tissue: Tissue, volume: CtVolume) -> npt.NDArray[np.bool_] | None:

@@ -26,6 +26,7 @@ from angio_pipeline.core.followups import (
     ResidualTumour,
     ScanAlignment,
     StrayOil,
+    StrayOilSearch,
 )
 from angio_pipeline.core.geometry import PixelSpacing, SpacingPlane
 from angio_pipeline.core.measures import BranchMeasures
@@ -60,6 +61,7 @@ from angio_pipeline.outputs.schemas import (
     SoftwareDocument,
     SourceDocument,
     StrayOilDocument,
+    StrayOilSearchDocument,
     SubtractionDocument,
     TargetDocument,
     TargetOptionDocument,
@@ -459,7 +461,7 @@ def follow_up_document(result: FollowUpResult, folder_of: Callable[[Source], str
         ],
         liver=None if result.liver is None else _course(result.liver, "liver", names),
         alignments=[_alignment(alignment, names) for alignment in result.alignments],
-        non_target=None if result.stray_oil is None else [_stray(oil) for oil in result.stray_oil],
+        non_target=[_searched(search) for search in result.stray_oil],
         quality=result.quality.names(),
         quality_sentences=result.quality.sentences(),
         settings=plain(result.settings),
@@ -552,11 +554,20 @@ def _residual(residual: ResidualTumour) -> ResidualTumourDocument:
     )
 
 
+def _searched(search: StrayOilSearch) -> StrayOilSearchDocument:
+    return StrayOilSearchDocument(
+        date=search.source.date,
+        days=_number(search.days),
+        series_instance_uid=search.source.series_instance_uid,
+        compared_series_instance_uid=search.compared_series_uid,
+        before_treatment=search.before_treatment,
+        pieces=[_stray(oil) for oil in search.pieces],
+        quality=search.quality.names(),
+    )
+
+
 def _stray(oil: StrayOil) -> StrayOilDocument:
     return StrayOilDocument(
-        date=oil.source.date,
-        days=_number(oil.days),
-        series_instance_uid=oil.source.series_instance_uid,
         place=oil.place,
         centroid_mm=oil.centroid_mm,
         volume_ml=_number(oil.volume_ml),

@@ -66,6 +66,8 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
         "runs": [_run(run) for run in subject.runs],
         "follow_up": follow_up,
         "lesions": [_lesion(name, course, subject.path) for name, course in courses],
+        "stray": [(search, oil) for search in follow_up.non_target for oil in search.pieces] if follow_up else [],
+        "stray_words": _stray_words(follow_up) if follow_up is not None else [],
         "alignments": _alignments(follow_up, subject.path) if follow_up is not None else [],
         "lesion_count": len(follow_up.lesions) if follow_up is not None else 0,
         "scans": len({(p.date, p.series_instance_uid) for _, course in courses for p in course.timepoints}),
@@ -240,6 +242,22 @@ def _lesion(name: str, course: LiverDocument, folder: Path) -> dict[str, Any]:
     }
 
 
+def _stray_words(follow_up: LipiodolDocument) -> list[str]:
+    """Return for each scan searched for oil elsewhere what it was compared with, and how many pieces it has."""
+    if not follow_up.non_target:
+        return ["Not judged: no other scan of this patient tells oil from bone, metal and contrast medium."]
+    words = []
+    for search in follow_up.non_target:
+        against = (
+            "the scan before treatment" if search.before_treatment else "a later scan, so that oil that stays is missed"
+        )
+        count = f"{len(search.pieces)} seen" if search.pieces else "none seen"
+        words.append(
+            f"{day(search.date)}, against {against}: {count}, within both scans and away from what was bright."
+        )
+    return words
+
+
 def _residual_words(point: TimepointDocument) -> str:
     """Return what the arterial phase shows above the portal one at a date."""
     told = point.residual
@@ -292,7 +310,7 @@ def course_story(course: LiverDocument) -> str:
     if measured:
         last = measured[-1]
         kept = f"{percent(last.retention)}{interval_words(last.retention_interval, 0, 100.0, ' %')}"
-        words += f"; on day {fixed(last.days, 0)}, {kept} of the first scan's iodine is left"
+        words += f"; on day {fixed(last.days, 0)}, {kept} of the iodine of the first plain scan with oil is left"
         if last.iodine_mg is not None:
             words += f", {last.iodine_mg:.0f} mg{interval_words(last.iodine_mg_interval, 0, 1.0, ' mg')}"
     return f"{words}; {_half_life_words(course)}."

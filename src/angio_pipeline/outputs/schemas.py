@@ -432,23 +432,34 @@ class CurvesDocument(_Document):
 class ResidualTumourDocument(_Document):
     """What of a lesion enhances in the arterial phase and washes out; on the arterial scan's date."""
 
-    arterial_minus_portal_hu: float | None = Field(description="mean over the lesion; oil cancels")
+    arterial_minus_portal_hu: float | None = Field(
+        description="mean of the lesion's interior where oil has no edge; oil cancels"
+    )
     interval_hu: Interval
     living_ml: float | None = Field(description="volume that stands out of noise")
     portal_series_instance_uid: str
 
 
 class StrayOilDocument(_Document):
-    """One piece of oil outside the lesions, in one scan."""
+    """One piece of oil outside the lesions."""
 
-    date: str
-    days: float | None
-    series_instance_uid: str
     place: OilPlace
     centroid_mm: tuple[float, float, float] = Field(description="LPS in that scan")
     volume_ml: float | None
     iodine_mg: float | None
     iodine_mg_interval: Interval
+
+
+class StrayOilSearchDocument(_Document):
+    """One scan that was searched for oil outside the lesions."""
+
+    date: str
+    days: float | None
+    series_instance_uid: str
+    compared_series_instance_uid: str = Field(description="the scan that tells oil from what was always bright")
+    before_treatment: bool = Field(description="whether that is a scan before treatment, or a later one")
+    pieces: list[StrayOilDocument]
+    quality: list[str]
 
 
 class TimepointDocument(_Document):
@@ -535,8 +546,8 @@ class LipiodolDocument(_Document):
     lesions: list[LesionDocument]
     liver: LiverDocument | None
     alignments: list[ScanAlignmentDocument] = []
-    non_target: list[StrayOilDocument] | None = Field(
-        default=None, description="Oil outside the lesions; null where no other scan tells it from bone or contrast."
+    non_target: list[StrayOilSearchDocument] = Field(
+        default=[], description="Scans searched for oil outside the lesions; none where no two could be compared."
     )
     quality: list[str] = []
     quality_sentences: list[str] = []

@@ -318,10 +318,13 @@ def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvide
 
 
 def _oil_elsewhere(follow_up: LipiodolDocument | None) -> tuple[str, ...] | None:
-    """Return the places that hold oil outside the liver's tissue, None where none was looked for."""
-    if follow_up is None or follow_up.non_target is None:
+    """Return the places that hold oil outside the liver's tissue, None where it cannot be told that there is none."""
+    searched = follow_up.non_target if follow_up is not None else []
+    places = {oil.place for search in searched for oil in search.pieces} - {OilPlace.LIVER}
+    # Against a later scan oil that stays is not seen.
+    if not places and not any(search.before_treatment for search in searched):
         return None
-    return tuple(sorted({oil.place.value for oil in follow_up.non_target if oil.place is not OilPlace.LIVER}))
+    return tuple(sorted(place.value for place in places))
 
 
 def _selective(documents: Sequence[RunDocument]) -> tuple[int | None, float | None]:

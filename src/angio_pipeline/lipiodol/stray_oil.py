@@ -17,15 +17,15 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import ndimage
 
-from angio_pipeline.core.followups import OilPlace, StrayOil
+from angio_pipeline.core.followups import OilPlace, StrayOil, StrayOilSearch
 from angio_pipeline.core.params import Params
 from angio_pipeline.lipiodol.lesions import Lesion
-from angio_pipeline.lipiodol.mass import MassParams, iodine_slope
+from angio_pipeline.lipiodol.mass import MassParams, iodine_slope, slope_error
 from angio_pipeline.lipiodol.scans import Scan
 from angio_pipeline.lipiodol.tissue import Tissue
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["ElsewhereParams", "find_stray_oil"]
+__all__ = ["StrayOilParams", "find_stray_oil"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.float32]
 _SOFT_HU = 100.0
 
 
-class ElsewhereParams(Params):
+class StrayOilParams(Params):
     """Settings of oil outside the lesions.
 
     A piece is brighter by `rise_hu` than all within `settled_mm` of it in the other scan, and by `rise_share` of what
@@ -53,23 +53,15 @@ class ElsewhereParams(Params):
 
 
 def find_stray_oil(
-    scans: Sequence[Scan], lesions: Sequence[Lesion], *, mass: MassParams, params: ElsewhereParams
-) -> tuple[StrayOil, ...] | None:
-    """Return oil outside the lesions in every plain scan after treatment, None when no other scan tells it from bone.
-
-    A scan that cannot be compared is passed over.
-    """
-    found: list[StrayOil] = []
-    compared = False
+    scans: Sequence[Scan], lesions: Sequence[Lesion], *, mass: MassParams, params: StrayOilParams
+) -> tuple[StrayOilSearch, ...]:
+    """Return oil outside the lesions in every plain scan after treatment that another scan can be compared with."""
+    searched = []
     for scan in scans:
-        if scan.baseline or scan.contrast:
-            continue
-        other = _comparison(scan, scans)
-        if other is None:
-            continue
-        compared = True
-        found += _in_scan(scan, other, lesions, mass, params)
-    return tuple(found) if compared else None
+        other = None if scan.baseline or scan.contrast else _comparison(scan, scans)
+        if other is not None:
+            searched.append(_search(scan, other, lesions, mass, params))
+    return tuple(searched)
 
 
 def _comparison(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
@@ -79,31 +71,29 @@ def _comparison(scan: Scan, scans: Sequence[Scan]) -> Scan | None:
     return before[0] if before else later[-1] if later else None
 
 
-def _in_scan(
-    scan: Scan, other: Scan, lesions: Sequence[Lesion], mass: MassParams, params: ElsewhereParams
-) -> list[StrayOil]:
+def _search(
+    scan: Scan, other: Scan, lesions: Sequence[Lesion], mass: MassParams, params: StrayOilParams
+) -> StrayOilSearch:
     tissue = scan.tissue
     rise, new = _against(scan, other, params)
     bright = tissue.bright & new & ~_about_lesions(scan, lesions, params.lesion_mm)
-    slope, _ = iodine_slope(scan.volume.kvp, params=mass)
+    slope, quality = iodine_slope(scan.volume.kvp, params=mass)
     voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
-    out = []
+    found = []
     for piece in _pieces(bright, params.least_ml / voxel_ml):
-        amount, sd = _amount(piece, rise, tissue, params)
-        mg, half = amount * voxel_ml / slope, 1.96 * sd * voxel_ml / slope
-        if mg - half <= 0:
-            continue
-        x, y, z = space.to_world(tissue.affine, np.argwhere(piece).mean(axis=0)).tolist()
-        volume_ml = float(np.count_nonzero(piece)) * voxel_ml
-        out.append(
-            StrayOil(
-                scan.volume.source, scan.days, _place(piece, tissue), (x, y, z), volume_ml, mg, (mg - half, mg + half)
-            )
-        )
-    return sorted(out, key=lambda oil: -oil.iodine_mg)[: params.most]
+        amount, sd = _amount(piece, bright & ~piece, rise, tissue, params)
+        relative = slope_error(quality, params=mass)
+        mg, half = amount * voxel_ml / slope, 1.96 * float(np.hypot(sd, relative * amount)) * voxel_ml / slope
+        if mg - half > 0:
+            x, y, z = space.to_world(tissue.affine, np.argwhere(piece).mean(axis=0)).tolist()
+            volume_ml = float(np.count_nonzero(piece)) * voxel_ml
+            found.append(StrayOil(_place(piece, tissue), (x, y, z), volume_ml, mg, (mg - half, mg + half)))
+    kept = sorted(found, key=lambda oil: -oil.iodine_mg)[: params.most]
+    compared = other.volume.source.series_instance_uid
+    return StrayOilSearch(scan.volume.source, scan.days, compared, other.baseline, tuple(kept), quality)
 
 
-def _against(scan: Scan, other: Scan, params: ElsewhereParams) -> tuple[FloatArray, BoolArray]:
+def _against(scan: Scan, other: Scan, params: StrayOilParams) -> tuple[FloatArray, BoolArray]:
     """Return how far a scan rises above another, and what nothing near it in the other scan comes close to."""
     tissue, before = scan.tissue, other.tissue
     size = 2 * round(params.settled_mm / float(space.spacing_mm(tissue.affine)[0])) + 1
@@ -138,11 +128,14 @@ def _pieces(mask: BoolArray, least_voxels: float) -> Iterator[BoolArray]:
     yield from (labels == label for label in range(1, count + 1) if sizes[label] >= least_voxels)
 
 
-def _amount(piece: BoolArray, rise: FloatArray, tissue: Tissue, params: ElsewhereParams) -> tuple[float, float]:
+def _amount(
+    piece: BoolArray, others: BoolArray, rise: FloatArray, tissue: Tissue, params: StrayOilParams
+) -> tuple[float, float]:
     """Return the sum of the rise above that of the surroundings, in HU x voxels, with its standard deviation."""
     box = space.bounding_box(piece, tissue.affine, margin_mm=3 * params.margin_mm)
     distance = space.distance_mm(piece[box], tissue.affine)
-    region = distance <= params.margin_mm
+    # What lies between two pieces counts for the nearer one.
+    region = (distance <= params.margin_mm) & (distance <= space.distance_mm(others[box], tissue.affine))
     around = (distance > params.margin_mm) & (distance <= 2 * params.margin_mm) & ~tissue.bright[box]
     values = rise[box][around]
     if values.size < 30:
@@ -181,13 +174,16 @@ def _place(piece: BoolArray, tissue: Tissue) -> OilPlace:
 
 
 def _lungs(tissue: Tissue) -> BoolArray:
-    """Return air of the body in pieces larger than gas of stomach or bowel is, which reaches the scan's top."""
+    """Return air of the body that is large and reaches the scan's top, as gas of stomach and bowel seldom does."""
     air = tissue.body & (tissue.hu < -400.0)
     labels, count = ndimage.label(air)
     voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
-    large = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml > 150.0
-    large[0] = False
-    return np.asarray(large[labels])
+    lungs = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml > 150.0
+    at_top = np.zeros(count + 1, dtype=np.bool_)
+    at_top[np.unique(labels[-3:])] = True
+    lungs &= at_top
+    lungs[0] = False
+    return np.asarray(lungs[labels])
 
 
 def _is_long(piece: BoolArray, tissue: Tissue) -> bool:
