@@ -33,9 +33,10 @@ def write_patients(folder: Path, *, seed: int, preset: str, numbers: range) -> l
     made = []
     for number in numbers:
         case = folder / f"case-{number:03d}"
-        told = {"seed": seed, "preset": preset, "number": number}
+        # A preset of one's own is known by its file's name, wherever it lies.
+        told = {"seed": seed, "preset": Path(preset).name, "number": number}
         if not (case / DONE).is_file():
-            _write(case, told)
+            _write(case, preset, told)
         elif {key: _read(case)[key] for key in told} != told:
             raise SystemExit(f"Expected patients of seed {seed}, {preset}, in {folder}; name another folder.")
         made.append(case)
@@ -52,11 +53,11 @@ def _read(case: Path) -> dict[str, object]:
     return document
 
 
-def _write(case: Path, told: dict[str, object]) -> None:
+def _write(case: Path, preset: str, told: dict[str, object]) -> None:
     unfinished = case.with_name(f".{case.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     who = make_case(int(str(told["seed"])), int(str(told["number"])))
-    patient = make_patient(who, load_preset(str(told["preset"])))
+    patient = make_patient(who, load_preset(preset))
     write_follow_up(unfinished, patient)
     write_response(unfinished / "truth", patient)
     # Written last: it says that the patient is whole, and what the runs would have told, the day of treatment.

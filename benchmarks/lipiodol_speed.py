@@ -84,9 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write benchmarks/lipiodol_speed.json and its section of a page.")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "lipiodol-speed", help="the patient, kept")
     given = parser.parse_args()
-    case = write_patients(
-        given.work / "patients", seed=SEED, preset=PRESET.relative_to(ROOT).as_posix(), numbers=range(1)
-    )[0]
+    case = write_patients(given.work / "patients", seed=SEED, preset=str(PRESET), numbers=range(1))[0]
     figures: dict[str, Any] = {"measured_with": state(), "machine": machine(), "rows": []}
     for regions in (True, False):
         out = given.work / ("given" if regions else "found")
