@@ -24,7 +24,7 @@ def _point(days: float, retention: float, quality: list[str]) -> TimepointDocume
 def test_of_one_visit_the_plain_scan_is_told_and_not_the_enhanced_one() -> None:
     points = [_point(1.0, 1.0, []), _point(84.0, 0.31, []), _point(84.001, 1.2, ["CONTRAST_ENHANCED"])]
     story = course_story(LiverDocument(timepoints=points, kinetics=None))
-    assert "31 % of the first scan's iodine" in story
+    assert "31 % of the iodine of the first plain scan" in story
     assert "120 %" not in story
 
 
