@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,7 +206,7 @@ def _values(reader: _Reader, cells: Mapping[str, str]) -> dict[str, Any]:
 
     take("date", lambda cell: read_date(cell, reader.order, reader.latest))
     for name, unit in _AMOUNTS.items():
-        take(name, lambda cell, n=name, u=unit: read_amount(cell, u, reader.mapping.units.get(n)))  # type: ignore[misc]  # defaults bind the loop's values
+        take(name, partial(read_amount, unit=unit, written=reader.mapping.units.get(name)))
     for name in _FLAGS:
         take(name, read_flag)
     take("sex", lambda cell: _choice(cell, _SEXES, "F or M"))

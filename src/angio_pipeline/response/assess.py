@@ -6,7 +6,7 @@ Where a number is missing that a criterion needs, its call is NE and the sentenc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -191,15 +191,15 @@ def _call(case: _Case, k: int) -> CriterionCall:
 
 def _without_targets(case: _Case, new: tuple[str, ...], others: Call | None) -> CriterionCall:
     name = f"{case.rule.criterion.value}/no-target"
-    shared = {"name": case.name, "criterion": case.rule.criterion, "convention": case.convention}
+    words = f"Not evaluable: {case.missing}."
+    unknown = CriterionCall(case.name, case.rule.criterion, case.convention, Call.NE, name, words)
     if not case.rule.joined or others is None:
-        return CriterionCall(**shared, call=Call.NE, rule=name, sentence=f"Not evaluable: {case.missing}.")  # type: ignore[arg-type]
+        return unknown
     call, row = join(None, others, bool(new))
     words = f"No target ({case.missing}); other lesions {others.value}, new lesions {', '.join(new) or 'none'}."
-    return CriterionCall(
-        **shared,  # type: ignore[arg-type]
+    return replace(
+        unknown,
         call=call,
-        rule=name,
         sentence=words,
         table_row=row,
         non_target_call=others,

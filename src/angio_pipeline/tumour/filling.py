@@ -41,6 +41,21 @@ class Filling:
         Of each course its named measurements; NaN where one is not known.
     arrival_s : ndarray, (N,) float64
         When half of the course's early contrast has come, in the run's own time.
+
+    Notes
+    -----
+    The measurements:
+
+    radius_px, length_px : of the course, for a frame of 512 pixels
+    contrast_in_noise, contrast_share : early, in standard deviations of noise, and of what the widest arteries hold
+    density : early contrast over diameter, against that of the widest arteries
+    evenness : early contrast of the least filled quarter of the section, over that of its middle
+    arrival_s, emptying_s, passage_s : how much later than in the widest arteries contrast comes and goes, and its mean
+        time, of what is seen up to the end of the arterial phase
+    late : contrast three seconds after onset and later, over the greatest up to the end of the arterial phase
+    vein, artery : what the network says along it
+    over_parent : logarithm of the branch's radius over that of the one it comes from
+    supply : logarithm of its radius, less what the length of all that it flows into lets expect (a third power)
     """
 
     evidence: tuple[Mapping[str, float], ...]
@@ -81,19 +96,6 @@ def measure_filling(
         At a size smaller than the run's by `factor`; those of the tree's branches first.
     early_s : tuple of float
         From when to when after onset arteries are full and veins are not yet, seconds.
-
-    Notes
-    -----
-    radius_px, length_px : of the course, for a frame of 512 pixels
-    contrast_in_noise, contrast_share : early, in standard deviations of noise, and of what the widest arteries hold
-    density : early contrast over diameter, against that of the widest arteries
-    evenness : early contrast of the least filled quarter of the section, over that of its middle
-    arrival_s, emptying_s, passage_s : how much later than in the widest arteries contrast comes and goes, and its mean
-        time, of what is seen up to the end of the arterial phase
-    late : contrast three seconds after onset and later, over the greatest up to the end of the arterial phase
-    vein, artery : what the network says along it
-    over_parent : logarithm of the branch's radius over that of the one it comes from
-    supply : logarithm of its radius, less what the length of all that it flows into lets expect (a third power)
     """
     usable, begins_s = np.flatnonzero(sub.usable), sub.times_s[maps.phases.arterial.first]
     since_s = sub.times_s[usable] - begins_s
