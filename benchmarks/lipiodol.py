@@ -48,7 +48,7 @@ class Choice:
     """Which patients; the defaults are those of the page. No setting was fitted to patients of this seed."""
 
     cases: int = 40
-    seed: int = 7007
+    seed: int = 7013
     preset: str = "clinical"
 
 

@@ -29,8 +29,9 @@ from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
-from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, find_lesions, with_faint_oil
+from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, with_faint_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
+from angio_pipeline.lipiodol.finding import FindingParams, Later, find_lesions
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
 from angio_pipeline.lipiodol.lesions import Lesion, Patch, convex, cut_patch, lesion_from_deposit, lesion_from_roi
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
@@ -72,6 +73,7 @@ class LipiodolParams(Params):
 
     tissue: TissueParams = Field(default_factory=TissueParams)
     registration: RegistrationParams = Field(default_factory=RegistrationParams)
+    finding: FindingParams = Field(default_factory=FindingParams)
     deposit: DepositParams = Field(default_factory=DepositParams)
     mass: MassParams = Field(default_factory=MassParams)
     coverage: CoverageParams = Field(default_factory=CoverageParams)
@@ -168,7 +170,7 @@ def _place(
         later=later,
         livers=livers,
         tissue=params.tissue,
-        deposit=params.deposit,
+        finding=params.finding,
         registration=params.registration,
     )
 
@@ -211,11 +213,27 @@ def _choose_lesions(
     # enhances looks like oil: scans with contrast medium are asked only where there are no others.
     after = [k for k in range(len(scans)) if k != reference and not scans[k].baseline]
     for k in (reference, *(k for k in after if scans[k].contrast == scans[reference].contrast)):
-        found = find_lesions(scans[k].tissue, np.eye(4), params=params.deposit)
+        found = find_lesions(scans[k].tissue, np.eye(4), later=_later(scans, k), params=params.finding)
         if found:
             found = tuple(_tied(lesion, scans[k]) for lesion in found)
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
+
+
+def _later(scans: Sequence[Scan], k: int) -> list[Later]:
+    """Return the plain scans after a plain one, with the ways there; none for one with contrast medium."""
+    own = scans[k]
+    if own.contrast:
+        return []
+    return [
+        Later(
+            scan.tissue,
+            scan.alignment.motion @ np.linalg.inv(own.alignment.motion),
+            scan.alignment.of_bone @ np.linalg.inv(own.alignment.of_bone),
+        )
+        for scan in scans[k + 1 :]
+        if not scan.contrast
+    ]
 
 
 def _outlines_again(lesion: Lesion, other: Lesion) -> bool:
@@ -239,7 +257,7 @@ def _refined(lesion: Lesion, found: Sequence[Lesion], scan: Scan, params: Lipiod
     if sight.patch is None or sight.deposit is None:
         return lesion
     motion = scan.motion_to(lesion)
-    return lesion_from_deposit(lesion, sight.patch, sight.deposit.mask, motion, closing_mm=params.deposit.group_mm / 2)
+    return lesion_from_deposit(lesion, sight.patch, sight.deposit.mask, motion, closing_mm=params.finding.group_mm / 2)
 
 
 def _tied(lesion: Lesion, scan: Scan) -> Lesion:
@@ -341,13 +359,17 @@ def _look(lesion: Lesion, others: list[Lesion], scan: Scan, params: LipiodolPara
 
 def _carried(sights: list[_Sight], lesion: Lesion, params: LipiodolParams) -> list[_Sight]:
     """Return the sights with faint oil outlined where the first plain scan with oil showed it."""
-    after = [k for k, s in enumerate(sights) if not s.scan.baseline and s.deposit is not None and s.deposit.mask.any()]
-    first = next((k for k in after if not sights[k].scan.contrast), None)
+    after = [k for k, s in enumerate(sights) if s.deposit is not None and not s.scan.baseline]
+    outlined = [k for k in after if (oil := sights[k].deposit) is not None and oil.mask.any()]
+    first = next((k for k in outlined if not sights[k].scan.contrast), None)
     if first is None:
         return sights
     offset_hu = _lesion_offset(sights, params.mass).hu
     return [
-        _with_faint(s, sights[first], lesion, offset_hu, params) if k in after and k > first else s
+        # With contrast medium what is pale need not be oil: some must be outlined by itself.
+        _with_faint(s, sights[first], lesion, offset_hu, params)
+        if k > first and k in (outlined if s.scan.contrast else after)
+        else s
         for k, s in enumerate(sights)
     ]
 

@@ -25,19 +25,19 @@ class CoverageParams(Params):
 
     No consensus exists for a threshold: the sweep is always reported together. Completeness and
     pattern use the deposit's own outline. `defect` is the share of the lesion that one gap must
-    fill to be a defect; `faint_hu` the mean rise below which oil is faint; `variation` the
-    coefficient of variation above which it is inhomogeneous whatever its gaps, `even` the one above which it is no
-    longer homogeneous, and `pattern_gap` the share of one gap that makes it defective.
+    fill to be a defect; `faint_hu` the mean rise below which oil is faint. For the pattern a gap counts from
+    `pattern_gap` of the lesion on; oil with gaps is inhomogeneous where its coefficient of variation is above
+    `variation`, or where the largest wide gap holds less than `one_gap` of all that is missing.
     """
 
     thresholds_hu: tuple[float, ...] = (75.0, 160.0, 215.0)
     complete: float = Field(0.90, gt=0.0, le=1.0)
     moderate: float = Field(0.50, gt=0.0, le=1.0)
     defect: float = Field(0.08, gt=0.0, lt=1.0)
-    faint_hu: float = Field(60.0, ge=0.0)
-    variation: float = Field(0.52, gt=0.0)
-    even: float = Field(0.4, gt=0.0)
-    pattern_gap: float = Field(0.01, gt=0.0, lt=1.0)
+    faint_hu: float = Field(70.0, ge=0.0)
+    variation: float = Field(0.55, gt=0.0)
+    one_gap: float = Field(0.05, gt=0.0, le=1.0)
+    pattern_gap: float = Field(0.015, gt=0.0, lt=1.0)
     small_lesion_mm: float = Field(25.0, gt=0.0)
     small_margin_mm: float = Field(5.0, gt=0.0)
     large_margin_mm: float = Field(10.0, gt=0.0)
@@ -71,47 +71,44 @@ def describe_coverage(
     inside = patch.hu[patch.lesion]
     percent = {f"{t:g}": 100.0 * float(np.mean(inside > t)) for t in params.thresholds_hu}
     filled = float(deposit.mask[patch.lesion].mean())
-    gap = _greatest_gap(patch, deposit)
+    gap = _greatest_gap(patch, deposit, of_radius=0.25, least_mm=2.0)
     if filled > params.complete and gap < params.defect:
         completeness = Completeness.COMPLETE
     elif filled >= params.moderate:
         completeness = Completeness.MODERATE
     else:
         completeness = Completeness.POOR
-    pattern = _pattern(patch, deposit, level_hu, noise_hu, gap, params) if holds_oil else Pattern.NONE
+    pattern = _pattern(patch, deposit, level_hu, noise_hu, params) if holds_oil else Pattern.NONE
     return Coverage(percent, completeness, pattern)
 
 
-def _greatest_gap(patch: Patch, deposit: Deposit) -> float:
-    """Return the share of the lesion in its largest piece without oil."""
-    # A gap is solid: between the grains of mottled oil, or along a rim where two outlines differ,
-    # no ball of a quarter of the lesion's radius fits.
+def _greatest_gap(patch: Patch, deposit: Deposit, *, of_radius: float, least_mm: float) -> float:
+    """Return the share of the lesion in its largest piece without oil that holds a ball.
+
+    Between the grains of mottled oil, or along a rim where two outlines differ, no ball of a share of the lesion's
+    radius fits.
+    """
     missing = patch.lesion & ~deposit.mask
     radius = (3000 * float(np.count_nonzero(patch.lesion)) * patch.voxel_ml / (4 * np.pi)) ** (1 / 3)
-    solid = space.open_by_ball(missing, patch.affine, max(2.0, 0.25 * radius))
+    solid = space.open_by_ball(missing, patch.affine, max(least_mm, of_radius * radius))
     return float(np.count_nonzero(space.largest_component(solid))) / float(np.count_nonzero(patch.lesion))
 
 
-def _pattern(
-    patch: Patch, deposit: Deposit, level_hu: float, noise_hu: float, gap: float, params: CoverageParams
-) -> Pattern:
+def _pattern(patch: Patch, deposit: Deposit, level_hu: float, noise_hu: float, params: CoverageParams) -> Pattern:
     core = space.dilate(patch.lesion, patch.affine, -1.5)
     core = core if np.count_nonzero(core) >= 30 else patch.lesion
     excess = space.smooth(patch.hu, patch.affine, 1.0) - level_hu
     oiled = core & deposit.mask
     if float(excess[core].mean()) < params.faint_hu or not oiled.any():
         return Pattern.FAINT
+    if _greatest_gap(patch, deposit, of_radius=0.15, least_mm=1.5) <= params.pattern_gap:
+        return Pattern.HOMOGENEOUS
     values = excess[oiled]
     variation = np.sqrt(max(float(values.var()) - (0.3 * noise_hu) ** 2, 0.0)) / float(values.mean())
-    missing = float(np.mean(~deposit.mask[core]))
-    # Patches are uneven through and through, and gaps between them no defect; oil with one hole is even beside it.
-    if variation > params.variation:
-        return Pattern.INHOMOGENEOUS
-    if gap >= params.pattern_gap and gap >= 0.15 * missing:
-        return Pattern.DEFECTIVE
-    if missing > 1 - params.complete or variation > params.even:
-        return Pattern.INHOMOGENEOUS
-    return Pattern.HOMOGENEOUS
+    # Patches are uneven through and through, and what parts them is narrow; oil with one hole is even beside it.
+    hole = _greatest_gap(patch, deposit, of_radius=0.2, least_mm=1.5)
+    narrow = hole < params.one_gap * float(np.mean(~deposit.mask[patch.lesion]))
+    return Pattern.INHOMOGENEOUS if variation > params.variation or narrow else Pattern.DEFECTIVE
 
 
 def grade_margin(patch: Patch, deposit: Deposit, diameter_mm: float, *, params: CoverageParams) -> MarginGrade:

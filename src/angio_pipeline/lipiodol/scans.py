@@ -13,7 +13,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, VolumeRoi
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
-from angio_pipeline.lipiodol.deposit import DepositParams, find_lesions
+from angio_pipeline.lipiodol.finding import FindingParams, find_lesions
 from angio_pipeline.lipiodol.lesions import Lesion
 from angio_pipeline.lipiodol.registration import Alignment, RegistrationParams, align
 from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, has_enhanced_aorta, survey, with_given_liver
@@ -118,7 +118,7 @@ def place_scans(
     later: Sequence[datetime] = (),
     livers: Sequence[VolumeRoi] = (),
     tissue: TissueParams,
-    deposit: DepositParams,
+    finding: FindingParams,
     registration: RegistrationParams,
 ) -> tuple[list[Scan], int]:
     """Return the scans, oldest first, and the position of the reference: the first plain one after treatment.
@@ -142,7 +142,7 @@ def place_scans(
     contrast = [v.contrast or has_enhanced_aorta(seen) for v, seen in zip(ordered, looked, strict=True)]
     days, before = [day for _, day, _ in order], [baseline for _, _, baseline in order]
     if treated is None:
-        first = _first_with_oil(looked, contrast, deposit)
+        first = _first_with_oil(looked, contrast, finding)
         before = [k < first for k in range(len(order))]
         days = _counted_from(days, first, zero, later)
     reference = min(range(len(order)), key=lambda k: (before[k], contrast[k], k))
@@ -180,7 +180,7 @@ def _with_liver(seen: Tissue, volume: CtVolume, livers: Sequence[VolumeRoi], par
     return seen
 
 
-def _first_with_oil(looked: Sequence[Tissue], contrast: Sequence[bool], params: DepositParams) -> int:
+def _first_with_oil(looked: Sequence[Tissue], contrast: Sequence[bool], params: FindingParams) -> int:
     """Return the position of the first plain scan that shows a deposit, 0 when none does."""
     plain = (k for k, enhanced in enumerate(contrast) if not enhanced)
     return next((k for k in plain if find_lesions(looked[k], np.eye(4), params=params)), 0)
