@@ -38,16 +38,16 @@ def test_without_oil_nothing_is_outlined():
     assert deposit.mask.sum() == 0
 
 
-@pytest.mark.parametrize(("mg", "outlined"), [(5.0, True), (0.0, False)])
+@pytest.mark.parametrize(("mg", "outlined"), [(8.0, True), (0.0, False)])
 def test_faint_oil_is_outlined_where_there_was_some_though_nothing_stands_out_by_itself(mg, outlined):
-    # A tumour 16 HU darker than liver with 17 HU of oil is as dense as liver.
+    # A tumour 16 HU darker than liver with 28 HU of oil hardly differs from liver.
     dark = ph.ball(16 * 4 / 3 * np.pi * 1.2**3 / ph.SLOPE_120, 12)
     oil = ph.ball(mg, 12)
     patch, deposit = outline(lambda p: oil(p) - dark(p), 14, seed=8)
-    assert not deposit.mask.any()
+    assert deposit.mask.sum() < 0.05 * (patch.lesion.sum())
     _, before = outline(ph.ball(60, 12), 14, seed=9)
     nothing = Deposit(np.zeros_like(before.mask), before.foreign)
-    found = with_faint_oil(patch, nothing, before.mask, ph.LIVER_HU - 16, 10.0, params=PARAMS)
+    found = with_faint_oil(patch, nothing, before.mask, ph.LIVER_HU - 16, 6.0, 10.0, params=PARAMS)
     assert not (found.mask & ~before.mask).any()
     assert (found.mask.sum() > 0.6 * before.mask.sum()) == outlined
     assert found.mask.any() == outlined

@@ -13,7 +13,7 @@ from angio_pipeline.core.followups import CtVolume
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
-from angio_pipeline.lipiodol.finding import FindingParams, Later, find_lesions
+from angio_pipeline.lipiodol.finding import FindingParams, OtherScan, find_lesions
 from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
 
 PARAMS = FindingParams()
@@ -85,7 +85,7 @@ def test_an_enhanced_vessel_is_not_a_deposit():
 def found_in_course(first: ph.Oil, then: ph.Oil) -> list[np.ndarray]:
     """Return the places of lesions where one scan shows one thing and a scan weeks later another."""
     motion = np.eye(4)
-    later = Later(seen(then, seed=11), motion, motion)
+    later = OtherScan(seen(then, seed=11), motion, motion)
     lesions = find_lesions(seen(first, seed=10), motion, later=[later], params=PARAMS)
     return [np.array(lesion.centroid_mm) for lesion in lesions]
 
@@ -115,12 +115,23 @@ def test_oil_that_reaches_out_of_the_liver_is_found_by_its_fading(left, oil):
         np.testing.assert_allclose(place, at, atol=4)
 
 
+def test_what_was_there_before_treatment_is_no_oil():
+    dense = ph.ball(100, 12)
+    still = np.eye(4)
+    earlier = {
+        share: OtherScan(seen(lambda p, share=share: share * dense(p), seed=12), still, still) for share in (0, 1)
+    }
+    now = seen(dense, seed=10)
+    assert find_lesions(now, still, before=[earlier[1]], params=PARAMS) == ()
+    assert len(find_lesions(now, still, before=[earlier[0]], params=PARAMS)) == 1
+
+
 def test_a_rib_that_the_breath_takes_away_is_no_oil():
     # Followed with the liver the ribs are elsewhere; followed with the body they are as bright as before.
     breath = np.eye(4)
     breath[2, 3] = 13.0
     first, then = seen(seed=10), seen(seed=11)
-    assert find_lesions(first, np.eye(4), later=[Later(then, breath, np.eye(4))], params=PARAMS) == ()
+    assert find_lesions(first, np.eye(4), later=[OtherScan(then, breath, np.eye(4))], params=PARAMS) == ()
 
 
 def as_volume(image: sitk.Image) -> CtVolume:

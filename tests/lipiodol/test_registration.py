@@ -58,6 +58,20 @@ def test_scans_that_agree_stay_as_they_are(reference):
     assert found.score == pytest.approx(1)
 
 
+def test_bone_is_followed_by_itself_when_a_breath_has_moved_the_rest(reference):
+    breath = np.array([0.0, 0.0, 12.0])
+
+    def breathed(p):
+        # Bone where it was, all else as a breath has moved it.
+        still, moved = ph.anatomy(p), ph.anatomy(p - breath)
+        soft = np.where(moved > 150, -90.0, moved)
+        return np.where(still > 150, still, soft) - still
+
+    found = align(reference, look(extra=breathed, seed=4), params=PARAMS)
+    np.testing.assert_allclose(found.of_bone[:3, 3], 0, atol=1.0)
+    np.testing.assert_allclose(found.motion[:3, 3], breath, atol=2.5)
+
+
 def test_a_scan_of_fewer_slices_is_placed_right(reference):
     grid = ph.affine(SPACING, (24, 110, 132), shift=(8, -6, 9))
     found = align(reference, look(grid=grid, shape=(24, 110, 132), seed=4), params=PARAMS)

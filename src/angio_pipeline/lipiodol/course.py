@@ -31,7 +31,7 @@ from angio_pipeline.lipiodol.alignment_views import tell_alignment
 from angio_pipeline.lipiodol.coverage import CoverageParams, describe_coverage, grade_margin
 from angio_pipeline.lipiodol.deposit import Deposit, DepositParams, with_faint_oil
 from angio_pipeline.lipiodol.films import FilmParams, add_films
-from angio_pipeline.lipiodol.finding import FindingParams, Later, find_lesions
+from angio_pipeline.lipiodol.finding import FindingParams, OtherScan, find_lesions
 from angio_pipeline.lipiodol.kinetics import KineticsParams, fit_kinetics
 from angio_pipeline.lipiodol.lesions import Lesion, Patch, convex, cut_patch, lesion_from_deposit, lesion_from_roi
 from angio_pipeline.lipiodol.liver import LiverParams, follow_liver
@@ -213,26 +213,32 @@ def _choose_lesions(
     # enhances looks like oil: scans with contrast medium are asked only where there are no others.
     after = [k for k in range(len(scans)) if k != reference and not scans[k].baseline]
     for k in (reference, *(k for k in after if scans[k].contrast == scans[reference].contrast)):
-        found = find_lesions(scans[k].tissue, np.eye(4), later=_later(scans, k), params=params.finding)
+        found = find_lesions(
+            scans[k].tissue,
+            np.eye(4),
+            before=_others(scans, k, baseline=True),
+            later=_others(scans, k, baseline=False),
+            params=params.finding,
+        )
         if found:
             found = tuple(_tied(lesion, scans[k]) for lesion in found)
             return [_refined(lesion, found, scans[k], params) for lesion in found], quality
     return [], quality | Quality.NO_LIPIODOL
 
 
-def _later(scans: Sequence[Scan], k: int) -> list[Later]:
-    """Return the plain scans after a plain one, with the ways there; none for one with contrast medium."""
+def _others(scans: Sequence[Scan], k: int, *, baseline: bool) -> list[OtherScan]:
+    """Return the scans before treatment, or the plain ones after a plain one, with the ways there."""
     own = scans[k]
     if own.contrast:
         return []
     return [
-        Later(
+        OtherScan(
             scan.tissue,
             scan.alignment.motion @ np.linalg.inv(own.alignment.motion),
             scan.alignment.of_bone @ np.linalg.inv(own.alignment.of_bone),
         )
-        for scan in scans[k + 1 :]
-        if not scan.contrast
+        for j, scan in enumerate(scans)
+        if (scan.baseline if baseline else j > k and not scan.contrast)
     ]
 
 
@@ -364,25 +370,25 @@ def _carried(sights: list[_Sight], lesion: Lesion, params: LipiodolParams) -> li
     first = next((k for k in outlined if not sights[k].scan.contrast), None)
     if first is None:
         return sights
-    offset_hu = _lesion_offset(sights, params.mass).hu
+    offset = _lesion_offset(sights, params.mass)
     return [
         # With contrast medium what is pale need not be oil: some must be outlined by itself.
-        _with_faint(s, sights[first], lesion, offset_hu, params)
+        _with_faint(s, sights[first], lesion, offset, params)
         if k > first and k in (outlined if s.scan.contrast else after)
         else s
         for k, s in enumerate(sights)
     ]
 
 
-def _with_faint(sight: _Sight, first: _Sight, lesion: Lesion, offset_hu: float, params: LipiodolParams) -> _Sight:
+def _with_faint(sight: _Sight, first: _Sight, lesion: Lesion, offset: Offset, params: LipiodolParams) -> _Sight:
     patch, background, deposit, before = sight.patch, sight.background, sight.deposit, first.deposit
     if patch is None or background is None or deposit is None or before is None or first.patch is None:
         return sight
     # From the first scan's deposit over the reference to this scan.
     back = first.scan.motion_to(lesion) @ np.linalg.inv(sight.scan.motion_to(lesion))
     held = space.resample_mask(before.mask, first.patch.affine, patch.hu.shape, patch.affine, motion=back)
-    level = background.level_hu + offset_hu
-    found = with_faint_oil(patch, deposit, held, level, background.noise_hu, params=params.deposit)
+    level = background.level_hu + offset.hu
+    found = with_faint_oil(patch, deposit, held, level, offset.sd_hu, background.noise_hu, params=params.deposit)
     return replace(sight, deposit=found)
 
 

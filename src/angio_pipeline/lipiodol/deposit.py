@@ -79,7 +79,14 @@ def segment_deposit(
 
 
 def with_faint_oil(
-    patch: Patch, deposit: Deposit, held: BoolArray, level_hu: float, noise_hu: float, *, params: DepositParams
+    patch: Patch,
+    deposit: Deposit,
+    held: BoolArray,
+    level_hu: float,
+    level_sd_hu: float,
+    noise_hu: float,
+    *,
+    params: DepositParams,
 ) -> Deposit:
     """Return the deposit with what held oil before and still stands above the lesion's own tissue.
 
@@ -89,19 +96,20 @@ def with_faint_oil(
     ----------
     held : ndarray, the patch's grid, bool
         The deposit of an earlier scan.
-    level_hu : float
-        The lesion without oil.
+    level_hu, level_sd_hu : float
+        The lesion without oil, and how well that is known.
     """
     blur_mm = params.smoothings_mm[-1]
     excess = space.smooth(patch.hu, patch.affine, blur_mm) - level_hu
     spacing = space.spacing_mm(patch.affine)
     spread = noise_hu * float(np.sqrt(min(1.0, 1.0 / (8 * np.pi**1.5 * np.prod(np.maximum(blur_mm / spacing, 0.3))))))
     # What lies about the deposit may be its blur, where the lesion has shrunk: only what it encloses is added. Where
-    # next to nothing is outlined, nothing is blurred either.
+    # next to nothing is outlined, nothing is blurred either; but there the lesion itself may look like faint oil.
     reach = params.breath_mm
     outlined = np.count_nonzero(deposit.mask) > params.held * np.count_nonzero(held)
     within = space.dilate(space.dilate(deposit.mask, patch.affine, reach), patch.affine, -reach) if outlined else held
-    faint = within & held & (excess > max(params.least_excess_hu, params.noise_factor * spread)) & ~deposit.foreign
+    least_hu = max(params.least_excess_hu, params.noise_factor * spread) + (0.0 if outlined else level_sd_hu)
+    faint = within & held & (excess > least_hu) & ~deposit.foreign
     return Deposit(deposit.mask | faint, deposit.foreign)
 
 

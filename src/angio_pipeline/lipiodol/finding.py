@@ -22,7 +22,7 @@ from angio_pipeline.lipiodol.lesions import Lesion
 from angio_pipeline.lipiodol.tissue import Tissue, liver_around
 from angio_pipeline.numerics import volumes as space
 
-__all__ = ["FindingParams", "Later", "find_lesions"]
+__all__ = ["FindingParams", "OtherScan", "find_lesions"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -39,7 +39,8 @@ class FindingParams(Params):
 
     Where a later scan is asked, less is enough: `doubtful_enclosed`, `doubtful_touching`, and for faint oil `faint_hu`
     above liver in a piece of `faint_ml` that holds a ball of `faint_mm`. Its densest tenth must have fallen to between
-    `stays` and `fades` of what it was, within `settled_mm` of the place.
+    `stays` and `fades` of what it was, within `settled_mm` of the place. What was as bright before treatment is no oil,
+    if brighter than a tumour enhances (`enhanced_hu`).
     """
 
     peak_hu: float = Field(120.0, ge=30.0)
@@ -60,13 +61,14 @@ class FindingParams(Params):
     faint_mm: float = Field(4.0, ge=1.0, le=20.0)
     blur_mm: float = Field(2.5, ge=0.0, le=8.0)
     settled_mm: float = Field(7.5, ge=0.0)
+    enhanced_hu: float = Field(150.0, ge=0.0)
     fades: float = Field(0.75, gt=0.0, lt=1.0)
     stays: float = Field(0.1, ge=0.0, lt=1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Later:
-    """A later plain scan, and the (4, 4) motions that lead there: as organs go with the breath, and as bone goes."""
+class OtherScan:
+    """Another scan, and the (4, 4) motions that lead there: as organs go with the breath, and as bone goes."""
 
     tissue: Tissue
     organs: FloatArray
@@ -74,7 +76,12 @@ class Later:
 
 
 def find_lesions(
-    tissue: Tissue, from_reference: FloatArray, *, later: Sequence[Later] = (), params: FindingParams
+    tissue: Tissue,
+    from_reference: FloatArray,
+    *,
+    before: Sequence[OtherScan] = (),
+    later: Sequence[OtherScan] = (),
+    params: FindingParams,
 ) -> tuple[Lesion, ...]:
     """Return the deposits in the liver, greatest amount first, as lesions L1, L2, …
 
@@ -82,14 +89,16 @@ def find_lesions(
     ----------
     tissue : Tissue
         Of a plain scan, where `later` holds any.
+    before
+        Scans before treatment: what was as bright in one of them is not oil of this treatment.
     later
         Plain scans that followed: without one, what a single scan leaves in doubt is no lesion.
     """
     if not tissue.liver.any():
         return ()
-    found = _surely(tissue, params)
+    course = _Course(tissue, before, later, params)
+    found = [piece for piece in _surely(tissue, params) if not course.was_there(piece)]
     if later:
-        course = _Course(tissue, later, params)
         found += _at_the_surface(tissue, course, found, params)
         found += _faint(tissue, course, found, params)
     found.sort(key=lambda one: -float((tissue.hu[one] - tissue.liver_hu).sum()))
@@ -123,7 +132,7 @@ def _at_the_surface(
     out = []
     for group in _groups(tissue, params):
         doubtful = not (group & taken).any() and not _is_metal(tissue, group, params) and _is_oil(tissue, group, less)
-        if doubtful and course.fades(group):
+        if doubtful and course.fades(group) and not course.was_there(group):
             taken |= group
             out.append(group)
     return out
@@ -145,45 +154,65 @@ def _faint(tissue: Tissue, course: _Course, found: Sequence[BoolArray], params: 
         if params.faint_ml <= np.count_nonzero(piece) * voxel_ml <= params.greatest_ml
         and _is_enclosed(seen, piece, params)
         and course.fades(piece)
+        and not course.was_there(piece)
     ]
 
 
 class _Course:
-    """A scan's excess over its liver beside that of later scans, laid upon it."""
+    """A scan's excess over its liver beside that of earlier and later scans, laid upon it."""
 
-    def __init__(self, tissue: Tissue, later: Sequence[Later], params: FindingParams) -> None:
+    def __init__(
+        self, tissue: Tissue, before: Sequence[OtherScan], later: Sequence[OtherScan], params: FindingParams
+    ) -> None:
         self._params, self._tissue = params, tissue
         self.now = space.smooth(tissue.hu, tissue.affine, params.blur_mm) - tissue.liver_hu
+        self._before = [(self._laid(one, one.organs), self._laid(one, one.bone)) for one in before]
         self._later = [(self._laid(one, one.organs), self._laid(one, one.bone)) for one in later]
 
-    def _laid(self, later: Later, motion: FloatArray) -> npt.NDArray[np.float32]:
-        own, there = self._tissue, later.tissue
+    def _laid(self, other: OtherScan, motion: FloatArray) -> npt.NDArray[np.float32]:
+        own, there = self._tissue, other.tissue
         blurred = space.smooth(there.hu, there.affine, self._params.blur_mm) - there.liver_hu
         return space.resample(blurred, there.affine, own.hu.shape, own.affine, motion=motion, fill=np.nan)
+
+    def was_there(self, piece: BoolArray) -> bool:
+        """Return whether a piece was about as bright before treatment: calcium, metal, oil of long ago.
+
+        A tumour that enhances is as bright as faint oil, but not as calcium.
+        """
+        now = _densest(self.now[piece], max(3, int(np.count_nonzero(piece)) // 10))
+        bright = max(self._params.fades, self._params.enhanced_hu / now)
+        return any(max(shares) > bright for shares in self._shares(piece, self._before))
 
     def fades(self, piece: BoolArray) -> bool:
         """Return whether a piece is oil by what becomes of it: it loses much, and not at once all.
 
-        Other bright things about it are left out, and what follows the bone must be less as well: a rib beside the
-        liver seems to vanish where the breath is followed.
+        What follows the bone must be less as well: a rib beside the liver seems to vanish where the breath is followed.
+        """
+        left = self._shares(piece, self._later)
+        if not left:
+            return False
+        stays = max(organs for organs, _ in left) >= self._params.stays
+        return stays and min(max(shares) for shares in left) <= self._params.fades
+
+    def _shares(
+        self, piece: BoolArray, others: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+    ) -> list[tuple[float, float]]:
+        """Return the densest tenth of a piece in other scans over what it is now, by the organs' and the bone's motion.
+
+        A scan that does not hold the place tells nothing, and other bright things about the piece are left out.
         """
         params, affine = self._params, self._tissue.affine
         box = space.bounding_box(piece, affine, margin_mm=2 * params.settled_mm)
         own = piece[box]
-        others = space.dilate((self.now[box] > params.faint_hu) & ~space.dilate(own, affine, 5.0), affine, 2.5)
-        about = space.dilate(own, affine, params.settled_mm) & ~others
+        beside = space.dilate((self.now[box] > params.faint_hu) & ~space.dilate(own, affine, 5.0), affine, 2.5)
+        about = space.dilate(own, affine, params.settled_mm) & ~beside
         densest = max(3, int(np.count_nonzero(own)) // 10)
-        before = _densest(self.now[box][own], densest)
-        left = []
-        for organs, bone in self._later:
-            values = organs[box][about]
-            if np.isfinite(values).all():
-                by_breath = _densest(values, densest) / before
-                by_bone = _densest(np.nan_to_num(bone[box][about]), densest) / before
-                left.append((by_breath, max(by_breath, by_bone)))
-        if not left:
-            return False
-        return min(most for _, most in left) <= params.fades and max(here for here, _ in left) >= params.stays
+        now = _densest(self.now[box][own], densest)
+        return [
+            (_densest(organs[box][about], densest) / now, _densest(np.nan_to_num(bone[box][about]), densest) / now)
+            for organs, bone in others
+            if np.isfinite(organs[box][about]).all()
+        ]
 
 
 def _densest(values: npt.NDArray[np.float32], count: int) -> float:

@@ -38,7 +38,8 @@ class RegistrationParams(Params):
 
     `gain` is what a stage must add to the correlation to be kept; `poor_below` is the correlation
     around the liver under which an alignment is flagged, `poor_gap_mm` the gap between edges above which
-    it is, `refuse_below` the correlation under which the scan is not followed.
+    it is, `refuse_below` the correlation under which the scan is not followed. Bone is looked for within
+    `bone_search_mm` along the body, in steps that a rib is not lost between.
     """
 
     window_hu: tuple[float, float] = (-160.0, 200.0)
@@ -55,6 +56,9 @@ class RegistrationParams(Params):
     poor_gap_mm: float = Field(1.0, gt=0.0)
     refuse_below: float = Field(0.4, ge=0.0, le=1.0)
     edge_hu_per_mm: float = Field(12.0, gt=0.0)
+    bone_window_hu: tuple[float, float] = (100.0, 700.0)
+    bone_search_mm: float = Field(36.0, ge=0.0, le=100.0)
+    bone_step_mm: float = Field(3.0, ge=1.0, le=10.0)
     deformation: DeformationParams = Field(default_factory=DeformationParams)
 
 
@@ -80,7 +84,7 @@ class Alignment:
     refusal : str or None
         Why the scan cannot be followed.
     body_motion : ndarray, (4, 4) float64, or None
-        The rigid motion of the whole body, before it is improved around the liver; None where both are one.
+        The rigid motion of the bone (of the whole body where next to none is seen); None where it is `motion`.
     """
 
     motion: FloatArray
@@ -147,6 +151,7 @@ def align(
     body = reference.body & fixed.clean
     start = _best_start(fixed, moving, body, same_frame, params)
     whole = _improve(fixed, moving, body, start, params)
+    bone = _along_bone(fixed, moving, whole, params)
     local = _around_liver(fixed, params)
     motion = _improve(fixed, moving, local, whole, params)
     rigid_score = match(fixed, moving, local, _rigidly(motion))
@@ -159,9 +164,31 @@ def align(
         rigid_score=rigid_score,
         not_bent=not_bent,
         refusal=refusal,
-        body_motion=whole,
+        body_motion=bone,
     )
     return _judged(found, fixed, moving, local, params)
+
+
+def _along_bone(fixed: Compared, moving: Compared, start: FloatArray, params: RegistrationParams) -> FloatArray:
+    """Return the motion of the bone, which the breath does not move.
+
+    The whole body is laid upon the other by what there is most of, so that bone may be off by a breath; ribs are alike
+    one by one, so that all shifts along the body are tried before the best is improved.
+    """
+    low, high = params.bone_window_hu
+    fixed = replace(fixed, grey=np.clip(fixed.tissue.hu, low, high))
+    moving = replace(moving, grey=np.clip(moving.tissue.hu, low, high))
+    bone = fixed.tissue.body & fixed.clean & (fixed.tissue.hu > 2 * low)
+    if np.count_nonzero(bone) < 500:
+        return start
+    about = space.dilate(bone, fixed.tissue.affine, params.search_mm) & fixed.tissue.body & fixed.clean
+    starts = []
+    for shift_mm in np.arange(-params.bone_search_mm, params.bone_search_mm + 1, params.bone_step_mm):
+        moved = start.copy()
+        moved[2, 3] += shift_mm
+        starts.append(moved)
+    scores = [match(fixed, moving, about, _rigidly(motion)) for motion in starts]
+    return _improve(fixed, moving, about, starts[int(np.argmax(np.nan_to_num(scores, nan=-2.0)))], params)
 
 
 def _judged(
