@@ -148,6 +148,19 @@ def test_the_page_holds_all_it_shows(tables: Path) -> None:
     assert "2 truncated" in page
 
 
+def test_every_table_of_statistics_counts_what_is_missing(tables: Path) -> None:
+    page = (tables / "cohort.html").read_text(encoding="utf-8")
+    told = page.split("<table>")[1:]
+    captions = [re.search("<caption>(.*?)</caption>", part).group(1) for part in told]
+    silent = [
+        name for name, part in zip(captions, told, strict=True) if "missing" not in part.split("<section")[0].lower()
+    ]
+    # Patients at risk are those that the table below them is of; the rest counts treatments, not values.
+    assert [name for name in silent if "at risk" not in name] == [
+        "From planned to analysed", "Treatments by what the record and the images say; every one is in checklist.csv",
+    ]  # fmt: skip
+
+
 def test_the_methods_say_what_was_run(tables: Path) -> None:
     methods = (tables / "methods.md").read_text(encoding="utf-8")
     for words in ("massive from 60 %", "by regimen in 3 arms", "restricted maximum likelihood", "Holm's correction"):
