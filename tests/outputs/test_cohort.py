@@ -161,6 +161,25 @@ def test_every_table_of_statistics_counts_what_is_missing(tables: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_page_says_what_was_given_and_what_it_implies(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(
+        "patient_id,procedure,agents,doses_mg,embolic\n1,cTACE,ADM,50,lipiodol;gelfoam\n2,cTACE,ADM,90,lipiodol\n3,,,,\n",
+        encoding="utf-8",
+    )
+    assert run(registry[0], "--records", tmp_path / "r.csv", "--out", tmp_path / "t").exit_code == 0
+    page = (tmp_path / "t" / "cohort.html").read_text(encoding="utf-8")
+    given = page.split('id="given"')[1].split("</section>")[0]
+    rows_given = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>', given)
+    told = {name: (kind, count, words) for kind, name, count, words in rows_given}
+    assert [told[name][:2] for name in ("cTACE", "iodised oil", "gelatin sponge", "doxorubicin")] == [
+        ("Procedure", "2"), ("Embolic", "2"), ("Embolic", "1"), ("Drug", "2"),
+    ]  # fmt: skip
+    assert "absorbed in 7 to 21 days" in told["gelatin sponge"][2]
+    assert "480 mg iodine" in told["iodised oil"][2]
+    assert "here 50 to 90 mg, dose missing in 0, outside the range in 1" in told["doxorubicin"][2]
+    assert "procedure in 1, anything given in 1" in given
+
+
 def test_the_methods_say_what_was_run(tables: Path) -> None:
     methods = (tables / "methods.md").read_text(encoding="utf-8")
     for words in ("massive from 60 %", "by regimen in 3 arms", "restricted maximum likelihood", "Holm's correction"):
