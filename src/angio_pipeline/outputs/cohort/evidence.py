@@ -29,6 +29,10 @@ class _Window:
         """Whether a run was made for this treatment: after the one before, and on its day at the latest."""
         return (self.treated is None or date <= self.treated) and (self.before is None or date > self.before)
 
+    def is_baseline(self, date: str) -> bool:
+        """Whether a scan precedes every treatment."""
+        return self.before is None and self.holds_run(date)
+
     def holds_scan(self, date: str) -> bool:
         """Whether a scan follows this treatment, and no later one."""
         return (self.treated is None or date >= self.treated) and (self.after is None or date < self.after)
@@ -97,7 +101,6 @@ def _selective(documents: Sequence[RunDocument]) -> tuple[int | None, float | No
 
 
 def _scans(follow_up: LipiodolDocument | None, window: _Window) -> int:
-    """Return how many scans and films of the follow-up belong to a treatment, those before it included."""
+    """Return how many scans and films follow a treatment; those before the first one count with it."""
     points = [p for lesion in (follow_up.lesions if follow_up is not None else []) for p in lesion.timepoints]
-    own = {p.series_instance_uid for p in points if window.holds_scan(p.date) or window.holds_run(p.date)}
-    return len(own)
+    return len({p.series_instance_uid for p in points if window.holds_scan(p.date) or window.is_baseline(p.date)})
