@@ -215,6 +215,12 @@ def test_a_mapping_to_a_field_that_is_none_is_refused(tmp_path: Path) -> None:
         read_mapping(tmp_path / "mapping.toml")
 
 
+def test_a_file_without_a_header_gives_no_patient_away(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="found 2 of other names") as told:
+        read(tmp_path, "Smith 1950,2024-03-31\nJones 1944,2024-03-31\n")
+    assert "Smith" not in str(told.value)
+
+
 @pytest.mark.parametrize("content", ["", "patient_id\n", "name,date\nx,y\n"])
 def test_a_file_without_patients_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
     with pytest.raises(InputRefused, match=r"^Expected .* in records\.csv"):

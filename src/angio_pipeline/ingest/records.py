@@ -116,7 +116,8 @@ def read_records(
     patient_column = mapping.column("patient_id")
     if patient_column not in places:
         raise InputRefused(
-            f"Expected a column {patient_column!r} of patients in {path.name}, found {', '.join(list(places)[:8])}; "
+            # Where a file has no header its first patient stands there: no name of a column is repeated.
+            f"Expected a column {patient_column!r} of patients in {path.name}, found {len(places)} of other names; "
             "name the column in a mapping.",
             reason="bad_records",
         )
