@@ -87,6 +87,30 @@ def test_an_oddity_is_a_finding_and_the_row_stays(
     assert getattr(found.records[0], field) == value
 
 
+@pytest.mark.parametrize(
+    ("agents", "doses"),
+    [
+        ("doxorubicin, cisplatin", "50, 80 mg"),
+        ("doxorubicin,cisplatin", "50;80"),
+        ("doxorubicin;cisplatin", "50,0; 80,0"),
+    ],
+)
+def test_commas_part_drugs_and_doses_and_not_numbers(tmp_path: Path, agents: str, doses: str) -> None:
+    found = read(tmp_path, f'{HEADER}7,2024-03-31,cTACE,"{agents}","{doses}",8,\n')
+    assert found.findings == ()
+    assert (found.records[0].agents, found.records[0].doses_mg) == (("doxorubicin", "cisplatin"), (50.0, 80.0))
+
+
+@pytest.mark.parametrize("cell", ["=1", "@x", "+cmd|a", "-cmd", "-1+1", "+A1", "-(1)"])
+def test_what_a_spreadsheet_would_run_is_told(tmp_path: Path, cell: str) -> None:
+    assert "formula" in codes(read(tmp_path, f"patient_id,regimen\n1,{cell}\n"))
+
+
+@pytest.mark.parametrize("cell", ["-", "-5", "+5 mg", "-1,200.5", "- 3 days"])
+def test_a_number_with_a_sign_is_no_formula(tmp_path: Path, cell: str) -> None:
+    assert "formula" not in codes(read(tmp_path, f'patient_id,regimen\n1,"{cell}"\n'))
+
+
 def test_a_dose_in_grams_is_taken_as_milligrams(tmp_path: Path) -> None:
     found = read(tmp_path, HEADER + "1,2024-03-31,HAI,gemcitabine,1.6 g,,\n")
     assert found.records[0].doses_mg == (1600.0,)
@@ -189,6 +213,12 @@ def test_a_mapping_to_a_field_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mapping.toml").write_text('[columns]\ncolour = "c"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match="'colour' is no field"):
         read_mapping(tmp_path / "mapping.toml")
+
+
+def test_a_file_without_a_header_gives_no_patient_away(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="found 2 of other names") as told:
+        read(tmp_path, "Smith 1950,2024-03-31\nJones 1944,2024-03-31\n")
+    assert "Smith" not in str(told.value)
 
 
 @pytest.mark.parametrize("content", ["", "patient_id\n", "name,date\nx,y\n"])

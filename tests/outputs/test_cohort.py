@@ -148,6 +148,38 @@ def test_the_page_holds_all_it_shows(tables: Path) -> None:
     assert "2 truncated" in page
 
 
+def test_every_table_of_statistics_counts_what_is_missing(tables: Path) -> None:
+    page = (tables / "cohort.html").read_text(encoding="utf-8")
+    told = page.split("<table>")[1:]
+    captions = [re.search("<caption>(.*?)</caption>", part).group(1) for part in told]
+    silent = [
+        name for name, part in zip(captions, told, strict=True) if "missing" not in part.split("<section")[0].lower()
+    ]
+    # Patients at risk are those that the table below them is of; the rest counts treatments, not values.
+    assert [name for name in silent if "at risk" not in name] == [
+        "From planned to analysed", "Treatments by what the record and the images say; every one is in checklist.csv",
+    ]  # fmt: skip
+
+
+def test_the_page_says_what_was_given_and_what_it_implies(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(
+        "patient_id,procedure,agents,doses_mg,embolic\n1,cTACE,ADM,50,lipiodol;gelfoam\n2,cTACE,ADM,90,lipiodol\n3,,,,\n",
+        encoding="utf-8",
+    )
+    assert run(registry[0], "--records", tmp_path / "r.csv", "--out", tmp_path / "t").exit_code == 0
+    page = (tmp_path / "t" / "cohort.html").read_text(encoding="utf-8")
+    given = page.split('id="given"')[1].split("</section>")[0]
+    rows_given = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>', given)
+    told = {name: (kind, count, words) for kind, name, count, words in rows_given}
+    assert [told[name][:2] for name in ("cTACE", "iodised oil", "gelatin sponge", "doxorubicin")] == [
+        ("Procedure", "2"), ("Embolic", "2"), ("Embolic", "1"), ("Drug", "2"),
+    ]  # fmt: skip
+    assert "absorbed in 7 to 21 days" in told["gelatin sponge"][2]
+    assert "480 mg iodine" in told["iodised oil"][2]
+    assert "here 50 to 90 mg, dose missing in 0, outside the range in 1" in told["doxorubicin"][2]
+    assert "procedure in 1, anything given in 1" in given
+
+
 def test_the_methods_say_what_was_run(tables: Path) -> None:
     methods = (tables / "methods.md").read_text(encoding="utf-8")
     for words in ("massive from 60 %", "by regimen in 3 arms", "restricted maximum likelihood", "Holm's correction"):

@@ -12,13 +12,15 @@ from angio_pipeline.core.records import (
     ShuntSeen,
     TreatmentEvidence,
 )
+from angio_pipeline.ingest.record_mapping import read_agents
 from angio_pipeline.response.checklist import ChecklistParams, check_treatment
 
 PARAMS = ChecklistParams()
+AGENTS = read_agents()
 
 
 def checked(evidence: TreatmentEvidence | None = None, **record: object) -> dict[Precaution, ChecklistItem]:
-    items = check_treatment(ProcedureRecord(row=1, patient_id="1", **record), evidence, params=PARAMS)
+    items = check_treatment(ProcedureRecord(row=1, patient_id="1", **record), evidence, agents=AGENTS, params=PARAMS)
     return {item.precaution: item for item in items}
 
 
@@ -112,6 +114,19 @@ def test_a_shunt_with_microspheres_is_a_warning() -> None:
     items = checked(shunt_found=True, catheter_position=CatheterPosition.SEGMENTAL, **MICROSPHERES)
     assert items[Precaution.SHUNT_WITH_MICROSPHERES].warning
     assert Precaution.SHUNT_WITH_MICROSPHERES not in checked(shunt_found=False, **MICROSPHERES)
+
+
+def test_the_table_of_agents_says_what_needs_super_selection() -> None:
+    reason = checked(catheter_position=CatheterPosition.LOBAR, **MICROSPHERES)[
+        Precaution.MICROSPHERES_NOT_SELECTIVE
+    ].reason
+    assert AGENTS.embolics["microspheres"].implies in reason
+    assert Precaution.MICROSPHERES_NOT_SELECTIVE not in checked(embolics=("gelatin sponge",))
+    harmless = AGENTS.embolics["microspheres"].model_copy(update={"needs_super_selection": False})
+    other = AGENTS.model_copy(update={"embolics": {**AGENTS.embolics, "microspheres": harmless}})
+    record = ProcedureRecord(row=1, patient_id="1", embolics=("microspheres",))
+    told = {item.precaution for item in check_treatment(record, None, agents=other, params=PARAMS)}
+    assert Precaution.MICROSPHERES_NOT_SELECTIVE not in told
 
 
 def test_a_shunt_with_another_embolic_is_no_such_warning() -> None:

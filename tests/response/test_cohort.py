@@ -62,6 +62,23 @@ def test_missing_values_are_counted_and_nothing_is_filled_in(cohort: CohortData)
     assert found.retention.missing == 30
 
 
+def test_every_table_counts_whom_it_misses_in_each_arm(cohort: CohortData) -> None:
+    patients = cohort.patients.copy()
+    lacking = patients.index[patients["arm"] == "b"][:7]
+    unknown = ["necrosis_main_percent", "necrosis_daughter_percent", "survival_days", "event", "retention"]
+    patients.loc[lacking, unknown] = np.nan
+    later = cohort.timepoints[~cohort.timepoints["subject"].isin(lacking)]
+    found = analyse(CohortData(patients, later), params=PARAMS)
+    for test in (*found.main_tests, *found.necrosis.trends):
+        if "daughter" not in test.name and "progression" not in test.name:
+            assert (test.patients, test.missing) == (113, 7), test.name
+    (pair,) = (test for test in found.necrosis.pairwise if test.name == "main tumour: a against b")
+    assert pair.missing == 7
+    assert [arm.missing for arm in found.course.arms] == [0, 7, 0]
+    assert [curve.median_days.missing for curve in found.survival[0].curves] == [0, 7, 0]
+    assert {row[0]: row[-1] for row in found.table1.rows}["Follow-up, days"] == "7 (0 / 7 / 0)"
+
+
 def test_an_arm_of_one_has_no_interval_and_does_not_stop_the_rest(cohort: CohortData) -> None:
     keep = cohort.patients["arm"] != "c"
     keep[cohort.patients.index[cohort.patients["arm"] == "c"][0]] = True

@@ -100,6 +100,18 @@ def test_what_comes_back_after_nothing_was_left_is_progression_whatever_its_size
     assert (verdict.call, verdict.rule) == (PD, f"{criterion.value}/came-back")
 
 
+def test_choi_calls_what_comes_back_progression_unless_attenuation_fell():
+    assert told(Criterion.CHOI, 1.0, 100.0, 0.0, density_change=0.0).rule == "choi/came-back"
+    assert told(Criterion.CHOI, 1.0, 100.0, 0.0, density_valid=False).call is PD
+    assert told(Criterion.CHOI, 1.0, 100.0, 0.0, density_change=-0.2).call is PR
+
+
+def test_criteria_without_a_nadir_do_not_know_of_coming_back():
+    # qEASL has no progression, and RECICL counts growth from before treatment.
+    assert told(Criterion.QEASL, 1.0, 100.0, 0.0).call is PR
+    assert told(Criterion.RECICL, 1.0, 100.0, 0.0, effect=0.0).call is Call.TE3
+
+
 def test_the_sum_before_treatment_may_be_the_nadir():
     assert told(Criterion.RECIST, 125.0, 100.0, 100.0).rule == "recist/rise-from-nadir"
 

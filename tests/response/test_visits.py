@@ -213,6 +213,45 @@ def test_regions_drawn_first_after_treatment_are_not_new():
     assert call_of(result, "recist").call is Call.SD
 
 
+def test_a_node_is_told_by_its_name_and_counts_by_its_short_axis():
+    # Half-axes 12 and 9 mm before treatment, 8 and 4.5 after: the short axis falls from 18 to 9 mm.
+    def flat(long, short):
+        z, y, x = np.meshgrid(
+            *[(np.arange(n) - (n - 1) / 2) * s for n, s in zip(SHAPE, SPACING, strict=True)], indexing="ij"
+        )
+        return (x / long) ** 2 + (y / short) ** 2 + (z / short) ** 2 <= 1
+
+    before, after = flat(12, 9), flat(8, 4.5)
+    sights = [sight(-3.0, tumour=before, name="LN1"), sight(28.0, tumour=after, carried=before, name="LN1")]
+    result = judged(sights, [drawn(before, -3.0, "LN1"), drawn(after, 28.0, "LN1")])
+    (node,) = result.lesions
+    assert (node.organ, node.node, node.role) == ("lymph node", True, None)
+    call = call_of(result, "recist")
+    assert (call.baseline, call.value) == (pytest.approx(18, abs=1.2), pytest.approx(9, abs=1.2))
+    # Below 10 mm across a node is normal, though something is left of the sum.
+    assert (call.call, call.rule) == (Call.CR, "recist/nothing-left")
+
+
+def test_lesions_of_two_organs_are_targets_beside_each_other():
+    places = {"L1": -18, "L2": -4, "L3": 9, "lu_1": 22}
+    lesions = {name: ball(7 - 0.4 * k, (x, 0, 0)) for k, (name, x) in enumerate(places.items())}
+    every = np.logical_or.reduce(list(lesions.values()))
+    days = (-3.0, 28.0)
+    sights = [sight(d, tumour=every, carried=own, name=name) for name, own in lesions.items() for d in days]
+    result = judged(sights, [drawn(own, d, name) for name, own in lesions.items() for d in days])
+    call = call_of(result, "recist")
+    # Three in the liver: two at most are targets; the one of the lung is smaller and still is one.
+    assert (call.targets, call.non_targets) == (("L1", "L2", "lu_1"), ("L3",))
+
+
+def test_a_daughter_nodule_is_told_by_its_name():
+    large, small = ball(9, (-10, 0, 0)), ball(6, (12, 0, 0))
+    sights = [sight(d, tumour=large | small, carried=own, name=name)
+              for name, own in (("DN1", large), ("L1", small)) for d in (-3.0, 28.0)]  # fmt: skip
+    result = judged(sights, [drawn(large, -3.0, "DN1"), drawn(small, -3.0, "L1")])
+    assert {one.id: one.role for one in result.lesions} == {"DN1": LesionRole.DAUGHTER, "L1": LesionRole.MAIN}
+
+
 def test_a_lesion_cut_by_the_scan_is_not_measured():
     edge = ball(12, (0, 0, 30))
     sights = [sight(-3.0, tumour=ball(12)), sight(28.0, tumour=edge)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from angio_pipeline.core.records import AgentTable
     from angio_pipeline.ingest.records import Records
 
 __all__ = ["cohort"]
@@ -37,6 +38,7 @@ def cohort(
     make tables of; 2: usage.
     """
     _check(results, out, records, reader or [], by)
+    from angio_pipeline.ingest.record_mapping import read_agents
     from angio_pipeline.outputs.cohort.readers import read_readers
     from angio_pipeline.outputs.cohort.reading import read_cohort
     from angio_pipeline.outputs.cohort.writing import write_cohort
@@ -44,13 +46,15 @@ def cohort(
     from angio_pipeline.response.cohort import CohortParams, analyse
 
     params = CohortParams(necrotic_percent=necrosis_at, retention_day=retention_day)
-    told = _records(records, mapping, agents, by)
+    table = read_agents(agents)
+    told = _records(records, mapping, table, by)
     read = read_cohort(
         results,
         told.records if told is not None else (),
         by=by,
         params=params,
         checklist=ChecklistParams(),
+        agents=table,
         findings=told.findings if told is not None else (),
         readers=read_readers(reader[0], reader[1]) if reader else None,
     )
@@ -82,18 +86,18 @@ def _check(results: list[Path], out: Path, records: Path | None, readers: list[P
         _usage(f"Expected --records with --by {by}, found none.")
 
 
-def _records(path: Path | None, mapping: Path | None, agents: Path | None, by: str) -> Records | None:
+def _records(path: Path | None, mapping: Path | None, table: AgentTable, by: str) -> Records | None:
     if path is None:
         return None
     from angio_pipeline.ingest.pseudonym import pseudonym, read_key
-    from angio_pipeline.ingest.record_mapping import FIELDS, read_agents, read_mapping
+    from angio_pipeline.ingest.record_mapping import FIELDS, read_mapping
     from angio_pipeline.ingest.records import read_records
 
     key = read_key()
     told = read_records(
         path,
         mapping=read_mapping(mapping),
-        table=read_agents(agents),
+        table=table,
         latest=date.today(),
         pseudonym_of=lambda number: pseudonym(number, key=key),
         by=None if by in FIELDS else by,

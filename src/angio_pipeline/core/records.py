@@ -49,7 +49,7 @@ class Drug(Params):
 
 
 class Embolic(Params):
-    """An embolic agent and what it implies."""
+    """An embolic agent and what it implies: in words, and as far as something is checked or told by it."""
 
     synonyms: tuple[str, ...] = ()
     implies: str

@@ -175,8 +175,8 @@ def read_sizes(text: str) -> tuple[float, float]:
 
 
 def split_list(text: str) -> list[str]:
-    """Return the entries of a cell that holds several."""
-    return [part.strip() for part in re.split(r"[;+&|]", text) if part.strip()]
+    """Return the entries of a cell that holds several; a comma parts them unless it stands within a number."""
+    return [part.strip() for part in re.split(r"[;+&|]|,(?!\d)|(?<!\d),", text) if part.strip()]
 
 
 def known_names(table: AgentTable, words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -54,6 +54,8 @@ _POSITIONS = {
     "segment": "segmental", "super-selective": "segmental", "superselective": "segmental",
     "super selective": "segmental",
 }  # fmt: skip
+# A number with its unit, or the lone dash of what is unknown.
+_SIGNED = re.compile(r"[+-](\s*\d[\d.,\s]*[^\d()|!=+-]{0,8})?")
 _NO_EMBOLIC = frozenset({"none", "no", "0"})
 _REDCAP = ("redcap_event_name", "redcap_repeat_instrument")
 
@@ -114,7 +116,8 @@ def read_records(
     patient_column = mapping.column("patient_id")
     if patient_column not in places:
         raise InputRefused(
-            f"Expected a column {patient_column!r} of patients in {path.name}, found {', '.join(list(places)[:8])}; "
+            # Where a file has no header its first patient stands there: no name of a column is repeated.
+            f"Expected a column {patient_column!r} of patients in {path.name}, found {len(places)} of other names; "
             "name the column in a mapping.",
             reason="bad_records",
         )
@@ -186,8 +189,7 @@ def _read_row(
 
 def _check_formulas(reader: _Reader, cells: Mapping[str, str]) -> None:
     for name, cell in cells.items():
-        risky = cell[:1] in ("=", "@") or (cell[:1] in ("+", "-") and not re.match(r"^[+-]?[\d.,\s]*\D{0,6}$", cell))
-        if risky:
+        if cell[:1] in ("=", "@") or (cell[:1] in ("+", "-") and _SIGNED.fullmatch(cell) is None):
             sentence = "Expected a value, found what a spreadsheet would run as a formula; it is kept as text."
             reader.odd(name, "formula", sentence)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from angio_pipeline.core.params import Params
-from angio_pipeline.core.records import ChecklistItem, Precaution, ProcedureRecord, TreatmentEvidence
+from angio_pipeline.core.records import AgentTable, ChecklistItem, Precaution, ProcedureRecord, TreatmentEvidence
 
 __all__ = ["ChecklistParams", "check_treatment"]
 
@@ -30,12 +30,14 @@ class ChecklistParams(Params):
 
 
 def check_treatment(
-    record: ProcedureRecord, evidence: TreatmentEvidence | None, *, params: ChecklistParams
+    record: ProcedureRecord, evidence: TreatmentEvidence | None, *, agents: AgentTable, params: ChecklistParams
 ) -> list[ChecklistItem]:
     """Return what is known of each precaution.
 
     Parameters
     ----------
+    agents : AgentTable
+        Tells which embolics need super-selection, under whatever name they were recorded.
     evidence : TreatmentEvidence, optional
         None when no image of the patient was analysed.
     """
@@ -53,7 +55,10 @@ def check_treatment(
         _non_target_oil(seen),
         _films_kept(record, seen),
     ]
-    return items + _microspheres(record, shunt, selective)
+    risky = [
+        name for name in record.embolics if name in agents.embolics and agents.embolics[name].needs_super_selection
+    ]
+    return items + _microspheres(risky, agents, shunt, selective)
 
 
 def _told(what: Precaution, value: bool | None) -> ChecklistItem:
@@ -138,15 +143,19 @@ def _films_kept(record: ProcedureRecord, seen: TreatmentEvidence) -> ChecklistIt
     return _told(Precaution.FILMS_KEPT, record.films_kept)
 
 
-def _microspheres(record: ProcedureRecord, shunt: ChecklistItem, selective: ChecklistItem) -> list[ChecklistItem]:
-    if "microspheres" not in record.embolics:
+def _microspheres(
+    risky: list[str], agents: AgentTable, shunt: ChecklistItem, selective: ChecklistItem
+) -> list[ChecklistItem]:
+    if not risky:
         return []
     found = []
+    name = ", ".join(risky).capitalize()
     if selective.answer != "yes":
-        words = f"Microspheres were recorded, and super-selection is {_not_yes(selective.answer)}. {selective.reason}"
+        words = f"{name} were recorded, and super-selection is {_not_yes(selective.answer)}. {selective.reason}"
+        words += "".join(f" Of {one} the table says: {agents.embolics[one].implies}." for one in risky)
         found.append(ChecklistItem(Precaution.MICROSPHERES_NOT_SELECTIVE, _as_warned(selective.answer), words, True))
     if shunt.answer == "yes":
-        words = f"Microspheres were recorded, and so is a shunt. {shunt.reason}"
+        words = f"{name} were recorded, and so is a shunt. {shunt.reason}"
         found.append(ChecklistItem(Precaution.SHUNT_WITH_MICROSPHERES, "yes", words, warning=True))
     return found
 

@@ -98,13 +98,15 @@ def with_roles(
 ) -> tuple[LesionHistory, ...]:
     """Return the lesions as main tumour and daughter nodules: as given, else the largest before treatment is main.
 
-    Each organ has one main tumour. Where no size before treatment is known, the first known one stands in.
+    Each organ has one main tumour, and a node is neither. Where no size before treatment is known, the first known one
+    stands in.
     """
     given = roles or {}
     largest: dict[str, tuple[float, str]] = {}
     for lesion in lesions:
         volume = _first_volume(lesion, baseline)
-        if volume is not None and lesion.new_on is None:
+        candidate = lesion.new_on is None and not lesion.node and given.get(lesion.id) is not LesionRole.DAUGHTER
+        if volume is not None and candidate:
             largest[lesion.organ] = max(largest.get(lesion.organ, (0.0, "")), (volume, lesion.id))
     main = {name for _, name in largest.values()}
 

@@ -11,6 +11,7 @@ from angio_pipeline.core.params import Params
 from angio_pipeline.core.response import Histology, LesionHistory, LesionRole, LesionSight, ResponseResult
 from angio_pipeline.response.assess import baseline_of, judge_dates, tell_best_of
 from angio_pipeline.response.enhancement import EnhancementParams
+from angio_pipeline.response.names import NameParams, daughters_by_name, place_by_name
 from angio_pipeline.response.necrosis import NecrosisParams, compare_with_histology, with_roles
 from angio_pipeline.response.outline import OutlineParams
 from angio_pipeline.response.overall import BestParams
@@ -23,6 +24,7 @@ __all__ = ["ResponseParams", "judge_lesions", "judge_response"]
 class ResponseParams(Params):
     """Settings of the response, one section a step."""
 
+    names: NameParams = Field(default_factory=NameParams)
     targets: TargetParams = Field(default_factory=TargetParams)
     best: BestParams = Field(default_factory=BestParams)
     visits: VisitParams = Field(default_factory=VisitParams)
@@ -51,7 +53,7 @@ def judge_response(
     histology : sequence of Histology
         The reference standard of necrosis, where there is one.
     roles : mapping, optional
-        Main tumour or daughter nodule, by lesion; else the largest is the main one.
+        Main tumour or daughter nodule, by lesion; else what its name says, else the largest is the main one.
     """
     if not sights:
         return ResponseResult((), (), settings=params.model_dump(mode="json"), reason="no lesion was outlined")
@@ -63,7 +65,9 @@ def judge_response(
         enhancement=params.enhancement,
         necrosis=params.necrosis,
     )
-    return judge_lesions(lesions, histology=histology, roles=roles, params=params)
+    named = place_by_name(lesions, params.names)
+    told = {**daughters_by_name(named, params.names), **(roles or {})}
+    return judge_lesions(named, histology=histology, roles=told, params=params)
 
 
 def judge_lesions(

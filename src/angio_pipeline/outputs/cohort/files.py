@@ -9,7 +9,8 @@ import pandas as pd
 
 from angio_pipeline.core.records import Finding
 from angio_pipeline.outputs.cells import Columns, Row, csv_text
-from angio_pipeline.outputs.cohort.reading import PATIENT_COLUMNS, CohortInput, day_of
+from angio_pipeline.outputs.cohort.evidence import day_of
+from angio_pipeline.outputs.cohort.reading import PATIENT_COLUMNS, CohortInput
 from angio_pipeline.outputs.cohort.responses import CALL_COLUMNS
 from angio_pipeline.outputs.files import replacing, write_text
 from angio_pipeline.outputs.rows import FEEDER_COLUMNS, LIPIODOL_COLUMNS, RUN_COLUMNS

@@ -44,11 +44,10 @@ def _necrosis(result: CohortResult) -> str:
     limit = result.params.necrotic_percent
     methods = sorted({test.method for test in result.necrosis.tests})
     trends = sorted({test.method for test in result.necrosis.trends})
+    compared = sum(test.p is not None for test in result.necrosis.pairwise)
     pairs = (
-        f" {len(result.necrosis.pairwise)} pairs of arms were compared by Fisher's exact test, with Holm's correction "
-        "among "
-        "them."
-        if result.necrosis.pairwise
+        f" {compared} pairs of arms were compared by Fisher's exact test, with Holm's correction among them."
+        if compared
         else ""
     )
     return (

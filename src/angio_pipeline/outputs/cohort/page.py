@@ -11,6 +11,7 @@ from markupsafe import Markup
 from angio_pipeline.outputs.charts import Series, line_chart
 from angio_pipeline.outputs.cohort.files import VIEWS
 from angio_pipeline.outputs.cohort.flow_chart import flow_chart
+from angio_pipeline.outputs.cohort.given import given_table
 from angio_pipeline.outputs.cohort.reading import CohortInput
 from angio_pipeline.outputs.cohort.words import (
     agreement_table,
@@ -41,6 +42,7 @@ _MOST_STEPS = 300
 
 def cohort_page(read: CohortInput, result: CohortResult, methods: Sequence[str]) -> str:
     """Return the page."""
+    treatments = [record for record, _ in read.checklist]
     warnings = [(record, item) for record, items in read.checklist for item in items if item.warning]
     return render(
         "cohort.html",
@@ -63,6 +65,7 @@ def cohort_page(read: CohortInput, result: CohortResult, methods: Sequence[str])
         agreement=agreement_table(result.agreement) if result.agreement else None,
         calls=call_table(result.call_agreement) if result.call_agreement else None,
         differences=[chart for one in result.agreement if (chart := _difference_chart(one)) is not None],
+        given=given_table(treatments, read.agents) if treatments else None,
         checklist=_checklist(read),
         warnings=warnings[:_MOST_FINDINGS],
         more_warnings=max(len(warnings) - _MOST_FINDINGS, 0),

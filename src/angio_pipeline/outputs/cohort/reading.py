@@ -13,17 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from angio_pipeline.core.followups import OilPlace
 from angio_pipeline.core.records import (
+    AgentTable,
     ChecklistItem,
     Finding,
     ProcedureRecord,
-    ShuntSeen,
-    TreatmentEvidence,
 )
 from angio_pipeline.outputs.cells import Columns, Row
+from angio_pipeline.outputs.cohort.evidence import day_of, evidence_of
 from angio_pipeline.outputs.cohort.responses import CALL_COLUMNS, call_rows, with_response
-from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subject
+from angio_pipeline.outputs.folders import SubjectFolder, read_refused, read_subject
 from angio_pipeline.outputs.rows import (
     FEEDER_COLUMNS,
     LIPIODOL_COLUMNS,
@@ -32,11 +31,11 @@ from angio_pipeline.outputs.rows import (
     lipiodol_rows,
     run_rows,
 )
-from angio_pipeline.outputs.schemas import LesionDocument, LipiodolDocument, RunDocument, TimepointDocument
+from angio_pipeline.outputs.schemas import LesionDocument, TimepointDocument
 from angio_pipeline.response.checklist import ChecklistParams, check_treatment
 from angio_pipeline.response.cohort import CohortData, CohortParams
 
-__all__ = ["PATIENT_COLUMNS", "CohortInput", "arm_of", "day_of", "read_cohort"]
+__all__ = ["PATIENT_COLUMNS", "CohortInput", "arm_of", "read_cohort"]
 
 _OF_RECORD = (
     "procedure", "regimen", "oil_ml", "catheter_position", "age_years", "sex", "child_pugh", "origin", "afp_ng_ml",
@@ -111,6 +110,7 @@ class CohortInput:
     data: CohortData
     tables: dict[str, pd.DataFrame]
     findings: list[Finding]
+    agents: AgentTable
     checklist: list[tuple[ProcedureRecord, list[ChecklistItem]]] = field(default_factory=list)
 
 
@@ -121,6 +121,7 @@ def read_cohort(
     by: str,
     params: CohortParams,
     checklist: ChecklistParams,
+    agents: AgentTable,
     findings: Sequence[Finding] = (),
     readers: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> CohortInput:
@@ -137,11 +138,14 @@ def read_cohort(
         rows["responses"].add(call_rows(subject.subject, subject.response))
         patients[subject.subject] = with_response(_patient_row(subject, told, by, params), subject.response)
         odd += _unread(subject)
-        items += [(one, check_treatment(one, _evidence(subject, one), params=checklist)) for one in told]
+        items += [
+            (one, check_treatment(one, evidence_of(subject, one, told), agents=agents, params=checklist))
+            for one in told
+        ]
     for name, told in treatments.items():
         if name not in patients:
             patients[name] = _record_row(name, told, by) | {"state": "no images", "lesions": None}
-            items += [(one, check_treatment(one, None, params=checklist)) for one in told]
+            items += [(one, check_treatment(one, None, agents=agents, params=checklist)) for one in told]
     frame = _frame(PATIENT_COLUMNS, patients.values()).set_index("subject", drop=False)
     frame.index.name = None
     data = CohortData(
@@ -153,7 +157,7 @@ def read_cohort(
         readers=readers,
     )
     tables = {"patients": frame} | {name: table.frame() for name, table in rows.items() if name != "courses"}
-    return CohortInput(data, tables, odd, sorted(items, key=lambda pair: pair[0].row))
+    return CohortInput(data, tables, odd, agents, sorted(items, key=lambda pair: pair[0].row))
 
 
 def _by_subject(records: Iterable[ProcedureRecord]) -> dict[str, list[ProcedureRecord]]:
@@ -246,11 +250,6 @@ def arm_of(record: ProcedureRecord, by: str) -> str | None:
     return " + ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def day_of(record: ProcedureRecord) -> str | None:
-    """Return the day of treatment as folders are named, None when it is unknown."""
-    return None if record.date is None else f"{record.date:%Y%m%d}"
-
-
 def _regimen(record: ProcedureRecord) -> str | None:
     """What was given, by name, when the record names no regimen."""
     oil = ["lipiodol"] if record.oil_ml or "iodised oil" in record.embolics else []
@@ -295,51 +294,6 @@ def _main_lesion(lesions: Sequence[LesionDocument], params: CohortParams) -> Row
     if nearest is not None and nearest[0] <= params.retention_window_days:
         row |= {"retention_days": nearest[1], "retention": nearest[2]}
     return row
-
-
-def _evidence(subject: SubjectFolder, record: ProcedureRecord) -> TreatmentEvidence:
-    treated = day_of(record)
-    runs = [r for r in subject.runs if r.document is not None and (treated is None or r.date <= treated)]
-    documents = [run.document for run in runs if run.document is not None]
-    compared = subject.embolisation.comparisons if subject.embolisation is not None else []
-    lesions = subject.follow_up.lesions if subject.follow_up is not None else []
-    bifurcations, non_target = _selective(documents)
-    return TreatmentEvidence(
-        runs_before=len(runs),
-        shunts=tuple(ShuntSeen(s.kind.value, s.probability) for d in documents for s in d.shunts),
-        shunts_assessed=any("SHUNT_NOT_ASSESSED" not in d.quality for d in documents),
-        bifurcations=bifurcations,
-        non_target_fraction=non_target,
-        sace=tuple(t.sace.value for c in compared for t in c.tumours if t.sace is not None),
-        end_point_compared=bool(compared),
-        non_target_oil=_oil_elsewhere(subject.follow_up),
-        films=_films(subject.runs, lesions),
-    )
-
-
-def _oil_elsewhere(follow_up: LipiodolDocument | None) -> tuple[str, ...] | None:
-    """Return the places that hold oil outside the liver's tissue, None where it cannot be told that there is none."""
-    searched = follow_up.non_target if follow_up is not None else []
-    places = {oil.place for search in searched for oil in search.pieces} - {OilPlace.LIVER}
-    # Against a later scan oil that stays is not seen.
-    if not places and not any(search.before_treatment for search in searched):
-        return None
-    return tuple(sorted(place.value for place in places))
-
-
-def _selective(documents: Sequence[RunDocument]) -> tuple[int | None, float | None]:
-    """Of the likeliest tumour's targets the furthest and the least clean: all have to be reached."""
-    tumours = [t for d in documents for t in d.tumours if t.targets]
-    if not tumours:
-        return None, None
-    targets = max(tumours, key=lambda t: t.probability).targets
-    fractions = [t.non_target_fraction for t in targets if t.non_target_fraction is not None]
-    return max(t.bifurcations for t in targets), max(fractions, default=None)
-
-
-def _films(runs: Sequence[RunFolder], lesions: Sequence[LesionDocument]) -> int:
-    scans = {point.series_instance_uid for lesion in lesions for point in lesion.timepoints}
-    return sum(run.document is not None for run in runs) + len(scans)
 
 
 def _frame(columns: Columns, rows: Iterable[Row]) -> pd.DataFrame:

@@ -83,9 +83,15 @@ def necrosis_table(found: NecrosisTable) -> Table:
 
 
 def tests_table(caption: str, tests: Sequence[Test], note: str) -> Table:
-    """Return tests with p before and after Holm's correction."""
-    rows = tuple((t.name, t.method, p_words(t.p), p_words(t.adjusted)) for t in tests)
-    return Table(caption, ("Hypothesis", "Test", "p", "p, Holm"), rows, (note,) if note else ())
+    """Return tests with p before and after Holm's correction, and whom they are of."""
+    rows = tuple(
+        (t.name, t.method, _count(t.patients), _count(t.missing), p_words(t.p), p_words(t.adjusted)) for t in tests
+    )
+    return Table(caption, ("Hypothesis", "Test", "n", "missing", "p", "p, Holm"), rows, (note,) if note else ())
+
+
+def _count(number: int | None) -> str:
+    return UNKNOWN if number is None else str(number)
 
 
 def retention_table(found: RetentionAndNecrosis, limit: float) -> Table:
@@ -109,7 +115,7 @@ def retention_table(found: RetentionAndNecrosis, limit: float) -> Table:
         )
         rows.append((f"Cut-off by {cut.folds}-fold cross-validation", told, ""))
     notes = (
-        f"{found.patients} patients with both, {found.missing} without one or the other; massive (≥ {limit:g} %) in "
+        f"{found.patients} patients with both, {found.missing} missing one or the other; massive (≥ {limit:g} %) in "
         f"{found.necrotic}.",
     )
     return Table(
@@ -124,6 +130,7 @@ def course_table(found: CourseModel) -> Table:
             arm.arm,
             str(arm.patients),
             str(arm.observations),
+            str(arm.missing),
             estimate_words(arm.monthly_change, 1, 100),
             estimate_words(arm.half_life_days, 0),
         )
@@ -140,14 +147,21 @@ def course_table(found: CourseModel) -> Table:
         + sample,
         *(f"Left out: {words}." for words in found.left_out),
     )
-    headings = ("Arm", "Patients", "Dates", "Change a month, %", "Half-life, days")
+    notes = (*notes, "Missing: patients of the arm without a scan later than the reference that shows oil.")
+    headings = ("Arm", "Patients", "Dates", "missing", "Change a month, %", "Half-life, days")
     return Table("Retention over time, mixed model", headings, rows, notes)
 
 
 def survival_table(found: SurvivalResult) -> Table:
     """Return medians by arm."""
     rows = tuple(
-        (curve.arm, str(curve.median_days.count), str(curve.events), estimate_words(curve.median_days, 0))
+        (
+            curve.arm,
+            str(curve.median_days.count),
+            str(curve.events),
+            str(curve.median_days.missing),
+            estimate_words(curve.median_days, 0),
+        )
         for curve in found.curves
     )
     notes = (
@@ -155,7 +169,10 @@ def survival_table(found: SurvivalResult) -> Table:
         *([found.note] if found.note else []),
     )
     return Table(
-        f"{found.outcome.capitalize()}, Kaplan-Meier", ("Arm", "Patients", "Events", "Median, days"), rows, notes
+        f"{found.outcome.capitalize()}, Kaplan-Meier",
+        ("Arm", "Patients", "Events", "missing", "Median, days"),
+        rows,
+        notes,
     )
 
 

@@ -144,7 +144,14 @@ def _retention(patients: pd.DataFrame, params: CohortParams, rng: np.random.Gene
     rho, p = spearman(x, y)
     return RetentionAndNecrosis(
         rho=rho,
-        rho_test=Test("retention and necrosis unrelated", "Spearman's rank correlation", p, rho.value),
+        rho_test=Test(
+            "retention and necrosis unrelated",
+            "Spearman's rank correlation",
+            p,
+            rho.value,
+            patients=len(known),
+            missing=len(pair) - len(known),
+        ),
         logistic=fit_logistic(x, necrotic),
         roc=roc_of(x, necrotic),
         cut_off=choose_cut_off(x, necrotic, rng),

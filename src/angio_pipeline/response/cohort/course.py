@@ -13,7 +13,7 @@ DeRouen for few patients, doi:10.1111/j.0006-341X.2001.00126.x.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,10 @@ class MixedFit:
 
 @dataclass(frozen=True, slots=True)
 class ArmCourse:
-    """One arm: change of retention a month (-0.1: a tenth less), the half-life behind it, and its numbers."""
+    """One arm: change of retention a month (-0.1: a tenth less), the half-life behind it, and its numbers.
+
+    `missing` counts patients of the arm without a scan later than the reference that shows oil.
+    """
 
     arm: str
     monthly_change: Estimate
@@ -55,6 +58,7 @@ class ArmCourse:
     log_slope: Estimate
     patients: int
     observations: int
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +194,26 @@ def fit_course(
     slopes = np.column_stack([np.where(rows["arm"] == arm, months, 0.0) for arm in fitted])
     design = np.column_stack([np.ones_like(months), slopes])
     fit = fit_mixed(rows["log_retention"].to_numpy(dtype=np.float64), design, rows["subject"].to_numpy(), months)
-    return _told(fit, rows, fitted, tuple(left_out), int(subjects.size))
+    missing = [int((patients["arm"] == arm).sum()) - int(sizes[arm]) for arm in fitted]
+    return _told(fit, rows, dict(zip(fitted, missing, strict=True)), tuple(left_out), int(subjects.size))
 
 
-def _told(fit: MixedFit, rows: pd.DataFrame, arms: list[str], left_out: tuple[str, ...], patients: int) -> CourseModel:
+def _told(
+    fit: MixedFit, rows: pd.DataFrame, arms: dict[str, int], left_out: tuple[str, ...], patients: int
+) -> CourseModel:
+    """Return the model in words of its arms; `arms` counts those missing in each."""
     per_arm = rows.groupby("arm")["subject"].agg(["nunique", "size"])
     errors = np.sqrt(np.diag(fit.robust))
     fitted = int(rows["subject"].nunique())
     courses = tuple(
-        _arm(arm, float(fit.effects[i]), float(errors[i]), *(int(n) for n in per_arm.loc[arm]))
-        for i, arm in enumerate(arms, start=1)
+        replace(
+            _arm(arm, float(fit.effects[i]), float(errors[i]), *(int(n) for n in per_arm.loc[arm])), missing=lacking
+        )
+        for i, (arm, lacking) in enumerate(arms.items(), start=1)
     )
     return CourseModel(
         arms=courses,
-        equal_slopes=_equal(fit, len(arms), fitted),
+        equal_slopes=replace(_equal(fit, len(arms), fitted), patients=fitted, missing=sum(arms.values())),
         intercept=_estimate(float(fit.effects[0]), float(errors[0]), fitted),
         random=fit.random,
         patient_sd=fit.patient_sd,

@@ -48,7 +48,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test of one hypothesis; `adjusted` is its p after Holm over all tests of the family."""
+    """A test of one hypothesis; `adjusted` is its p after Holm over all tests of the family.
+
+    `patients` took part, and `missing` of those it is about lack a value that it needs; None where unknown.
+    """
 
     name: str
     method: str
@@ -56,6 +59,8 @@ class Test:
     statistic: float | None = None
     adjusted: float | None = None
     family: str = "main"
+    patients: int | None = None
+    missing: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

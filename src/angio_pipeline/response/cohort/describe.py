@@ -46,18 +46,22 @@ def describe(patients: pd.DataFrame, arms: list[str]) -> Table:
     rows = [("Patients", *(str(len(group)) for _, group in groups), "")]
     for column, words in _NUMBERS.items():
         if column in patients and patients[column].notna().any():
-            rows.append((words, *(_quartiles(group[column]) for _, group in groups), _missing(patients[column])))
+            rows.append((words, *(_quartiles(group[column]) for _, group in groups), _missing(column, groups)))
     for column, words in _KINDS.items():
         if column in patients and patients[column].notna().any():
-            rows.append((words, *("" for _ in groups), _missing(patients[column])))
+            rows.append((words, *("" for _ in groups), _missing(column, groups)))
             rows += [(f"  {kind}", *cells, "") for kind, cells in _kinds(patients[column], groups, column)]
     headings = ("", *(f"{name} (n = {len(group)})" for name, group in groups), "missing")
-    notes = ("Median (first to third quartile), or number (per cent of those known).",)
+    notes = (
+        "Median (first to third quartile), or number (per cent of those known). Missing: of all, and of each arm.",
+    )
     return Table("Patients by arm", headings, tuple(rows), notes)
 
 
-def _missing(column: pd.Series) -> str:
-    return str(int(column.isna().sum()))
+def _missing(column: str, groups: list[tuple[str, pd.DataFrame]]) -> str:
+    """How many lack a value: of all patients, and of each arm."""
+    everybody, *arms = (str(int(group[column].isna().sum())) for _, group in groups)
+    return f"{everybody} ({' / '.join(arms)})" if arms else everybody
 
 
 def _quartiles(column: pd.Series) -> str:

@@ -52,13 +52,18 @@ def necrosis_by_arm(
     tests, trends, pairwise = [], [], []
     for i, (place, _) in enumerate(_PLACES):
         counts = [arm.rates[i].count for arm in told]
+        lacking = [arm.rates[i].missing for arm in told]
         hits = [round((arm.rates[i].value or 0.0) * arm.rates[i].count) for arm in told]
-        tests.append(compare_shares(f"necrosis of the {place} alike in all arms", hits, counts, rng))
-        trends.append(trend_of_shares(f"no trend of necrosis of the {place}", hits, counts))
+        known, unknown = sum(counts), sum(lacking)
+        alike = compare_shares(f"necrosis of the {place} alike in all arms", hits, counts, rng)
+        tests.append(replace(alike, patients=known, missing=unknown))
+        trend = trend_of_shares(f"no trend of necrosis of the {place}", hits, counts)
+        trends.append(replace(trend, patients=known, missing=unknown))
         if sum(n > 0 for n in counts) > 2:
             for a, b in combinations(range(len(arms)), 2):
                 name = f"{place}: {arms[a]} against {arms[b]}"
-                pairwise.append(compare_shares(name, [hits[a], hits[b]], [counts[a], counts[b]], rng))
+                test = compare_shares(name, [hits[a], hits[b]], [counts[a], counts[b]], rng)
+                pairwise.append(replace(test, patients=counts[a] + counts[b], missing=lacking[a] + lacking[b]))
     adjusted = holm([test.p for test in pairwise])
     family = tuple(replace(t, adjusted=p, family="pairs") for t, p in zip(pairwise, adjusted, strict=True))
     by_histology, by_imaging = (int(patients["necrosis_source"].eq(name).sum()) for name in ("histology", "imaging"))

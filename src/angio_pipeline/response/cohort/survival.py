@@ -202,18 +202,32 @@ def study_survival(outcome: str, patients: pd.DataFrame, time: str, event: str, 
     name = f"{outcome} alike in all arms"
     present = [arm for arm in arms if (known["arm"] == arm).any()]
     marks = _marks(days)
-    curves = tuple(
-        kaplan_meier(arm, days[known["arm"] == arm], happened[known["arm"] == arm], marks) for arm in present
-    )
+    curves = tuple(_curve_of(arm, patients, known, days, happened, marks) for arm in present)
     if len(present) < 2 or happened.sum() == 0:
         test = Test(name, "not tested: one arm, or no event", None)
     else:
         result = multivariate_logrank_test(days, known["arm"], happened)
         method = f"log-rank, {len(present) - 1} degrees of freedom"
         test = Test(name, method, float(result.p_value), float(result.test_statistic))
+    in_arms = int(known["arm"].notna().sum())
+    test = replace(test, patients=in_arms, missing=int(patients["arm"].notna().sum()) - in_arms)
     cox = _cox_by_arm(known, days, happened, present)
     note = "" if cox is not None else "Too few events for a Cox model."
     return SurvivalResult(outcome, curves, test, cox, missing, note)
+
+
+def _curve_of(
+    arm: str,
+    patients: pd.DataFrame,
+    known: pd.DataFrame,
+    days: pd.Series,
+    happened: pd.Series,
+    marks: tuple[float, ...],
+) -> Curve:
+    own = known["arm"] == arm
+    curve = kaplan_meier(arm, days[own], happened[own], marks)
+    missing = int((patients["arm"] == arm).sum()) - int(own.sum())
+    return replace(curve, median_days=replace(curve.median_days, missing=missing))
 
 
 def _cox_by_arm(known: pd.DataFrame, days: pd.Series, happened: pd.Series, present: list[str]) -> CoxModel | None:
