@@ -60,6 +60,19 @@ def _mass_held(row: Row) -> float:
     return _holds(row["mg_interval"], row["true_mg"])
 
 
+def _mass_width(row: Row) -> float | None:
+    """Return the interval's width over the true mass; None without an interval, which the line above counts."""
+    told = row["mg_interval"]
+    return None if told is None else float((told[1] - told[0]) / max(row["true_mg"], FLOOR_MG))
+
+
+def _retention_width(row: Row) -> float | None:
+    told = row["retention_interval"]
+    if row["first"] or told is None:
+        return None
+    return float((told[1] - told[0]) / max(row["true_retention"], FLOOR_RETENTION))
+
+
 def _retention_held(row: Row) -> float | None:
     return None if row["first"] else _holds(row["retention_interval"], row["true_retention"])
 
@@ -91,9 +104,11 @@ _LINES = (
     _Line("iodine mass, relative error, median", "dates", mass_error, _median, (None, 0.08)),
     _Line("iodine mass, relative error, 90th percentile", "dates", mass_error, _ninetieth, (None, 0.20)),
     _Line("iodine mass within its 95 % interval", "dates", _mass_held, _mean, _HELD),
+    _Line("width of that interval over the truth, median", "dates", _mass_width, _median),
     _Line("retention, relative error, median", "dates", retention_error, _median, (None, 0.05)),
     _Line("retention, relative error, 90th percentile", "dates", retention_error, _ninetieth, (None, 0.12)),
     _Line("retention within its 95 % interval", "dates", _retention_held, _mean, _HELD),
+    _Line("width of that interval over the truth, median", "dates", _retention_width, _median),
     _Line("half-life, relative error, median", "lesions", half_life_error, _median, (None, 0.15)),
     _Line("half-lives within 15 %", "lesions", _within, _mean),
     _Line("half-life within its 95 % interval", "lesions", _half_life_held, _mean, _HELD),

@@ -532,7 +532,8 @@ def _timepoint(
         views=view,
         quality=quality,
     )
-    return _described(point, lesion, sight.patch, mass, params.coverage)
+    # Before treatment there is no oil to cover a lesion, well or poorly.
+    return point if scan.baseline else _described(point, lesion, sight.patch, mass, params.coverage)
 
 
 def _described(

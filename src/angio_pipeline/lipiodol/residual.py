@@ -30,9 +30,9 @@ class ResidualParams(Params):
     """Settings of the residual tumour.
 
     Both phases lie within `within_h` hours; between them the aorta falls by `aorta_fall_hu` at least. Differences are
-    blurred by `blur_mm`; living tumour stands out by `least_hu`, by `noise_factor` standard deviations (those of an
-    edge that is off by `misplaced_mm` among them), and fills `least_ml` in one piece. `level_sd_hu` is how well the
-    scales of two scans agree.
+    blurred by `blur_mm`; living tumour stands out by `least_hu`, by `noise_factor` standard deviations, and fills
+    `least_ml` in one piece. To the deviations belong those of an edge that is off by as much as edges around the liver
+    are, by `misplaced_mm` at least. `level_sd_hu` is how well the scales of two scans agree.
     """
 
     within_h: float = Field(1.0, gt=0.0)
@@ -86,7 +86,7 @@ def measure_residual(
     difference = space.smooth(patch.hu - late, patch.affine, params.blur_mm)
     left = space.noise_left(patch.affine, params.blur_mm)
     spread = np.sqrt(2.0 * background.correlation) * background.noise_hu * left
-    edges = params.misplaced_mm * _steepness(0.5 * (patch.hu + late), patch.affine, params.blur_mm)
+    edges = _misplaced_mm(arterial, portal, params) * _steepness(0.5 * (patch.hu + late), patch.affine, params.blur_mm)
     least = np.maximum(params.least_hu, params.noise_factor * np.hypot(spread, edges))
     living_ml = _pieces(known & (difference > least), patch.voxel_ml, params.least_ml) * patch.voxel_ml
     # At its edge a lesion is blurred with liver, which does the opposite.
@@ -98,6 +98,12 @@ def measure_residual(
     count = max(len(weight) * left**2, 1.0)
     half = 1.96 * float(np.hypot(1.0 / np.sqrt(weight.mean() * count), params.level_sd_hu))
     return ResidualTumour(mean, (mean - half, mean + half), living_ml, portal.volume.source.series_instance_uid)
+
+
+def _misplaced_mm(arterial: Scan, portal: Scan, params: ResidualParams) -> float:
+    """Return how far the two scans' edges may lie apart, by how far they lie from the reference's."""
+    gaps = [scan.alignment.edge_gap_mm[1] for scan in (arterial, portal)]
+    return float(max(params.misplaced_mm, *np.nan_to_num(gaps)))
 
 
 def _inner(patch: Patch, known: npt.NDArray[np.bool_], params: ResidualParams) -> npt.NDArray[np.bool_]:
