@@ -17,6 +17,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import CtVolume, FilmRoi, Radiograph, VolumeRoi
 from angio_pipeline.core.projections import ProjectionPair
 from angio_pipeline.core.quality import Quality
+from angio_pipeline.core.readings import Reading
 from angio_pipeline.core.results import FollowUpResult, RunResult
 from angio_pipeline.core.runs import AngioRun, PerfusionMaps, SubtractedRun
 from angio_pipeline.core.tumours import LesionOrigin, Tumour
@@ -144,15 +145,19 @@ def process_follow_ups(
     film_rois: Sequence[FilmRoi],
     *,
     treated: datetime | None,
+    readings: Sequence[Reading] = (),
     config: PipelineConfig,
 ) -> FollowUpResult:
-    """Return the course of the oil in every lesion of one patient, and what each criterion says of the response."""
+    """Return the course of the oil in every lesion of one patient, and what each criterion says of the response.
+
+    `readings` is what a reader says of the lesions of this patient, beside what was drawn.
+    """
     result = lipiodol.follow_lesions(volumes, rois, films, film_rois, treated=treated, params=config.lipiodol)
     # Of a lesion that was found by its oil only the oil's extent is known, not the tumour's.
     outlined = [lesion for lesion in result.lesions if lesion.origin is LesionOrigin.ROI]
     sights = [sight for lesion in outlined for sight in lesion.sights]
     drawn = [roi for roi in rois if roi.id != "liver"]
-    return replace(result, response=response.judge_response(sights, drawn, params=config.response))
+    return replace(result, response=response.judge_response(sights, drawn, readings=readings, params=config.response))
 
 
 def _check(run: AngioRun) -> None:

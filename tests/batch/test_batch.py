@@ -9,7 +9,7 @@ import pytest
 
 from angio_pipeline import batch, ingest
 from angio_pipeline.batch.execute import execute
-from angio_pipeline.batch.plan import RunTask, make_plan
+from angio_pipeline.batch.plan import FollowUpTask, RunTask, make_plan
 from angio_pipeline.batch.tasks import Settings, run_task, task_digest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.provenance import Source
@@ -283,6 +283,31 @@ def test_an_edit_that_fits_nothing_is_refused_by_name_and_again_when_resumed(run
     assert [(one["id"], one["applied"]) for one in document["corrections"]] == [("lost", False), ("seen", True)]
     assert "CORRECTION_NOT_APPLIED" in document["quality"]
     assert "HAND_CORRECTED" not in document["quality"]
+
+
+def test_readings_go_to_their_patient_and_what_is_said_of_others_is_named(still_scene, tmp_path: Path) -> None:
+    for k in range(2):
+        _write_xa(tmp_path / "in" / f"{k}.dcm", still_scene.run.frames[:1], still_scene.run.times_s[:1], uid=f"1.2.{k}")
+    found = ingest.discover([tmp_path / "in"], workspace=tmp_path)
+    (plain,) = make_plan(found).follow_ups
+
+    def told(*rows: str) -> tuple[FollowUpTask, list[str]]:
+        path = tmp_path / "readings.csv"
+        path.write_text("\n".join(["subject,date,lesion,statement", *rows]))
+        plan = make_plan(found, readings=[path])
+        return plan.follow_ups[0], [refusal.sentence[:5] for refusal in plan.refusals]
+
+    def digest(task: FollowUpTask) -> str:
+        return task_digest(task, PipelineConfig())
+
+    gone, refused = told(",20250102,L1,gone")
+    assert [(one.subject, one.lesion_id) for one in gone.readings] == [(plain.subject, "L1")]
+    assert refused == []
+    named, refused = told(f"{plain.subject},20250102,L1,gone", "P000000000000,20250102,L1,worse")
+    assert refused == ["Row 2"]
+    assert digest(named) == digest(gone) != digest(plain)
+    changed, _ = told(",20250102,L1,too small")
+    assert digest(changed) not in (digest(gone), digest(plain))
 
 
 KILLER = """

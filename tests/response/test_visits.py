@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from angio_pipeline.core.followups import VolumeRoi
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.readings import Reading, Statement
 from angio_pipeline.core.response import Call, Histology, LesionRole, LesionSight, OilConvention, OutlineOrigin
 from angio_pipeline.core.response import ReferenceStandard as Standard
 from angio_pipeline.response import ResponseParams, judge_response
@@ -123,6 +124,17 @@ def test_histology_is_the_reference_standard_where_there_is_some(treated):
     rois = [drawn(ball(12), -3.0), drawn(ball(12), 28.0)]
     told = judged(sights, rois, histology=[Histology(97.0, role=LesionRole.MAIN)]).necrosis
     assert (told[0].standard, told[0].percent, told[0].imaging_percent) == (Standard.HISTOLOGY, 97.0, None)
+
+
+def test_a_reader_may_call_a_lesion_gone_that_was_not_drawn_again():
+    sights = [sight(-3.0, tumour=ball(12)), sight(28.0, tumour=ball(0), carried=ball(12))]
+    day = sights[1].source.date
+    said = [Reading(day, "L1", Statement.GONE, row=1), Reading(day, "L7", Statement.GONE, row=2)]
+    result = judged(sights, [drawn(ball(12), -3.0)], readings=said)
+    assert call_of(result, "recist").call is Call.CR
+    assert call_of(result, "recist").sentence.endswith(f"By a reader: L1 gone on {day}.")
+    assert [one.reading.row for one in result.unused] == [2]
+    assert [one.reading.row for one in judged([], [], readings=said).unused] == [1, 2]
 
 
 def test_without_an_arterial_phase_nothing_is_said_of_enhancement():

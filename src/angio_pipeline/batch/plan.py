@@ -1,18 +1,19 @@
 """What there is to do: one task a run, one a patient's follow-ups, its projections, its comparisons; and what cannot.
 
-A plan holds paths and identifiers only, so that it can cross to another process or machine.
+A plan holds paths, identifiers and what a reader said only, so that it can cross to another process or machine.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from angio_pipeline import ingest, outputs
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.readings import Reading
 from angio_pipeline.core.results import Refusal
 
 __all__ = ["ComparisonTask", "FollowUpTask", "Plan", "ProjectionTask", "RunTask", "make_plan", "relative_folder"]
@@ -46,6 +47,7 @@ class FollowUpTask:
     films: tuple[ingest.FilmItem, ...]
     rois: tuple[Path, ...] = ()
     treated: datetime | None = None
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,12 @@ def relative_folder(source: Source) -> str:
     return f"{source.date}/{ingest.series_folder(source)}"
 
 
-def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), corrections: Sequence[Path] = ()) -> Plan:
+def make_plan(
+    found: ingest.Discovery,
+    extra_rois: Sequence[Path] = (),
+    corrections: Sequence[Path] = (),
+    readings: Sequence[Path] = (),
+) -> Plan:
     """Return what to do with what was found.
 
     Parameters
@@ -102,11 +109,13 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), correcti
         Regions given on the command line, beside those found among the sources.
     corrections : sequence of Path
         Files with a reader's corrections; each run is given those that hold edits of it.
+    readings : sequence of Path
+        Tables of what a reader says of lesions; each patient's follow-ups are given what is said of them.
 
     Raises
     ------
     InputRefused
-        When a region or a file of corrections cannot be read.
+        When a region, a file of corrections or one of readings cannot be read.
     """
     corrected = {path: ingest.corrected_runs(path) for path in corrections}
     among = [path for item in found.rois if not item.source.sop_instance_uid for path in item.paths]
@@ -129,6 +138,8 @@ def make_plan(found: ingest.Discovery, extra_rois: Sequence[Path] = (), correcti
     used = {p for run in runs for p in run.rois} | {p for later in follow_ups for p in later.rois}
     unused = [_unmatched(path) for path in loose if path not in used]
     unused += _uncorrected(found.runs, corrected)
+    follow_ups, unread = _with_readings(follow_ups, found, readings)
+    unused += unread
     return Plan(runs, tuple(follow_ups), (*found.refusals, *lonely, *unused), *_together(runs))
 
 
@@ -161,6 +172,26 @@ def _uncorrected(runs: Sequence[ingest.RunItem], corrected: Mapping[Path, Mappin
         for uid, count in edited.items()
         if uid not in known
     ]
+
+
+def _with_readings(
+    tasks: Sequence[FollowUpTask], found: ingest.Discovery, paths: Sequence[Path]
+) -> tuple[list[FollowUpTask], list[Refusal]]:
+    """Return the follow-ups with what a reader says of each patient, and a line for each row that fits none."""
+    said, refused = ingest.read_readings(paths)
+    patients = {item.source.subject for item in (*found.runs, *found.volumes, *found.films)}
+    alone = next(iter(patients)) if len(patients) == 1 else ""
+    own: dict[str, list[Reading]] = {task.subject: [] for task in tasks}
+    unread = list(refused)
+    for one in said:
+        subject = one.subject or alone
+        if subject in own:
+            own[subject].append(replace(one, subject=subject))
+            continue
+        what = "patient with follow-ups" if subject else f"patient's name where {len(patients)} are given"
+        sentence = f"Expected a {what}, found none in the row; name the patient as the folder of the results is named."
+        unread.append(ingest.refuse_reading(one.file, one.row, sentence))
+    return [replace(task, readings=tuple(own[task.subject])) for task in tasks], unread
 
 
 def _projections(path: Path) -> frozenset[str] | None:

@@ -181,12 +181,16 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
     given = ingest.read_rois(task.rois)
     fitting = [roi for film in films for roi in given.drawn_on(film.source.sop_instance_uid, film.valid.shape)]
     drawn = [*fitting, *(roi for roi in given.films if roi not in fitting)]
-    result = process_follow_ups(volumes, given.volumes, films, drawn, treated=task.treated, config=settings.config)
+    result = process_follow_ups(
+        volumes, given.volumes, films, drawn, treated=task.treated, readings=task.readings, config=settings.config
+    )
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
-    return (*refusals, *(replace(r, path=shown.get(r.path, r.path)) for r in result.left_out))
+    unused = () if result.response is None else result.response.unused
+    unread = (ingest.refuse_reading(one.reading.file, one.reading.row, one.sentence) for one in unused)
+    return (*refusals, *(replace(r, path=shown.get(r.path, r.path)) for r in result.left_out), *unread)
 
 
 def _read_each(items: Sequence[Item], read: Callable[[Item], Noun], refusals: list[Refusal]) -> list[Noun]:
@@ -209,7 +213,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def task_digest(task: Task, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input, regions, and what a reader corrected of this very run.
+    """Return the resume key of a task: code, settings, input, regions, and what a reader said of this run or patient.
 
     That of a comparison, or of projections, holds those of its runs.
     """
@@ -226,6 +230,8 @@ def task_digest(task: Task, config: PipelineConfig) -> str:
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in task.rois]
     if isinstance(task, FollowUpTask):
         parts.append(str(task.treated))
+        # The row is told where a statement fits nothing; where its file lies makes no difference.
+        parts += [f"{one.row} {one.date} {one.lesion_id} {one.statement}" for one in task.readings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+# What a reader said and the analysis could not use is told at once.
+_READERS_WORD = ("correction_not_applied", "correction_not_matched", "reading_doubtful", "reading_not_counted")
+
 
 def run(
     source: Annotated[list[Path], typer.Argument(help="DICOM files, folders, zip or tar archives, DICOMDIR sets.")],
@@ -26,6 +29,9 @@ def run(
     ] = None,
     corrections: Annotated[
         list[Path] | None, typer.Option(help="A reader's corrections of earlier results (JSON); may be repeated.")
+    ] = None,
+    readings: Annotated[
+        list[Path] | None, typer.Option(help="What a reader says of lesions at dates (CSV); may be repeated.")
     ] = None,
     pixel_shift: Annotated[
         str | None,
@@ -47,6 +53,11 @@ def run(
 
     Example: angio run exports/ --out results --corrections corrections.json
 
+    What a reader says of a lesion (gone, too small, not evaluable, worse, new) comes with --readings, a
+    table of subject, date, lesion and statement; it changes what the criteria of response call.
+
+    Example: angio run exports/ --out results --roi lesions.dcm --readings readings.csv
+
     Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
     could be analysed; 2: usage.
     """
@@ -64,10 +75,11 @@ def run(
     settings = batch.Settings(out, chosen, resume=resume, debug=debug)
     _check_rois(roi or [])
     _check_corrections(corrections or [])
+    _check_readings(readings or [])
     batch.check_weights(chosen)
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            plan = _plan(source, roi or [], corrections or [], Path(workspace))
+            plan = _plan(source, roi or [], corrections or [], readings or [], Path(workspace))
             report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
     except KeyboardInterrupt:
         typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
@@ -122,15 +134,25 @@ def _check_corrections(paths: list[Path]) -> None:
         _usage(f"--corrections: {error.sentence}")
 
 
+def _check_readings(paths: list[Path]) -> None:
+    from angio_pipeline import ingest
+    from angio_pipeline.core.errors import AngioError
+
+    try:
+        ingest.read_readings(paths)
+    except AngioError as error:
+        _usage(f"--readings: {error.sentence}")
+
+
 def _usage(sentence: str) -> NoReturn:
     typer.echo(f"angio: {sentence}", err=True)
     raise typer.Exit(2)
 
 
-def _plan(source: list[Path], roi: list[Path], corrections: list[Path], workspace: Path) -> Plan:
+def _plan(source: list[Path], roi: list[Path], corrections: list[Path], readings: list[Path], workspace: Path) -> Plan:
     from angio_pipeline import batch, ingest
 
-    return batch.make_plan(ingest.discover(source, workspace=workspace), roi, corrections)
+    return batch.make_plan(ingest.discover(source, workspace=workspace), roi, corrections, readings)
 
 
 def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:
@@ -146,7 +168,7 @@ def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None
 
 def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None:
     for refusal in report.refusals:
-        if refusal.reason in ("correction_not_applied", "correction_not_matched"):
+        if refusal.reason in _READERS_WORD:
             typer.echo(f"angio: {Path(refusal.path).name}: {refusal.sentence}", err=True)
     pages = [out / "subjects" / subject / "report.html" for subject in report.subjects]
     if as_json:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.arrays import frozen_array
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.core.readings import Statement, UnusedReading
 
 __all__ = [
     "BestResponse",
@@ -215,6 +216,8 @@ class LesionAtDate:
         Present, but too small to measure: it counts as 5 mm (RECIST 1.1).
     merged_into : str or None
         The lesion that it has grown together with, which is then measured for both.
+    reading : Statement or None
+        What a reader said of it here; of its size that takes the place of what was measured.
     """
 
     date: str
@@ -233,6 +236,7 @@ class LesionAtDate:
     necrosis: Necrosis | None = None
     missing: str = ""
     viable_missing: str = ""
+    reading: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +385,8 @@ class ResponseResult:
         The scan before treatment that all is compared with; None without one.
     reason : str
         Why there are no calls, where there are none.
+    unused : tuple of UnusedReading
+        What a reader said and no call counts.
     """
 
     lesions: tuple[LesionHistory, ...]
@@ -390,3 +396,4 @@ class ResponseResult:
     baseline_date: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     reason: str = ""
+    unused: tuple[UnusedReading, ...] = ()

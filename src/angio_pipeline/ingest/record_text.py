@@ -30,8 +30,15 @@ class RecordText:
     findings: tuple[Finding, ...]
 
 
-def read_record_text(path: Path) -> RecordText:
+def read_record_text(
+    path: Path, *, holds: str = "procedure records", each: str = "treatment", reason: str = "bad_records"
+) -> RecordText:
     """Return the cells of a CSV file.
+
+    Parameters
+    ----------
+    holds, each, reason : str
+        What the file holds, what a row of it is, and the code of its refusal.
 
     Raises
     ------
@@ -42,8 +49,8 @@ def read_record_text(path: Path) -> RecordText:
         content = path.read_bytes()
     except OSError as error:
         raise InputRefused(
-            f"Expected procedure records in {path.name}, found that it cannot be read ({error.strerror}).",
-            reason="bad_records",
+            f"Expected {holds} in {path.name}, found that it cannot be read ({error.strerror}).",
+            reason=reason,
         ) from None
     findings: list[Finding] = []
     lines = _cut(_decode(content, findings).splitlines(), findings)
@@ -51,8 +58,8 @@ def read_record_text(path: Path) -> RecordText:
         del lines[0]
     if len(lines) < 2:
         raise InputRefused(
-            f"Expected a header and a line for each treatment in {path.name}, found {len(lines)} lines.",
-            reason="bad_records",
+            f"Expected a header and a line for each {each} in {path.name}, found {len(lines)} lines.",
+            reason=reason,
         )
     rows = _split(lines, findings)
     header = tuple(_cell(cell, 0, findings) for cell in rows[0])

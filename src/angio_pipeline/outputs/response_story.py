@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from angio_pipeline.core.readings import Statement
 from angio_pipeline.core.response import Call, Criterion, OilConvention, OutlineOrigin
 from angio_pipeline.outputs.pages import UNKNOWN, day, fixed
 from angio_pipeline.outputs.schemas import (
@@ -107,8 +108,13 @@ def _point(at: MeasuredLesionDocument) -> dict[str, Any]:
         "rim": _pair(found.rim_enhancing_ml, found.rim_ml) if found is not None else UNKNOWN,
         "outline": "drawn" if at.outline is OutlineOrigin.DRAWN else "fitted" if at.outline else UNKNOWN,
         "threshold": f"{at.viable_by}, {at.threshold_hu:.0f} HU" if at.viable_by and at.threshold_hu else "",
-        "missing": at.missing or (f"No viable part: {at.viable_missing}." if at.viable_missing else ""),
+        "missing": _remark(at),
     }
+
+
+def _remark(at: MeasuredLesionDocument) -> str:
+    missing = at.missing or (f"No viable part: {at.viable_missing}." if at.viable_missing else "")
+    return f"A reader says: {at.reading}. {missing}".rstrip() if at.reading else missing
 
 
 def _size(extent: ExtentDocument | None) -> str:
@@ -125,14 +131,17 @@ def _pair(first: float | None, second: float | None) -> str:
 
 def _methods(document: ResponseDocument) -> list[str]:
     targets, best = document.settings.get("targets", {}), document.settings.get("best", {})
-    outlines = [at.outline for lesion in document.lesions for at in lesion.timepoints]
+    every = [at for lesion in document.lesions for at in lesion.timepoints]
+    outlines = [at.outline for at in every]
     drawn, fitted = outlines.count(OutlineOrigin.DRAWN), outlines.count(OutlineOrigin.FITTED)
+    told = sum(at.reading in (Statement.GONE, Statement.TOO_SMALL) for at in every)
+    said = f", {told} were gone or too small by a reader's word" if told else ""
     sentences = [
-        f"Of {len(outlines)} lesions at dates, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
-        f"to the scan, and {len(outlines) - drawn - fitted} were not evaluable.",
+        f"Of {len(every)} lesions at dates, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
+        f"to the scan{said}, and {len(every) - drawn - fitted - told} were not evaluable.",
         f"Targets are the largest lesions, {targets.get('most')} at most and {targets.get('per_organ')} an organ, of "
         f"at least {targets.get('least_mm')} mm.",
-        "Only a lesion that a reader drew can be new: what nobody drew is not counted.",
+        "Only a lesion that a reader drew or named can be new: what nobody saw is not counted.",
     ]
     if document.baseline_date is not None:
         sentences.append(f"All is compared with the scan of {day(document.baseline_date)}, before treatment.")

@@ -89,6 +89,7 @@ LESION_COLUMNS: Mapping[str, str] = {
     **{f"necrotic_percent_{one.value}": "DOUBLE" for one in OilConvention},
     "missing": "VARCHAR",
     "viable_missing": "VARCHAR",
+    "reading": "VARCHAR",
 }
 
 
@@ -199,6 +200,7 @@ def _measured(at: LesionAtDate) -> MeasuredLesionDocument:
         necrosis=None if at.necrosis is None else _necrosis(at.necrosis),
         missing=at.missing,
         viable_missing=at.viable_missing,
+        reading=at.reading,
     )
 
 

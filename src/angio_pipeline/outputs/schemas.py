@@ -20,6 +20,7 @@ from angio_pipeline.core.followups import AlignmentMethod, Completeness, Kinetic
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.measures import VelocityState
 from angio_pipeline.core.projections import Sight
+from angio_pipeline.core.readings import Statement
 from angio_pipeline.core.response import Call, Criterion, LesionRole, OilConvention, OutlineOrigin, ReferenceStandard
 from angio_pipeline.core.tumours import ByHand, LesionOrigin, ShuntKind
 
@@ -596,6 +597,7 @@ class MeasuredLesionDocument(_Document):
     necrosis: NecrosisDocument | None
     missing: str = ""
     viable_missing: str = ""
+    reading: Statement | None = Field(default=None, description="what a reader said of it")
 
 
 class LesionHistoryDocument(_Document):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from angio_pipeline.core.readings import Statement
 from angio_pipeline.core.response import (
     BestResponse,
     Call,
@@ -158,6 +159,25 @@ def _why_no_target(rule: Rule, lesions: Sequence[LesionHistory], baseline: int) 
 
 
 def _call(case: _Case, k: int) -> CriterionCall:
+    made = _judged(case, k)
+    return replace(made, sentence=made.sentence + _by_reader(case, made.new_lesions, k))
+
+
+def _by_reader(case: _Case, new: Sequence[str], k: int) -> str:
+    """Return what a reader said up to a date of the lesions that count here: an earlier word may be the nadir's."""
+    others = case.others if case.rule.joined else ()
+    counted = [(lesion, lesion not in others) for lesion in (*case.targets, *others)]
+    counted += [(lesion, False) for lesion in case.new if lesion.id in new]
+    words = [
+        f"{lesion.id} {at.reading} on {at.date}"
+        for lesion, target in counted
+        for at in lesion.dates[: k + 1]
+        if at.reading is not None and not (target and at.reading is Statement.WORSE)
+    ]
+    return f" By a reader: {', '.join(words)}." if words else ""
+
+
+def _judged(case: _Case, k: int) -> CriterionCall:
     rule = case.rule
     new = tuple(lesion.id for lesion in case.new if _is_new(case, lesion, k)) if rule.joined else ()
     others = _others(case, k) if rule.joined else None
@@ -247,6 +267,9 @@ def _gone(case: _Case, lesion: LesionHistory, k: int) -> bool | None:
     at = lesion.dates[k]
     if at.merged_into is not None:
         return False
+    if at.too_small:
+        # A node that is too small to measure is a normal one; another lesion is there still.
+        return lesion.node and case.rule.measure is Measure.DIAMETER
     extent = _extent(case, at)
     if case.rule.viable and not _enhanced_before(lesion, case.baseline):
         # What never enhanced cannot stop enhancing: it is gone when it is no longer there.
@@ -255,7 +278,7 @@ def _gone(case: _Case, lesion: LesionHistory, k: int) -> bool | None:
         return None
     if lesion.node and case.rule.measure is Measure.DIAMETER:
         return extent.across_mm < case.params.normal_node_mm - 1e-9
-    return extent.gone and not at.too_small
+    return extent.gone
 
 
 def _enhanced_before(lesion: LesionHistory, baseline: int) -> bool:
@@ -335,7 +358,8 @@ def _density(case: _Case, k: int) -> tuple[bool, float | None]:
     before = [lesion.dates[case.baseline] for lesion in case.targets]
     if any(at.holds_oil for at in now):
         return False, None
-    if any(at.holds_oil is None for at in now) or len({at.phase for at in (*now, *before)}) != 1:
+    phases = {at.phase for at in (*now, *before) if at.whole is None or not at.whole.gone}
+    if any(at.holds_oil is None for at in now) or len(phases) != 1:
         return True, None
     level, reference = _mean_hu(now), _mean_hu(before)
     if level is None or reference is None or reference <= 0:

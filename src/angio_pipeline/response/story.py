@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
 from angio_pipeline.core.followups import VolumeRoi
 from angio_pipeline.core.params import Params
+from angio_pipeline.core.readings import Reading, UnusedReading
 from angio_pipeline.core.response import Histology, LesionHistory, LesionRole, LesionSight, ResponseResult
 from angio_pipeline.response.assess import baseline_of, judge_dates, tell_best_of
 from angio_pipeline.response.enhancement import EnhancementParams
@@ -15,10 +17,13 @@ from angio_pipeline.response.names import NameParams, daughters_by_name, place_b
 from angio_pipeline.response.necrosis import NecrosisParams, compare_with_histology, with_roles
 from angio_pipeline.response.outline import OutlineParams
 from angio_pipeline.response.overall import BestParams
+from angio_pipeline.response.readings import apply_readings, worse_in_vain
 from angio_pipeline.response.targets import TargetParams
 from angio_pipeline.response.visits import VisitParams, measure_lesions
 
 __all__ = ["ResponseParams", "judge_lesions", "judge_response"]
+
+_NO_OUTLINE = "Expected a lesion that was drawn on a CT of this patient, found none; give its region as well."
 
 
 class ResponseParams(Params):
@@ -39,6 +44,7 @@ def judge_response(
     *,
     histology: Sequence[Histology] = (),
     roles: Mapping[str, LesionRole] | None = None,
+    readings: Sequence[Reading] = (),
     params: ResponseParams,
 ) -> ResponseResult:
     """Return the response of one patient by every criterion, at every date after treatment.
@@ -54,9 +60,13 @@ def judge_response(
         The reference standard of necrosis, where there is one.
     roles : mapping, optional
         Main tumour or daughter nodule, by lesion; else what its name says, else the largest is the main one.
+    readings : sequence of Reading
+        What a reader says of this patient's lesions; what fits nothing comes back as `unused`.
     """
     if not sights:
-        return ResponseResult((), (), settings=params.model_dump(mode="json"), reason="no lesion was outlined")
+        lost = tuple(UnusedReading(one, _NO_OUTLINE) for one in readings)
+        settings = params.model_dump(mode="json")
+        return ResponseResult((), (), settings=settings, reason="no lesion was outlined", unused=lost)
     lesions = measure_lesions(
         sights,
         rois,
@@ -65,9 +75,11 @@ def judge_response(
         enhancement=params.enhancement,
         necrosis=params.necrosis,
     )
-    named = place_by_name(lesions, params.names)
+    read, unused = apply_readings(lesions, readings)
+    named = place_by_name(read, params.names)
     told = {**daughters_by_name(named, params.names), **(roles or {})}
-    return judge_lesions(named, histology=histology, roles=told, params=params)
+    result = judge_lesions(named, histology=histology, roles=told, params=params)
+    return replace(result, unused=(*unused, *worse_in_vain(readings, result.dates, unused)))
 
 
 def judge_lesions(
