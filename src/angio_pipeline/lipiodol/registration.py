@@ -1,9 +1,9 @@
 """Alignment of each follow-up with the reference scan, blind to the oil: rigid first, then the liver's own shape.
 
-Three stages: the whole body (where the table put the patient), the liver's surroundings (where
-breathing put the liver), and the liver's bending (`deforming`). A stage is kept only when it raises
-the correlation it is judged by, so that scans which already agree stay as they are. A scan that
-cannot be laid upon the reference is refused with a reason.
+Four stages: the whole body (where the table put the patient), the bone (which no breath moves, and which
+tells bone from oil), the liver's surroundings (where breathing put the liver), and the liver's bending
+(`deforming`). A stage is kept only when it raises the correlation it is judged by, so that scans which already
+agree stay as they are. A scan that cannot be laid upon the reference is refused with a reason.
 
 What is measured of a lesion is summed on each scan's own voxels: the displacement only tells where
 the lesion lies and how it is turned there (`Alignment.near`), so that no local change of volume can
