@@ -12,6 +12,7 @@ __all__ = ["section"]
 
 Row = dict[str, Any]
 FLOOR_MG, FLOOR_RETENTION = 1.0, 0.01
+SMALL_MG = 10.0
 _RESAMPLES = 1000
 
 
@@ -27,7 +28,7 @@ class _Line:
     """Least and greatest."""
 
 
-def mass_error(row: Row) -> float | None:
+def mass_error(row: Row) -> float:
     """Return the relative error of the mass; no answer is 1."""
     return _error(row["mg"], row["true_mg"], FLOOR_MG)
 
@@ -138,7 +139,22 @@ def section(figures: dict[str, Any]) -> str:
         "| what | asked | regions given | reached | none given | reached | n |",
         "| --- | ---: | ---: | --- | ---: | --- | ---: |",
     ]
-    return head + "\n".join(lines + [_table_row(line, figures) for line in _LINES])
+    table = "\n".join(lines + [_table_row(line, figures) for line in _LINES])
+    return f"{head}{table}\n\n{_where_mass_is_wrong(figures['given'])}"
+
+
+def _where_mass_is_wrong(given: dict[str, list[Row]]) -> str:
+    """Return in which lesions the mass is off by more than was asked for, regions given."""
+    faint = {(row["patient"], row["lesion"]) for row in given["lesions"] if row["true_pattern"] == "faint"}
+    small = {(r["patient"], r["lesion"]) for r in given["dates"] if r["first"] and r["true_mg"] < SMALL_MG}
+    wrong = [(r["patient"], r["lesion"]) for r in given["dates"] if mass_error(r) > 0.20]
+    of_faint = sum(one in faint for one in wrong)
+    of_small = sum(one in small - faint for one in wrong)
+    return (
+        f"With regions given the mass is off by more than 20 % at {len(wrong)} dates of {len(set(wrong))} lesions: "
+        f"{of_faint} of the dates are\nof faint lesions, {of_small} of others that held less than {SMALL_MG:g} mg at "
+        f"first, {len(wrong) - of_faint - of_small} of the rest."
+    )
 
 
 def _table_row(line: _Line, figures: dict[str, Any]) -> str:

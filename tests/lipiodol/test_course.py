@@ -288,3 +288,11 @@ def test_a_liver_that_was_drawn_is_where_deposits_are_looked_for():
     assert len(follow([scan]).lesions) == 2
     (lesion,) = follow([scan], [ph.roi(24, scan, name="liver")]).lesions
     np.testing.assert_allclose(lesion.centroid_mm, ph.CENTRE, atol=2)
+
+
+def test_before_treatment_a_lesion_has_no_coverage_and_old_oil_is_found():
+    before = ct(ph.ball(150, 14), date="20240101", seed=8)
+    result = follow_lesions([before], [], [], [], treated=datetime(2024, 2, 1), params=LipiodolParams())
+    (lesion,) = result.lesions
+    (point,) = lesion.timepoints
+    assert (point.coverage, point.completeness, point.pattern, point.margin_grade) == (None, None, None, None)

@@ -56,6 +56,13 @@ def test_mottled_oil_is_inhomogeneous():
     assert described(mottled).pattern is Pattern.INHOMOGENEOUS
 
 
+def test_uneven_oil_without_a_gap_is_homogeneous():
+    whole = ph.ball(200, RADIUS)
+    assert (
+        described(lambda p: whole(p) * (1 + 0.6 * np.sin((p - ph.CENTRE)[..., 0] / 2.5))).pattern is Pattern.HOMOGENEOUS
+    )
+
+
 def test_little_oil_everywhere_is_faint():
     assert described(ph.ball(20, RADIUS)).pattern is Pattern.FAINT
 

@@ -9,7 +9,7 @@ import lipiodol_phantom as ph
 import numpy as np
 import pytest
 
-from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
+from angio_pipeline.lipiodol import LipiodolParams, course, follow_lesions
 
 SMALL = {"shape": (44, 100, 120), "spacing": (3.0, 2.4, 2.4)}
 TAKEN = datetime(2024, 1, 29, 10)
@@ -81,3 +81,15 @@ def test_two_scans_of_one_phase_are_not_compared():
 def test_phases_of_two_voltages_are_not_compared(kvp):
     # Oil of 300 HU at 120 kVp has 378 at 100: their difference is no tumour.
     assert all(p.residual is None for p in follow(arterial(72), portal(36, kvp=kvp)).timepoints)
+
+
+def test_edges_that_lie_further_apart_ask_for_more_evidence(monkeypatch):
+    sharp = follow(arterial(72), portal(36)).timepoints[0].residual
+    place_scans = course.place_scans
+
+    def poorly_aligned(*args, **options):
+        scans, reference = place_scans(*args, **options)
+        return [replace(s, alignment=replace(s.alignment, edge_gap_mm=(3.0, 3.0))) for s in scans], reference
+
+    monkeypatch.setattr(course, "place_scans", poorly_aligned)
+    assert follow(arterial(72), portal(36)).timepoints[0].residual.living_ml < 0.7 * sharp.living_ml

@@ -227,9 +227,12 @@ def _choose_lesions(
 
 
 def _others(scans: Sequence[Scan], k: int, *, baseline: bool) -> list[OtherScan]:
-    """Return the scans before treatment, or the plain ones after a plain one, with the ways there."""
+    """Return the scans before treatment, or the plain ones after a plain one, with the ways there.
+
+    A scan with contrast medium is compared with none, and one before treatment with none before it: its oil is old.
+    """
     own = scans[k]
-    if own.contrast:
+    if own.contrast or (baseline and own.baseline):
         return []
     return [
         OtherScan(

@@ -35,12 +35,13 @@ class FindingParams(Params):
     the share of its surroundings that must be liver (about half, for a lesion at its surface), `touching` the
     share before the rim that the lesion parted is restored. What is smaller than `metal_ml` and denser than
     `metal_hu` on the coarse grid is taken for a clip or a coil. `rib_mm` is more than half of a rib's thickness.
-    A piece smaller than `nodule` of the main one may be a nodule beside it.
+    A piece smaller than `nodule` of the main one may be a nodule beside it. Pieces within `group_mm` are one lesion, of
+    `least_ml` to `greatest_ml`; the `most_lesions` that hold most are kept.
 
     Where a later scan is asked, less is enough: `doubtful_enclosed`, `doubtful_touching`, and for faint oil `faint_hu`
     above liver in a piece of `faint_ml` that holds a ball of `faint_mm`. Its densest tenth must have fallen to between
-    `stays` and `fades` of what it was, within `settled_mm` of the place. What was as bright before treatment is no oil,
-    if brighter than a tumour enhances (`enhanced_hu`).
+    `stays` and `fades` of what it was, within `settled_mm` of the place, both scans blurred by `blur_mm`. What was as
+    bright before treatment is no oil, if brighter than a tumour enhances (`enhanced_hu`).
     """
 
     peak_hu: float = Field(120.0, ge=30.0)
@@ -179,7 +180,7 @@ class _Course:
 
         A tumour that enhances is as bright as faint oil, but not as calcium.
         """
-        now = _densest(self.now[piece], max(3, int(np.count_nonzero(piece)) // 10))
+        now = self._bright_now(piece)
         bright = max(self._params.fades, self._params.enhanced_hu / now)
         return any(max(shares) > bright for shares in self._shares(piece, self._before))
 
@@ -194,6 +195,10 @@ class _Course:
         stays = max(organs for organs, _ in left) >= self._params.stays
         return stays and min(max(shares) for shares in left) <= self._params.fades
 
+    def _bright_now(self, piece: BoolArray) -> float:
+        # A tiny piece beside fat may be blurred to less than liver.
+        return max(_densest(self.now[piece], _tenth(piece)), 1.0)
+
     def _shares(
         self, piece: BoolArray, others: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
     ) -> list[tuple[float, float]]:
@@ -206,13 +211,16 @@ class _Course:
         own = piece[box]
         beside = space.dilate((self.now[box] > params.faint_hu) & ~space.dilate(own, affine, 5.0), affine, 2.5)
         about = space.dilate(own, affine, params.settled_mm) & ~beside
-        densest = max(3, int(np.count_nonzero(own)) // 10)
-        now = _densest(self.now[box][own], densest)
+        densest, now = _tenth(own), self._bright_now(piece)
         return [
             (_densest(organs[box][about], densest) / now, _densest(np.nan_to_num(bone[box][about]), densest) / now)
             for organs, bone in others
             if np.isfinite(organs[box][about]).all()
         ]
+
+
+def _tenth(piece: BoolArray) -> int:
+    return max(3, int(np.count_nonzero(piece)) // 10)
 
 
 def _densest(values: npt.NDArray[np.float32], count: int) -> float:

@@ -38,8 +38,8 @@ class RegistrationParams(Params):
 
     `gain` is what a stage must add to the correlation to be kept; `poor_below` is the correlation
     around the liver under which an alignment is flagged, `poor_gap_mm` the gap between edges above which
-    it is, `refuse_below` the correlation under which the scan is not followed. Bone is looked for within
-    `bone_search_mm` along the body, in steps that a rib is not lost between.
+    it is, `refuse_below` the correlation under which the scan is not followed. Bone (above `bone_hu`) is looked
+    for within `bone_search_mm` along the body, in steps that a rib is not lost between.
     """
 
     window_hu: tuple[float, float] = (-160.0, 200.0)
@@ -56,6 +56,7 @@ class RegistrationParams(Params):
     poor_gap_mm: float = Field(1.0, gt=0.0)
     refuse_below: float = Field(0.4, ge=0.0, le=1.0)
     edge_hu_per_mm: float = Field(12.0, gt=0.0)
+    bone_hu: float = Field(200.0, ge=100.0)
     bone_window_hu: tuple[float, float] = (100.0, 700.0)
     bone_search_mm: float = Field(36.0, ge=0.0, le=100.0)
     bone_step_mm: float = Field(3.0, ge=1.0, le=10.0)
@@ -178,17 +179,18 @@ def _along_bone(fixed: Compared, moving: Compared, start: FloatArray, params: Re
     low, high = params.bone_window_hu
     fixed = replace(fixed, grey=np.clip(fixed.tissue.hu, low, high))
     moving = replace(moving, grey=np.clip(moving.tissue.hu, low, high))
-    bone = fixed.tissue.body & fixed.clean & (fixed.tissue.hu > 2 * low)
+    bone = fixed.tissue.body & fixed.clean & (fixed.tissue.hu > params.bone_hu)
     if np.count_nonzero(bone) < 500:
         return start
     about = space.dilate(bone, fixed.tissue.affine, params.search_mm) & fixed.tissue.body & fixed.clean
-    starts = []
+    starts = [start]
     for shift_mm in np.arange(-params.bone_search_mm, params.bone_search_mm + 1, params.bone_step_mm):
         moved = start.copy()
         moved[2, 3] += shift_mm
         starts.append(moved)
     scores = [match(fixed, moving, about, _rigidly(motion)) for motion in starts]
-    return _improve(fixed, moving, about, starts[int(np.argmax(np.nan_to_num(scores, nan=-2.0)))], params)
+    found = _improve(fixed, moving, about, starts[int(np.argmax(np.nan_to_num(scores, nan=-2.0)))], params)
+    return found if match(fixed, moving, about, _rigidly(found)) > scores[0] + params.gain else start
 
 
 def _judged(

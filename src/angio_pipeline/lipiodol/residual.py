@@ -101,9 +101,9 @@ def measure_residual(
 
 
 def _misplaced_mm(arterial: Scan, portal: Scan, params: ResidualParams) -> float:
-    """Return how far the two scans' edges may lie apart, by how far they lie from the reference's."""
-    gaps = [scan.alignment.edge_gap_mm[1] for scan in (arterial, portal)]
-    return float(max(params.misplaced_mm, *np.nan_to_num(gaps)))
+    """Return how far the two scans' edges may lie apart, by how far they lie from the reference's where known."""
+    gaps = (scan.alignment.edge_gap_mm[1] for scan in (arterial, portal))
+    return max([params.misplaced_mm, *(gap for gap in gaps if np.isfinite(gap))])
 
 
 def _inner(patch: Patch, known: npt.NDArray[np.bool_], params: ResidualParams) -> npt.NDArray[np.bool_]:
