@@ -295,7 +295,7 @@ def test_readings_go_to_their_patient_and_what_is_said_of_others_is_named(still_
         path = tmp_path / "readings.csv"
         path.write_text("\n".join(["subject,date,lesion,statement", *rows]))
         plan = make_plan(found, readings=[path])
-        return plan.follow_ups[0], [refusal.sentence[:5] for refusal in plan.refusals]
+        return plan.follow_ups[0], [refusal.sentence for refusal in plan.refusals]
 
     def digest(task: FollowUpTask) -> str:
         return task_digest(task, PipelineConfig())
@@ -304,7 +304,9 @@ def test_readings_go_to_their_patient_and_what_is_said_of_others_is_named(still_
     assert [(one.subject, one.lesion_id) for one in gone.readings] == [(plain.subject, "L1")]
     assert refused == []
     named, refused = told(f"{plain.subject},20250102,L1,gone", "P000000000000,20250102,L1,worse")
-    assert refused == ["Row 2"]
+    assert [sentence[:5] for sentence in refused] == ["Row 2"]
+    assert "found another name" in refused[0]
+    assert "P000000000000" not in refused[0]
     assert digest(named) == digest(gone) != digest(plain)
     changed, _ = told(",20250102,L1,too small")
     assert digest(changed) not in (digest(gone), digest(plain))

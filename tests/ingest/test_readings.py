@@ -57,6 +57,18 @@ def test_a_bad_row_is_told_by_its_number_and_its_neighbours_are_read(tmp_path: P
     assert "Example" not in refusal.sentence
 
 
+def test_of_columns_that_differ_in_capitals_the_first_counts(tmp_path: Path) -> None:
+    ((reading,), _) = read_readings([written(tmp_path, "Date,date,lesion,statement\n20240401,20240501,L1,gone\n")])
+    assert reading.date == "20240401"
+
+
+def test_a_column_met_twice_is_told_by_its_number(tmp_path: Path) -> None:
+    text = "date,lesion,statement,Mrs Example,Mrs Example\n20240401,L1,gone,,\n"
+    _, (refusal,) = read_readings([written(tmp_path, text)])
+    assert "column 4 again" in refusal.sentence
+    assert "Example" not in refusal.sentence
+
+
 def test_a_row_of_another_width_is_doubted_and_read(tmp_path: Path) -> None:
     (reading,), (refusal,) = read_readings([written(tmp_path, f"{HEADER},20240401,L1,gone,,\n")])
     assert reading.statement is Statement.GONE

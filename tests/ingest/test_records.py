@@ -101,7 +101,7 @@ def test_commas_part_drugs_and_doses_and_not_numbers(tmp_path: Path, agents: str
     assert (found.records[0].agents, found.records[0].doses_mg) == (("doxorubicin", "cisplatin"), (50.0, 80.0))
 
 
-@pytest.mark.parametrize("cell", ["=1", "@x", "+cmd|a", "-cmd", "-1+1", "+A1", "-(1)"])
+@pytest.mark.parametrize("cell", ["=1", "@x", "+cmd|a", "-cmd", "-1+1", "+A1", "-(1)", "+1*A:A", "-1&B:B"])
 def test_what_a_spreadsheet_would_run_is_told(tmp_path: Path, cell: str) -> None:
     assert "formula" in codes(read(tmp_path, f"patient_id,regimen\n1,{cell}\n"))
 
@@ -109,6 +109,13 @@ def test_what_a_spreadsheet_would_run_is_told(tmp_path: Path, cell: str) -> None
 @pytest.mark.parametrize("cell", ["-", "-5", "+5 mg", "-1,200.5", "- 3 days"])
 def test_a_number_with_a_sign_is_no_formula(tmp_path: Path, cell: str) -> None:
     assert "formula" not in codes(read(tmp_path, f'patient_id,regimen\n1,"{cell}"\n'))
+
+
+def test_a_column_met_twice_is_told_by_its_number_as_a_name_may_stand_there(tmp_path: Path) -> None:
+    found = read(tmp_path, "patient_id,Mrs Example,regimen,Mrs Example\n1,a,b,c\n")
+    (told,) = [one.sentence for one in found.findings if one.code == "duplicate_column"]
+    assert "column 2 again" in told
+    assert "Example" not in told
 
 
 def test_a_dose_in_grams_is_taken_as_milligrams(tmp_path: Path) -> None:

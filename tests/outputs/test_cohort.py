@@ -180,6 +180,24 @@ def test_the_page_says_what_was_given_and_what_it_implies(registry: tuple[Path, 
     assert "procedure in 1, anything given in 1" in given
 
 
+def test_what_the_table_does_not_know_is_counted_and_not_named(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(
+        "patient_id,regimen,agents,doses_mg,embolic\n"
+        "1,a,Mrs Example;ADM,5;50,\n2,a,moondust,5,\n3,a,,,stardust\n4,a,,,\n",
+        encoding="utf-8",
+    )
+    assert run(registry[0], "--records", tmp_path / "r.csv", "--out", tmp_path / "t").exit_code == 0
+    page = (tmp_path / "t" / "cohort.html").read_text(encoding="utf-8")
+    given = page.split('id="given"')[1].split("</section>")[0]
+    rows_given = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>', given)
+    assert rows_given == [
+        ("Embolic", "not in the table of agents", "1"), ("Drug", "doxorubicin", "1"),
+        ("Drug", "not in the table of agents", "2"),
+    ]  # fmt: skip
+    assert not [word for word in ("Example", "moondust", "stardust") if word in given]
+    assert "anything given in 1" in given
+
+
 def test_the_methods_say_what_was_run(tables: Path) -> None:
     methods = (tables / "methods.md").read_text(encoding="utf-8")
     for words in ("massive from 60 %", "by regimen in 3 arms", "restricted maximum likelihood", "Holm's correction"):

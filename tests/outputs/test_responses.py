@@ -20,6 +20,7 @@ from angio_pipeline.core.response import (
     ResponseResult,
 )
 from angio_pipeline.outputs import json_schema, read_subject, write_follow_up, write_report, write_tables
+from angio_pipeline.outputs.response_story import response_story
 from angio_pipeline.outputs.responses import response_document
 from angio_pipeline.response import ResponseParams, judge_lesions
 
@@ -107,6 +108,15 @@ def test_the_report_tells_calls_reasons_measures_and_histology(out):
     told = ["RECIST 1.1", "mRECIST, oil counts as necrotic", "recist/fall-from-baseline", "no scan in the arterial"]
     for words in (*told, "main tumour", "histology", "2 were outlined by a reader"):
         assert words in page, words
+
+
+def test_dates_before_a_lesion_was_new_are_not_counted_as_not_evaluable(result):
+    undrawn = [replace(at, whole=None, outline=None, missing="nobody drew it") for at in result.lesions[0].dates]
+    new = LesionHistory("N1", tuple(undrawn), new_on=28.0)
+    document = response_document(replace(result, lesions=(*result.lesions, new)))
+    methods = response_story(document, None)["response"]["methods"][0]
+    assert methods.startswith("Of 5 lesions at dates")
+    assert methods.endswith("and 1 were not evaluable.")
 
 
 def test_a_new_analysis_without_response_leaves_no_old_one(result, follow_up_maker, tmp_path):

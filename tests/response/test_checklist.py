@@ -129,6 +129,14 @@ def test_the_table_of_agents_says_what_needs_super_selection() -> None:
     assert Precaution.MICROSPHERES_NOT_SELECTIVE not in told
 
 
+def test_a_brand_keeps_its_capitals_at_the_head_of_a_sentence() -> None:
+    sphere = AGENTS.embolics["microspheres"]
+    agents = AGENTS.model_copy(update={"embolics": {"HepaSphere": sphere, "microspheres": sphere}})
+    record = ProcedureRecord(row=1, patient_id="1", embolics=("microspheres", "HepaSphere"))
+    told = {item.precaution: item for item in check_treatment(record, None, agents=agents, params=PARAMS)}
+    assert told[Precaution.MICROSPHERES_NOT_SELECTIVE].reason.startswith("Microspheres, HepaSphere were")
+
+
 def test_a_shunt_with_another_embolic_is_no_such_warning() -> None:
     assert Precaution.SHUNT_WITH_MICROSPHERES not in checked(shunt_found=True, embolics=("coils",))
 

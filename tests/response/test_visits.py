@@ -1,5 +1,6 @@
 """From scans of a ball of tumour in liver to what every criterion sees of it; truth is the ball's geometry."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -274,3 +275,22 @@ def test_a_lesion_cut_by_the_scan_is_not_measured():
 def test_without_an_outlined_lesion_there_is_a_reason_and_no_call():
     result = judged([], [])
     assert (result.dates, result.reason) == ((), "no lesion was outlined")
+
+
+@pytest.mark.parametrize(
+    ("day", "reason"),
+    [
+        (-3, "no lesion could be measured before treatment: a reader calls it not evaluable"),
+        (28, "no scan before treatment"),
+    ],
+)
+def test_what_is_said_of_a_patient_who_cannot_be_judged_is_told_once(day, reason):
+    scan = sight(day, tumour=ball(12))
+    said = [Reading(scan.source.date, name, Statement.NOT_EVALUABLE, row=k) for k, name in enumerate(["L1", "L7"], 1)]
+    fitting = replace(said[0], statement=Statement.WORSE) if day > 0 else said[0]
+    result = judged([scan], [], readings=[fitting, said[1]])
+    assert result.dates == ()
+    told = {one.reading.row: one.sentence for one in result.unused}
+    assert len(told) == len(result.unused) == 2
+    assert told[1].startswith(f"Expected a patient whose response can be judged, found {reason}")
+    assert "drawn on a CT" in told[2]

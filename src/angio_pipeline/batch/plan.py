@@ -6,7 +6,7 @@ A plan holds paths, identifiers and what a reader said only, so that it can cros
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -188,10 +188,16 @@ def _with_readings(
         if subject in own:
             own[subject].append(replace(one, subject=subject))
             continue
-        what = "patient with follow-ups" if subject else f"patient's name where {len(patients)} are given"
-        sentence = f"Expected a {what}, found none in the row; name the patient as the folder of the results is named."
-        unread.append(ingest.refuse_reading(one.file, one.row, sentence))
+        unread.append(ingest.refuse_reading(one.file, one.row, _unplaced(one.subject, patients)))
     return [replace(task, readings=tuple(own[task.subject])) for task in tasks], unread
+
+
+def _unplaced(named: str, patients: Collection[str]) -> str:
+    """Return why a row goes to nobody's follow-ups, without the name in it."""
+    if named in patients or (not named and len(patients) == 1):
+        return "Expected a patient with follow-ups, found one without; give the scans as well."
+    found = "found another name" if named else f"found no name in the row and {len(patients)} patients"
+    return f"Expected a patient with follow-ups, {found}; name the patient as the folder of the results is named."
 
 
 def _projections(path: Path) -> frozenset[str] | None:

@@ -130,7 +130,8 @@ class ProcedureRecord(BaseModel):
     """One treatment of one patient, as a hospital wrote it down. None is unknown.
 
     `necrosis_*` are shares of the tumour in per cent; `histology_*` (main, daughters) the reference standard where
-    it is there. `other` holds columns that have no meaning of their own here, by name.
+    it is there. `unknown_embolics` counts those that the table of agents does not know. `other` holds columns that have
+    no meaning of their own here, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -145,6 +146,7 @@ class ProcedureRecord(BaseModel):
     doses_mg: tuple[float | None, ...] = ()
     oil_ml: Annotated[float, Field(ge=0, le=100)] | None = None
     embolics: tuple[str, ...] = ()
+    unknown_embolics: Annotated[int, Field(ge=0)] = 0
     embolic_size_um: Range | None = None
     catheter_position: CatheterPosition | None = None
     angiography_before: bool | None = None

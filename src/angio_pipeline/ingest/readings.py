@@ -33,7 +33,8 @@ def read_readings(paths: Sequence[Path]) -> tuple[tuple[Reading, ...], tuple[Ref
     refusals: list[Refusal] = []
     for path in paths:
         text = read_record_text(path, holds="a reader's statements", each="statement", reason="bad_readings")
-        places = {name.casefold(): place for name, place in columns_of(text)}
+        # Of two columns that differ in their capitals alone the first counts, as of two of one name.
+        places = {name.casefold(): place for name, place in reversed(list(columns_of(text)))}
         if not places.keys() >= set(_COLUMNS):
             raise InputRefused(
                 f"Expected columns {', '.join(_COLUMNS)} in {path.name}, found others; name them in its first line.",

@@ -20,7 +20,7 @@ __all__ = ["FIELDS", "RecordMapping", "read_agents", "read_mapping"]
 FIELDS = tuple(
     {"embolics": "embolic"}.get(name, name)
     for name in ProcedureRecord.model_fields
-    if name not in ("row", "subject", "other")
+    if name not in ("row", "subject", "other", "unknown_embolics")
 )
 
 

@@ -131,10 +131,10 @@ def _split(lines: list[str], findings: list[Finding]) -> list[list[str]]:
 
 
 def _check_header(header: tuple[str, ...], findings: list[Finding]) -> None:
-    for name in sorted({name for name in header if name and header.count(name) > 1}):
-        findings.append(
-            _about(0, "duplicate_column", f"Expected each column once, found {name!r} again; the first counts.")
-        )
+    for place in sorted({header.index(name) for name in header if name and header.count(name) > 1}):
+        # Where a file has no header a patient's name stands there: the column is told by its number.
+        sentence = f"Expected each column once, found the name of column {place + 1} again; the first counts."
+        findings.append(_about(0, "duplicate_column", sentence))
 
 
 def _fit(row: list[str], number: int, width: int, findings: list[Finding]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ _POSITIONS = {
     "super selective": "segmental",
 }  # fmt: skip
 # A number with its unit, or the lone dash of what is unknown.
-_SIGNED = re.compile(r"[+-](\s*\d[\d.,\s]*[^\d()|!=+-]{0,8})?")
+_SIGNED = re.compile(r"[+-](\s*\d[\d.,\s]*[^\d()|!=+*&^:<>-]{0,8})?")
 _NO_EMBOLIC = frozenset({"none", "no", "0"})
 _REDCAP = ("redcap_event_name", "redcap_repeat_instrument")
 
@@ -273,7 +273,8 @@ def _given(reader: _Reader, cells: Mapping[str, str]) -> dict[str, Any]:
         reader.odd("doses_mg", "doses_do_not_match", said)
         amounts = ()
     padded = amounts or (None,) * len(agents)
-    return {"agents": tuple(agents), "doses_mg": padded, "embolics": tuple(dict.fromkeys([*embolics, *more]))}
+    named = tuple(dict.fromkeys([*embolics, *more]))
+    return {"agents": tuple(agents), "doses_mg": padded, "embolics": named, "unknown_embolics": len(set(strange))}
 
 
 def _dose(reader: _Reader, cell: str) -> float | None:

@@ -129,9 +129,15 @@ def _pair(first: float | None, second: float | None) -> str:
     return f"{fixed(first, 1)} / {fixed(second, 1)}"
 
 
+def _since_there(lesion: LesionHistoryDocument) -> list[MeasuredLesionDocument]:
+    """Return a lesion's dates without those before it was new: there was nothing to evaluate."""
+    new_on = lesion.new_on_days
+    return [at for at in lesion.timepoints if new_on is None or at.days >= new_on]
+
+
 def _methods(document: ResponseDocument) -> list[str]:
     targets, best = document.settings.get("targets", {}), document.settings.get("best", {})
-    every = [at for lesion in document.lesions for at in lesion.timepoints]
+    every = [at for lesion in document.lesions for at in _since_there(lesion)]
     outlines = [at.outline for at in every]
     drawn, fitted = outlines.count(OutlineOrigin.DRAWN), outlines.count(OutlineOrigin.FITTED)
     told = sum(at.reading in (Statement.GONE, Statement.TOO_SMALL) for at in every)

@@ -149,7 +149,8 @@ def _microspheres(
     if not risky:
         return []
     found = []
-    name = ", ".join(risky).capitalize()
+    name = ", ".join(risky)
+    name = name[:1].upper() + name[1:]
     if selective.answer != "yes":
         words = f"{name} were recorded, and super-selection is {_not_yes(selective.answer)}. {selective.reason}"
         words += "".join(f" Of {one} the table says: {agents.embolics[one].implies}." for one in risky)

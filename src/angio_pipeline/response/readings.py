@@ -12,7 +12,7 @@ from dataclasses import replace
 from angio_pipeline.core.readings import Reading, Statement, UnusedReading
 from angio_pipeline.core.response import Extent, LesionAtDate, LesionHistory, OilConvention, OutlineOrigin, ResponseDate
 
-__all__ = ["apply_readings", "worse_in_vain"]
+__all__ = ["apply_readings", "told_in_vain", "worse_in_vain"]
 
 _NOTHING = Extent(0.0, 0.0, 0.0, 0.0, 0.0)
 _OF_SIZE = (Statement.GONE, Statement.TOO_SMALL, Statement.NOT_EVALUABLE)
@@ -61,6 +61,18 @@ def worse_in_vain(
         for one in readings
         if dates and one.statement is Statement.WORSE and one.lesion_id not in others and one not in known
     )
+
+
+def told_in_vain(
+    readings: Sequence[Reading], reason: str, unused: Sequence[UnusedReading]
+) -> tuple[UnusedReading, ...]:
+    """Return what else a reader said of a patient who is judged on no date; `reason` says why not."""
+    known = [one.reading for one in unused]
+    sentence = (
+        f"Expected a patient whose response can be judged, found {reason}; give scans before and after treatment on "
+        "which a lesion can be measured."
+    )
+    return tuple(UnusedReading(one, sentence) for one in readings if one not in known)
 
 
 def _contradiction(reading: Reading, readings: Sequence[Reading]) -> str:

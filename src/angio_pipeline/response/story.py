@@ -17,7 +17,7 @@ from angio_pipeline.response.names import NameParams, daughters_by_name, place_b
 from angio_pipeline.response.necrosis import NecrosisParams, compare_with_histology, with_roles
 from angio_pipeline.response.outline import OutlineParams
 from angio_pipeline.response.overall import BestParams
-from angio_pipeline.response.readings import apply_readings, worse_in_vain
+from angio_pipeline.response.readings import apply_readings, told_in_vain, worse_in_vain
 from angio_pipeline.response.targets import TargetParams
 from angio_pipeline.response.visits import VisitParams, measure_lesions
 
@@ -79,6 +79,8 @@ def judge_response(
     named = place_by_name(read, params.names)
     told = {**daughters_by_name(named, params.names), **(roles or {})}
     result = judge_lesions(named, histology=histology, roles=told, params=params)
+    if not result.dates:
+        return replace(result, unused=(*unused, *told_in_vain(readings, result.reason, unused)))
     return replace(result, unused=(*unused, *worse_in_vain(readings, result.dates, unused)))
 
 

@@ -10,17 +10,24 @@ from angio_pipeline.response.cohort.data import Table
 
 __all__ = ["given_table"]
 
+_UNKNOWN = "not in the table of agents"
+
 
 def given_table(records: Sequence[ProcedureRecord], agents: AgentTable) -> Table:
-    """Return a row each procedure, embolic and drug that the records name, commonest first within its kind."""
+    """Return a row each procedure, embolic and drug that the records name, commonest first within its kind.
+
+    What the table of agents does not know is counted and not named: it may be free text about a patient.
+    """
     rows: list[tuple[str, ...]] = []
     procedures = Counter(record.procedure for record in records if record.procedure is not None)
     rows += [("Procedure", name, str(n), _procedure(name, agents)) for name, n in procedures.most_common()]
-    embolics = Counter(name for record in records for name in _embolics(record))
-    rows += [("Embolic", name, str(n), _embolic(agents.embolics.get(name))) for name, n in embolics.most_common()]
-    drugs = Counter(name for record in records for name in set(record.agents))
-    rows += [("Drug", name, str(n), _drug(name, records, agents.drugs.get(name))) for name, n in drugs.most_common()]
-    silent = sum(not record.agents and not _embolics(record) for record in records)
+    embolics = Counter(name for record in records for name in _embolics(record) if name in agents.embolics)
+    rows += [("Embolic", name, str(n), _embolic(agents.embolics[name])) for name, n in embolics.most_common()]
+    rows += _unknown("Embolic", sum(_strange_embolic(record, agents) for record in records))
+    drugs = Counter(name for record in records for name in set(record.agents) if name in agents.drugs)
+    rows += [("Drug", name, str(n), _drug(name, records, agents.drugs[name])) for name, n in drugs.most_common()]
+    rows += _unknown("Drug", sum(any(name not in agents.drugs for name in record.agents) for record in records))
+    silent = sum(not record.agents and not _embolics(record) and not record.unknown_embolics for record in records)
     unnamed = sum(record.procedure is None for record in records)
     notes = (
         f"Of {len(records)} treatments; missing: procedure in {unnamed}, anything given in {silent}. What an agent "
@@ -35,13 +42,19 @@ def _embolics(record: ProcedureRecord) -> list[str]:
     return [*oil, *record.embolics]
 
 
+def _strange_embolic(record: ProcedureRecord, agents: AgentTable) -> bool:
+    return record.unknown_embolics > 0 or any(name not in agents.embolics for name in _embolics(record))
+
+
+def _unknown(kind: str, treatments: int) -> list[tuple[str, ...]]:
+    return [(kind, _UNKNOWN, str(treatments), "unknown; see findings.csv")] if treatments else []
+
+
 def _procedure(name: str, agents: AgentTable) -> str:
-    return agents.procedures[name].words if name in agents.procedures else "not in the table of agents"
+    return agents.procedures[name].words if name in agents.procedures else _UNKNOWN
 
 
-def _embolic(known: Embolic | None) -> str:
-    if known is None:
-        return "not in the table of agents"
+def _embolic(known: Embolic) -> str:
     return "; ".join([known.implies, *_further(known)])
 
 
@@ -55,13 +68,11 @@ def _further(known: Embolic) -> Iterator[str]:
         yield f"{known.g_per_ml:g} g a ml"
 
 
-def _drug(name: str, records: Sequence[ProcedureRecord], known: Drug | None) -> str:
+def _drug(name: str, records: Sequence[ProcedureRecord], known: Drug) -> str:
     doses = [d for r in records for agent, d in zip(r.agents, r.doses_mg, strict=True) if agent == name]
     told = [dose for dose in doses if dose is not None]
     recorded = f"{min(told):g} to {max(told):g} mg" if told else "no dose"
     words = f"here {recorded}, dose missing in {len(doses) - len(told)}"
-    if known is None:
-        return f"not in the table of agents; {words}"
     low, high = known.recorded_mg
     beyond = sum(not low <= dose <= high for dose in told)
     return f"commonly recorded {low:g} to {high:g} mg; {words}, outside the range in {beyond}"
