@@ -43,7 +43,8 @@ def check_record(record: ProcedureRecord, table: AgentTable) -> Iterator[Finding
     for part, given in has.items():
         wanted = getattr(kind, part, None)
         if wanted is not None and wanted != given:
-            told = f"Expected {record.procedure} {'with' if wanted else 'without'} {part}, found the contrary."
+            found = f"with {part}, found none recorded" if wanted else f"without {part}, found some"
+            told = f"Expected {record.procedure} {found}; correct the procedure or complete the record."
             yield _about(record, "procedure", "procedure_contradicts", told)
     yield from _check_sizes(record, table)
     for time, event in (("survival_days", "event"), ("progression_days", "progression")):
