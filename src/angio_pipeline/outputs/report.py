@@ -346,9 +346,9 @@ def _retention_chart(name: str, course: LiverDocument) -> Markup | None:
     scans = [p for p in course.timepoints if p.modality not in _FILMS]
     plain = [p for p in scans if not _enhanced(p)]
     films = [p for p in course.timepoints if p.modality in _FILMS]
-    series = [measured("CT", plain, "s1"), measured("film (relative)", films, "s3")]
+    series = [measured("CT", plain, "s1"), measured("film, relative", films, "s3")]
     if len(plain) < len(scans):
-        series.append(measured("CT with contrast medium", [p for p in scans if _enhanced(p)], "s4"))
+        series.append(measured("CT, contrast", [p for p in scans if _enhanced(p)], "s4"))
     if course.kinetics is not None and course.kinetics.curve_days:
         fitted = Series("fit", course.kinetics.curve_days, course.kinetics.curve_retention, "s2")
         series.insert(0, fitted)
