@@ -101,8 +101,7 @@ def with_faint_oil(
     """
     blur_mm = params.smoothings_mm[-1]
     excess = space.smooth(patch.hu, patch.affine, blur_mm) - level_hu
-    spacing = space.spacing_mm(patch.affine)
-    spread = noise_hu * float(np.sqrt(min(1.0, 1.0 / (8 * np.pi**1.5 * np.prod(np.maximum(blur_mm / spacing, 0.3))))))
+    spread = noise_hu * space.noise_left(patch.affine, blur_mm)
     # What lies about the deposit may be its blur, where the lesion has shrunk: only what it encloses is added. Where
     # next to nothing is outlined, nothing is blurred either; but there the lesion itself may look like faint oil.
     reach = params.breath_mm

@@ -147,12 +147,11 @@ def _faint(tissue: Tissue, course: _Course, found: Sequence[BoolArray], params: 
     pale = space.open_by_ball(tissue.body & (excess > params.faint_hu) & ~dense, tissue.affine, params.faint_mm)
     joined = space.dilate(pale, tissue.affine, params.group_mm / 2)
     seen = replace(tissue, bright=tissue.bright | pale)
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
     near_liver = space.dilate(tissue.liver, tissue.affine, params.group_mm)
     return [
         piece
         for piece in _touched(joined, near_liver, kept=pale)
-        if params.faint_ml <= np.count_nonzero(piece) * voxel_ml <= params.greatest_ml
+        if params.faint_ml <= np.count_nonzero(piece) * tissue.voxel_ml <= params.greatest_ml
         and _is_enclosed(seen, piece, params)
         and course.fades(piece)
         and not course.was_there(piece)
@@ -281,14 +280,12 @@ def _parted(tissue: Tissue, group: BoolArray, params: FindingParams) -> list[Boo
 
 
 def _is_metal(tissue: Tissue, group: BoolArray, params: FindingParams) -> bool:
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
-    small = float(np.count_nonzero(group)) * voxel_ml < params.metal_ml
+    small = float(np.count_nonzero(group)) * tissue.voxel_ml < params.metal_ml
     return small and float(tissue.hu[group].max()) > params.metal_hu
 
 
 def _is_oil(tissue: Tissue, group: BoolArray, params: FindingParams) -> bool:
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
-    volume_ml = float(np.count_nonzero(group)) * voxel_ml
+    volume_ml = float(np.count_nonzero(group)) * tissue.voxel_ml
     if not params.least_ml <= volume_ml <= params.greatest_ml:
         return False
     if float(np.percentile(tissue.hu[group], 90)) < tissue.liver_hu + params.peak_hu:

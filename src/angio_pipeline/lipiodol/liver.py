@@ -70,12 +70,11 @@ def _level(scan: Scan, lesions: Sequence[Lesion], params: LiverParams) -> _Level
     for lesion in lesions:
         away |= lesion.mask_on(normal.shape, tissue.affine, scan.motion_to(lesion))
     normal &= ~space.dilate(away, tissue.affine, params.away_mm)
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
     core = normal & space.dilate(tissue.liver, tissue.affine, -2 * float(space.spacing_mm(tissue.affine)[0]))
-    if np.count_nonzero(core) * voxel_ml < params.least_ml:
+    if np.count_nonzero(core) * tissue.voxel_ml < params.least_ml:
         return None
     at_edge = bool(tissue.liver[[0, -1]].any())
-    return _Level(float(np.median(tissue.hu[core])), float(np.count_nonzero(normal)) * voxel_ml, at_edge)
+    return _Level(float(np.median(tissue.hu[core])), float(np.count_nonzero(normal)) * tissue.voxel_ml, at_edge)
 
 
 def _point(scan: Scan, level: _Level, zero: _Level, mass: MassParams, params: LiverParams) -> LipiodolTimepoint:

@@ -78,15 +78,15 @@ def _search(
     rise, new = _against(scan, other, params)
     bright = tissue.bright & new & ~_about_lesions(scan, lesions, params.lesion_mm)
     slope, quality = iodine_slope(scan.volume.kvp, params=mass)
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
     found = []
-    for piece in _pieces(bright, params.least_ml / voxel_ml):
+    for piece in _pieces(bright, params.least_ml / tissue.voxel_ml):
         amount, sd = _amount(piece, bright & ~piece, rise, tissue, params)
         relative = slope_error(quality, params=mass)
-        mg, half = amount * voxel_ml / slope, 1.96 * float(np.hypot(sd, relative * amount)) * voxel_ml / slope
+        per_hu = tissue.voxel_ml / slope
+        mg, half = amount * per_hu, 1.96 * float(np.hypot(sd, relative * amount)) * per_hu
         if mg - half > 0:
             x, y, z = space.to_world(tissue.affine, np.argwhere(piece).mean(axis=0)).tolist()
-            volume_ml = float(np.count_nonzero(piece)) * voxel_ml
+            volume_ml = float(np.count_nonzero(piece)) * tissue.voxel_ml
             found.append(StrayOil(_place(piece, tissue), (x, y, z), volume_ml, mg, (mg - half, mg + half)))
     kept = sorted(found, key=lambda oil: -oil.iodine_mg)[: params.most]
     compared = other.volume.source.series_instance_uid
@@ -177,8 +177,7 @@ def _lungs(tissue: Tissue) -> BoolArray:
     """Return air of the body that is large and reaches the scan's top, as gas of stomach and bowel seldom does."""
     air = tissue.body & (tissue.hu < -400.0)
     labels, count = ndimage.label(air)
-    voxel_ml = abs(float(np.linalg.det(tissue.affine[:3, :3]))) / 1000
-    lungs = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml > 150.0
+    lungs = np.bincount(labels.ravel(), minlength=count + 1) * tissue.voxel_ml > 150.0
     at_top = np.zeros(count + 1, dtype=np.bool_)
     at_top[np.unique(labels[-3:])] = True
     lungs &= at_top

@@ -65,6 +65,11 @@ class Tissue:
     liver_hu: float
     opening_mm: float = 7.5
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
 
 def survey(volume: CtVolume, *, params: TissueParams) -> Tissue:
     """Return the scan on the coarse grid with body, liver and bright voxels."""
