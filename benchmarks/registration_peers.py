@@ -1,8 +1,9 @@
 """Ways to lay one CT of the liver upon another that others offer, each as its own examples suggest.
 
-Every function takes two volumes on grids of cubic voxels (`Seen`) and the rigid motion that this program finds
-around the liver, and returns where points of the fixed volume lie in the moving one. So nobody fails for want of a
-start. Only the masked B-spline is told of oil, liver and bone.
+Every function takes two volumes on grids of cubic voxels (`Seen`), cut to the box around the liver, and the rigid
+motion that this program finds around the liver, and returns where points of the fixed volume lie in the moving one.
+So nobody fails for want of a start or is slowed by a body that nobody asks for. Only the masked B-spline is told of
+oil, liver and bone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+
+from angio_pipeline.numerics import volumes as space
 
 __all__ = ["PEERS", "Seen"]
 
@@ -31,6 +34,12 @@ class Seen:
     grey: npt.NDArray[np.float32]
     affine: FloatArray
     parts: npt.NDArray[np.bool_]
+
+    def boxed(self, margin_mm: float) -> Seen:
+        """Return it cut to the box of its parts and a margin about them."""
+        box = space.bounding_box(self.parts, self.affine, margin_mm=margin_mm)
+        grey, parts = (np.ascontiguousarray(a[box]) for a in (self.grey, self.parts))
+        return Seen(grey, space.crop_affine(self.affine, box), parts)
 
 
 def bspline(fixed: Seen, moving: Seen, start: FloatArray) -> Place:
@@ -99,7 +108,8 @@ def _method(shrink: tuple[int, ...]) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMeanSquares()
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(0.2, seed=1)
+    # The share of voxels of SimpleITK's own B-spline examples is 1 %; a box this small takes more.
+    method.SetMetricSamplingPercentage(0.05, seed=1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetShrinkFactorsPerLevel(list(shrink))
     method.SetSmoothingSigmasPerLevel([float(s // 2) for s in shrink])
