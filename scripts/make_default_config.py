@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from angio_pipeline.config import PipelineConfig
@@ -33,6 +34,7 @@ def _toml(value: object) -> str:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).resolve().parents[1] / "configs" / "default.toml"
+    here = Path(__file__).resolve().parents[1] / "configs" / "default.toml"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else here
     text = "\n".join(_lines(PipelineConfig(), "")).strip() + "\n"
     target.write_text("# Every setting with its default; made by scripts/make_default_config.py.\n\n" + text)

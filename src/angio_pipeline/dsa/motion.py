@@ -34,7 +34,7 @@ BoolArray = npt.NDArray[np.bool_]
 class MotionParams(Params):
     """Settings of `estimate_motion`; lengths are shares of the frame's longer side."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether motion is corrected")
     cells: int = Field(16, ge=1, le=64, description="cells of the lattice along the longer side; 1: one shift a frame")
     levels_px: tuple[int, ...] = Field((64, 128, 256), description="pyramid: longer side at each level, coarse to fine")
     iterations: int = Field(4, ge=1, le=50, description="Gauss-Newton steps a level")

@@ -63,7 +63,9 @@ class SubtractParams(Params):
     unusable_residual: float = Field(8.0, gt=1, description="residual over noise that ends in the spatial background")
     exclude_residual: float = Field(3.0, gt=1, description="frames whose residual is this many times the median go")
     large_residual: float = Field(4.0, gt=1, description="residual over noise beyond which motion is called large")
-    correct_exposure: bool = True
+    correct_exposure: bool = Field(
+        True, description="whether a brightness that drifts from frame to frame is taken out"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

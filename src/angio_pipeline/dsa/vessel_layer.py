@@ -34,7 +34,7 @@ BoolArray = npt.NDArray[np.bool_]
 class VesselLayerParams(Params):
     """Settings of `follow_vessels`."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether vessels are followed by themselves")
     compression_in_noise: float = Field(8.0, gt=0, description="contrast, in noise SDs, at which a vessel counts half")
     least_filling: float = Field(0.4, gt=0, lt=1, description="share of the full filling below which none is followed")
     least_likeness: float = Field(0.5, ge=0, lt=1, description="correlation with the reference frame to be believed")

@@ -24,25 +24,32 @@ class CoverageParams(Params):
     """Settings of coverage, pattern and margin.
 
     No consensus exists for a threshold: the sweep is always reported together. Completeness and
-    pattern use the deposit's own outline. `defect` is the share of the lesion that one gap must
-    fill to be a defect; `faint_hu` the mean rise below which oil is faint. For the pattern a gap counts from
-    `pattern_gap` of the lesion on; oil with gaps is inhomogeneous where its coefficient of variation is above
-    `variation`, or where the largest wide gap holds less than `one_gap` of all that is missing.
+    pattern use the deposit's own outline.
     """
 
-    thresholds_hu: tuple[float, ...] = (75.0, 160.0, 215.0)
-    complete: float = Field(0.90, gt=0.0, le=1.0)
-    moderate: float = Field(0.50, gt=0.0, le=1.0)
-    defect: float = Field(0.08, gt=0.0, lt=1.0)
-    faint_hu: float = Field(70.0, ge=0.0)
-    variation: float = Field(0.55, gt=0.0)
-    one_gap: float = Field(0.05, gt=0.0, le=1.0)
-    pattern_gap: float = Field(0.015, gt=0.0, lt=1.0)
-    small_lesion_mm: float = Field(25.0, gt=0.0)
-    small_margin_mm: float = Field(5.0, gt=0.0)
-    large_margin_mm: float = Field(10.0, gt=0.0)
-    covered: float = Field(0.95, gt=0.5, le=1.0)
-    margin_days: tuple[float, float] = (4.0, 14.0)
+    thresholds_hu: tuple[float, ...] = Field(
+        (75.0, 160.0, 215.0), description="thresholds of the sweep, HU above which a voxel is covered"
+    )
+    complete: float = Field(0.90, gt=0.0, le=1.0, description="share of a lesion from which oil is complete")
+    moderate: float = Field(0.50, gt=0.0, le=1.0, description="share from which it is moderate")
+    defect: float = Field(0.08, gt=0.0, lt=1.0, description="share of a lesion that one gap must fill to be a defect")
+    faint_hu: float = Field(70.0, ge=0.0, description="mean rise below which oil is faint, HU")
+    variation: float = Field(
+        0.55, gt=0.0, description="coefficient of variation above which oil with gaps is inhomogeneous"
+    )
+    one_gap: float = Field(
+        0.05, gt=0.0, le=1.0, description="share of what is missing that the widest gap must hold to be a defect"
+    )
+    pattern_gap: float = Field(
+        0.015, gt=0.0, lt=1.0, description="share of a lesion from which a gap counts for the pattern"
+    )
+    small_lesion_mm: float = Field(25.0, gt=0.0, description="diameter up to which a lesion is small, mm")
+    small_margin_mm: float = Field(5.0, gt=0.0, description="margin asked of a small lesion, mm")
+    large_margin_mm: float = Field(10.0, gt=0.0, description="margin asked of a larger one, mm")
+    covered: float = Field(0.95, gt=0.5, le=1.0, description="share of a margin that counts as all of it")
+    margin_days: tuple[float, float] = Field(
+        (4.0, 14.0), description="days after treatment between which a margin is graded"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,25 +28,26 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class DeformationParams(Params):
-    """Settings of the deformable alignment.
+    """Settings of the deformable alignment; what holds it is told by `fit_deformation`."""
 
-    `bending` and `stretching` hold the displacement where no edge does (see `fit_deformation`).
-    `volume_change` bounds how much tissue may shrink or swell anywhere in the liver, `greatest_mm` how far
-    it may go from where the rigid motion puts it. `edge_factor` is how far above the noise an edge must stand.
-    """
-
-    enabled: bool = True
-    node_mm: float = Field(16.0, ge=6.0, le=60.0)
-    blurs_mm: tuple[float, ...] = Field((5.0, 2.5, 1.5), min_length=1)
-    rounds: int = Field(8, ge=1, le=50)
-    bending: float = Field(20.0, gt=0.0)
-    stretching: float = Field(0.05, gt=0.0)
-    shell_mm: float = Field(8.0, ge=0.0, le=30.0)
-    bone_mm: float = Field(4.0, ge=0.0, le=20.0)
-    edge_factor: float = Field(2.0, ge=1.0, le=10.0)
-    samples: int = Field(40_000, ge=1_000)
-    volume_change: tuple[float, float] = (0.6, 1.6)
-    greatest_mm: float = Field(30.0, gt=0.0)
+    enabled: bool = Field(True, description="whether the liver may bend")
+    node_mm: float = Field(16.0, ge=6.0, le=60.0, description="distance between the nodes of the displacement, mm")
+    blurs_mm: tuple[float, ...] = Field(
+        (5.0, 2.5, 1.5), min_length=1, description="blurs of the steps, coarse to fine, SD in mm"
+    )
+    rounds: int = Field(8, ge=1, le=50, description="steps at one blur")
+    bending: float = Field(20.0, gt=0.0, description="what holds the displacement from bending")
+    stretching: float = Field(0.05, gt=0.0, description="what holds it from stretching")
+    shell_mm: float = Field(8.0, ge=0.0, le=30.0, description="how far around the liver edges are used, mm")
+    bone_mm: float = Field(
+        4.0, ge=0.0, le=20.0, description="what is left out around bone, mm: the liver slides along it"
+    )
+    edge_factor: float = Field(2.0, ge=1.0, le=10.0, description="how far above the noise an edge must stand")
+    samples: int = Field(40_000, ge=1_000, description="greatest number of edge voxels that are compared")
+    volume_change: tuple[float, float] = Field(
+        (0.6, 1.6), description="least and greatest local change of volume that is believed"
+    )
+    greatest_mm: float = Field(30.0, gt=0.0, description="how far it may go from the rigid motion, mm")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

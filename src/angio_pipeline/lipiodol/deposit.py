@@ -20,25 +20,26 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class DepositParams(Params):
-    """Settings of outlining oil.
+    """Settings of outlining oil."""
 
-    `edge_fraction` places the deposit's edge between background and the oil within `plateau_mm`, where
-    a blurred edge lies; the edge is `edge_mm` wide, and what blurs it. Less than `held` of the mean is no oil.
-    `breath_mm` is how far the lesion may have moved against the liver around it.
-    """
-
-    smoothings_mm: tuple[float, ...] = (0.8, 1.5, 2.5)
-    least_excess_hu: float = Field(15.0, ge=5.0)
-    speck_ml: float = Field(0.03, ge=0.0)
-    slack_mm: float = Field(1.5, ge=0.0)
-    breath_mm: float = Field(5.0, ge=0.0, le=15.0)
-    noise_factor: float = Field(3.0, ge=1.0)
-    edge_fraction: float = Field(0.45, gt=0.0, lt=1.0)
-    edge_mm: float = Field(1.0, ge=0.0, le=10.0)
-    held: float = Field(0.1, ge=0.0, lt=1.0)
-    plateau_mm: float = Field(4.0, ge=1.0, le=20.0)
-    reach_mm: float = Field(8.0, ge=0.0, le=40.0)
-    fat_hu: float = Field(-60.0, le=-20.0)
+    smoothings_mm: tuple[float, ...] = Field(
+        (0.8, 1.5, 2.5), description="blurs that are tried until oil stands out of the noise, SD in mm"
+    )
+    least_excess_hu: float = Field(15.0, ge=5.0, description="least rise above the tissue that is called oil, HU")
+    speck_ml: float = Field(0.03, ge=0.0, description="smaller pieces are no oil, ml")
+    slack_mm: float = Field(1.5, ge=0.0, description="how far oil may reach out of its outline, mm")
+    breath_mm: float = Field(
+        5.0, ge=0.0, le=15.0, description="how far a lesion may have moved against the liver around it, mm"
+    )
+    noise_factor: float = Field(3.0, ge=1.0, description="standard deviations of the noise that oil must exceed")
+    edge_fraction: float = Field(
+        0.45, gt=0.0, lt=1.0, description="share of the oil beside it at which a voxel of the edge is filled"
+    )
+    edge_mm: float = Field(1.0, ge=0.0, le=10.0, description="width of the edge beside the blur's own, mm")
+    held: float = Field(0.1, ge=0.0, lt=1.0, description="share of the mean below which there is no oil")
+    plateau_mm: float = Field(4.0, ge=1.0, le=20.0, description="how far around the oil beside an edge is averaged, mm")
+    reach_mm: float = Field(8.0, ge=0.0, le=40.0, description="how far around a lesion its oil may lie, mm")
+    fat_hu: float = Field(-60.0, le=-20.0, description="what lies that far from liver is fat or gas, HU")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,11 +25,11 @@ BoolImage = npt.NDArray[np.bool_]
 
 
 class FilmAlignmentParams(Params):
-    """Settings of the films' alignment; `working_px` is the longer side at which it is done."""
+    """Settings of the films' alignment."""
 
-    working_px: int = Field(256, ge=64, le=1024)
-    iterations: int = Field(150, ge=1)
-    threads: int = Field(1, ge=1)
+    working_px: int = Field(256, ge=64, le=1024, description="longer side at which films are aligned, pixels")
+    iterations: int = Field(150, ge=1, description="greatest number of steps")
+    threads: int = Field(1, ge=1, description="threads")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

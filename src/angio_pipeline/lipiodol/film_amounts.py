@@ -35,27 +35,30 @@ _KNOWN_SCALE = (Quantity.INTENSITY, Quantity.ATTENUATION)
 class FilmParams(Params):
     """Settings of the radiographs.
 
-    `ring` is the ring's width over the region's radius; `alike` the correlation of aligned
-    films under which the anatomy is no reference; `pose_deg` how far angulations may differ.
-    `scatter` is the assumed scatter over primary behind the grid, spread over `veil` of the
-    picture's width: anything from none to twice as much enters the interval, because scatter
-    hides oil where little else gets through. `independent` is how many pieces of anatomy a
-    picture's greys are matched by, as far as the match's error goes. `model_sd` is what each film
-    adds, of the reference's amount, that nothing here models.
+    Scatter hides oil where little else gets through, so that its whole range enters the interval.
     """
 
-    ring: float = Field(1.0, ge=0.2, le=5.0)
-    gap: float = Field(0.3, ge=0.0, le=1.0)
-    alike: float = Field(0.5, ge=0.0, le=1.0)
-    pose_deg: float = Field(5.0, ge=0.0)
+    ring: float = Field(1.0, ge=0.2, le=5.0, description="width of the ring around a region, over the region's radius")
+    gap: float = Field(0.3, ge=0.0, le=1.0, description="what is left out between them, over the region's radius")
+    alike: float = Field(
+        0.5, ge=0.0, le=1.0, description="correlation of aligned films below which the anatomy is no reference"
+    )
+    pose_deg: float = Field(5.0, ge=0.0, description="how far angulations may differ, degrees")
     alignment: FilmAlignmentParams = Field(default_factory=FilmAlignmentParams)
-    scatter: float = Field(0.4, ge=0.0, le=2.0)
-    veil: float = Field(0.1, gt=0.0, le=1.0)
-    independent: float = Field(20.0, ge=2.0)
-    model_sd: float = Field(0.03, ge=0.0, le=0.5)
-    draws: int = Field(2000, ge=100)
-    seed: int = Field(20_001, ge=0)
-    view_px: int = Field(160, ge=16)
+    scatter: float = Field(
+        0.4,
+        ge=0.0,
+        le=2.0,
+        description="assumed scatter over primary behind the grid; none to twice as much enters the interval",
+    )
+    veil: float = Field(0.1, gt=0.0, le=1.0, description="how wide scatter spreads, over the picture's width")
+    independent: float = Field(
+        20.0, ge=2.0, description="pieces of anatomy by which greys are matched, as far as its error goes"
+    )
+    model_sd: float = Field(0.03, ge=0.0, le=0.5, description="what each film adds, of the reference's amount")
+    draws: int = Field(2000, ge=100, description="draws of the interval")
+    seed: int = Field(20_001, ge=0, description="draws the interval")
+    view_px: int = Field(160, ge=16, description="side of the pictures, pixels")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,40 +31,41 @@ BoolArray = npt.NDArray[np.bool_]
 class FindingParams(Params):
     """Settings of finding lesions by their oil.
 
-    `peak_hu` is how far above liver the densest tenth of a found deposit must lie; `enclosed` is
-    the share of its surroundings that must be liver (about half, for a lesion at its surface), `touching` the
-    share before the rim that the lesion parted is restored. What is smaller than `metal_ml` and denser than
-    `metal_hu` on the coarse grid is taken for a clip or a coil. `rib_mm` is more than half of a rib's thickness.
-    A piece smaller than `nodule` of the main one may be a nodule beside it. Pieces within `group_mm` are one lesion, of
-    `least_ml` to `greatest_ml`; the `most_lesions` that hold most are kept.
-
-    Where a later scan is asked, less is enough: `doubtful_enclosed`, `doubtful_touching`, and for faint oil `faint_hu`
-    above liver in a piece of `faint_ml` that holds a ball of `faint_mm`. Its densest tenth must have fallen to between
-    `stays` and `fades` of what it was, within `settled_mm` of the place, both scans blurred by `blur_mm`. What was as
-    bright before treatment is no oil, if brighter than a tumour enhances (`enhanced_hu`).
+    Where a later scan decides, less is enough (`doubtful_enclosed`, `doubtful_touching`, faint oil): the densest
+    tenth of a piece must have fallen to between `stays` and `fades` of what it was.
     """
 
-    peak_hu: float = Field(120.0, ge=30.0)
-    enclosed: float = Field(0.5, ge=0.0, le=1.0)
-    touching: float = Field(0.4, ge=0.0, le=1.0)
-    metal_ml: float = Field(1.5, ge=0.0)
-    metal_hu: float = Field(800.0, ge=300.0)
-    least_ml: float = Field(0.1, ge=0.0)
-    greatest_ml: float = Field(1500.0, gt=0.0)
-    group_mm: float = Field(6.0, ge=0.0, le=30.0)
-    rib_mm: float = Field(6.0, ge=1.0, le=20.0)
-    nodule: float = Field(0.2, ge=0.0, le=1.0)
-    most_lesions: int = Field(10, ge=1)
-    doubtful_enclosed: float = Field(0.4, ge=0.0, le=1.0)
-    doubtful_touching: float = Field(0.15, ge=0.0, le=1.0)
-    faint_hu: float = Field(20.0, ge=10.0)
-    faint_ml: float = Field(1.0, ge=0.1)
-    faint_mm: float = Field(4.0, ge=1.0, le=20.0)
-    blur_mm: float = Field(2.5, ge=0.0, le=8.0)
-    settled_mm: float = Field(7.5, ge=0.0)
-    enhanced_hu: float = Field(150.0, ge=0.0)
-    fades: float = Field(0.75, gt=0.0, lt=1.0)
-    stays: float = Field(0.1, ge=0.0, lt=1.0)
+    peak_hu: float = Field(
+        120.0, ge=30.0, description="how far above liver the densest tenth of a deposit must lie, HU"
+    )
+    enclosed: float = Field(
+        0.5, ge=0.0, le=1.0, description="share of a deposit's surroundings that must be liver (half at its surface)"
+    )
+    touching: float = Field(0.4, ge=0.0, le=1.0, description="the same before the rim that a lesion parted is restored")
+    metal_ml: float = Field(1.5, ge=0.0, description="what is smaller and denser than metal_hu is a clip or a coil, ml")
+    metal_hu: float = Field(
+        800.0, ge=300.0, description="what is denser and smaller than metal_ml is a clip or a coil, HU"
+    )
+    least_ml: float = Field(0.1, ge=0.0, description="least size of a lesion, ml")
+    greatest_ml: float = Field(1500.0, gt=0.0, description="greatest size of a lesion, ml")
+    group_mm: float = Field(6.0, ge=0.0, le=30.0, description="pieces no farther apart are one lesion, mm")
+    rib_mm: float = Field(6.0, ge=1.0, le=20.0, description="more than half of a rib's thickness, mm")
+    nodule: float = Field(
+        0.2, ge=0.0, le=1.0, description="share of the main piece below which one beside it may be a nodule"
+    )
+    most_lesions: int = Field(10, ge=1, description="that many lesions are kept, those that hold most")
+    doubtful_enclosed: float = Field(0.4, ge=0.0, le=1.0, description="enclosed, where a later scan decides")
+    doubtful_touching: float = Field(0.15, ge=0.0, le=1.0, description="touching, where a later scan decides")
+    faint_hu: float = Field(20.0, ge=10.0, description="rise above liver of faint oil that a later scan decides on, HU")
+    faint_ml: float = Field(1.0, ge=0.1, description="least piece of faint oil, ml")
+    faint_mm: float = Field(4.0, ge=1.0, le=20.0, description="radius of the ball that faint oil must hold, mm")
+    blur_mm: float = Field(2.5, ge=0.0, le=8.0, description="blur of both scans where they are compared, SD in mm")
+    settled_mm: float = Field(7.5, ge=0.0, description="how far from its place oil is looked for in the other scan, mm")
+    enhanced_hu: float = Field(
+        150.0, ge=0.0, description="what was brighter before treatment is more than enhancement, HU above liver"
+    )
+    fades: float = Field(0.75, gt=0.0, lt=1.0, description="oil falls below this share of what it was")
+    stays: float = Field(0.1, ge=0.0, lt=1.0, description="oil keeps more than this share of what it was")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

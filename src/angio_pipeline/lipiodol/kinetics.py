@@ -27,20 +27,17 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class KineticsParams(Params):
-    """Settings of the fit.
+    """Settings of the fit."""
 
-    `scatter` is how far, relatively, true courses may stray from an exponential; `clear` is how
-    many errors a mass must stand above 0 to be used in logarithms; amounts closer in time than
-    `moment_days` are of one moment and averaged; `fits` is how improbable a misfit may be.
-    """
-
-    scatter: float = Field(0.03, ge=0.0, le=0.5)
-    clear: float = Field(4.0, ge=1.0)
-    least_bi_dates: int = Field(6, ge=5)
-    fits: float = Field(0.10, gt=0.0, lt=0.5)
-    draws: int = Field(1000, ge=100)
-    curve_points: int = Field(60, ge=2)
-    moment_days: float = Field(1 / 24, ge=1e-4, le=1.0)
+    scatter: float = Field(
+        0.03, ge=0.0, le=0.5, description="how far true courses may stray from an exponential, relative"
+    )
+    clear: float = Field(4.0, ge=1.0, description="errors that a mass must stand above 0 to be used in logarithms")
+    least_bi_dates: int = Field(6, ge=5, description="dates that two exponentials ask for")
+    fits: float = Field(0.10, gt=0.0, lt=0.5, description="how improbable a misfit may be")
+    draws: int = Field(1000, ge=100, description="draws of the interval")
+    curve_points: int = Field(60, ge=2, description="points of the drawn curve")
+    moment_days: float = Field(1 / 24, ge=1e-4, le=1.0, description="amounts closer in time are one moment's, days")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

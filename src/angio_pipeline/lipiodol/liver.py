@@ -24,16 +24,12 @@ __all__ = ["LiverParams", "follow_liver"]
 
 
 class LiverParams(Params):
-    """Settings of the liver's course.
+    """Settings of the liver's course."""
 
-    `clear_days` is when normal liver is taken to have shed its oil; `calibration_sd_hu` is how
-    far the scale of two scans may differ.
-    """
-
-    clear_days: float = Field(21.0, gt=0.0)
-    away_mm: float = Field(12.0, ge=0.0)
-    least_ml: float = Field(100.0, ge=0.0)
-    calibration_sd_hu: float = Field(2.5, ge=0.0)
+    clear_days: float = Field(21.0, gt=0.0, description="when normal liver is taken to have shed its oil, days")
+    away_mm: float = Field(12.0, ge=0.0, description="distance from lesions, mm")
+    least_ml: float = Field(100.0, ge=0.0, description="liver that must be seen, ml")
+    calibration_sd_hu: float = Field(2.5, ge=0.0, description="how far the scales of two scans may differ, HU")
 
 
 @dataclass(frozen=True, slots=True)

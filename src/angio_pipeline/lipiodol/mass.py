@@ -56,40 +56,47 @@ _THIN_OIL_HU = 12.0
 class MassParams(Params):
     """Settings of the iodine mass.
 
-    `slopes` maps kVp to HU per (mg iodine per ml). `padding_mm` must exceed the blur (slice
-    thickness included: at least one slice is always added). `offset_hu` and `offset_sd_hu` say
-    how a treated tumour without oil differs from liver where the patient's own scans do not tell:
-    on unenhanced CT living tumour is somewhat darker (0 to 25 HU) and dead tissue lies near 34 HU, more than
-    20 HU below liver, so that a tumour of which half has died is expected between the two;
-    `change_sd_hu` is what death and shrinkage between dates add to each scan, `enhancement_sd_hu` what
-    contrast medium does. Until `early_days` liver beside the lesion may hold oil. `outline_mm` is how far the
-    edge at fat or lung may be off. `slope_sd` is the slope's relative uncertainty between scanners,
-    `assumed_slope_sd` that of one whose tube voltage had to be assumed, `model_sd` what nothing here models and
-    all scans of a lesion share (its outline, oil in the liver beside it), `own_model_sd` what each scan adds.
+    `offset_hu` and its error: on unenhanced CT living tumour is somewhat darker than liver (0 to 25 HU) and dead tissue
+    lies near 34 HU, more than 20 HU below liver, so that a tumour of which half has died is expected between the two.
     """
 
-    slopes: tuple[tuple[float, float], ...] = ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2))
-    padding_mm: float = Field(5.0, ge=0.0, le=20.0)
-    gap_mm: float = Field(2.0, ge=0.0, le=10.0)
-    shell_mm: float = Field(12.0, ge=3.0, le=40.0)
-    tissue_band_hu: float = Field(40.0, ge=10.0)
-    gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0)
-    level_sd_hu: float = Field(0.5, ge=0.0)
-    offset_hu: float = Field(-16.0, ge=-40.0, le=40.0)
-    offset_sd_hu: float = Field(7.0, ge=0.0)
-    offset_range_hu: tuple[float, float] = (-30.0, 15.0)
-    slope_sd: float = Field(0.02, ge=0.0, le=0.3)
-    assumed_slope_sd: float = Field(0.25, ge=0.0, le=1.0)
-    model_sd: float = Field(0.02, ge=0.0, le=0.3)
-    own_model_sd: float = Field(0.01, ge=0.0, le=0.3)
-    early_days: float = Field(7.0, ge=0.0)
-    change_sd_hu: float = Field(3.0, ge=0.0)
-    enhancement_sd_hu: float = Field(30.0, ge=0.0)
-    outline_mm: float = Field(0.7, ge=0.0, le=5.0)
-    correlation_mm: float = Field(5.0, ge=0.0)
-    neat_oil_hu: float = Field(12_000.0, gt=0.0)
-    draws: int = Field(2000, ge=100)
-    seed: int = Field(20_000, ge=0)
+    slopes: tuple[tuple[float, float], ...] = Field(
+        ((80.0, 41.0), (100.0, 31.5), (120.0, 25.0), (140.0, 21.2)), description="HU per (mg iodine per ml) at each kVp"
+    )
+    padding_mm: float = Field(
+        5.0, ge=0.0, le=20.0, description="how far around oil its blur is summed, mm (a slice at least)"
+    )
+    gap_mm: float = Field(2.0, ge=0.0, le=10.0, description="what is left out between that and the background, mm")
+    shell_mm: float = Field(12.0, ge=3.0, le=40.0, description="thickness of the background around it, mm")
+    tissue_band_hu: float = Field(
+        40.0, ge=10.0, description="background lies no farther from its most frequent attenuation, HU"
+    )
+    gradient_sd_hu_per_mm: float = Field(0.15, gt=0.0, description="expected slope of the background, HU per mm")
+    level_sd_hu: float = Field(0.5, ge=0.0, description="what the background's level may be off, HU")
+    offset_hu: float = Field(
+        -16.0,
+        ge=-40.0,
+        le=40.0,
+        description="a treated lesion without oil above liver, HU, where the patient's scans do not tell",
+    )
+    offset_sd_hu: float = Field(7.0, ge=0.0, description="how well that is known, HU")
+    offset_range_hu: tuple[float, float] = Field((-30.0, 15.0), description="offsets that are believed, HU")
+    slope_sd: float = Field(0.02, ge=0.0, le=0.3, description="relative uncertainty of the slope between scanners")
+    assumed_slope_sd: float = Field(
+        0.25, ge=0.0, le=1.0, description="the same where the tube voltage had to be assumed"
+    )
+    model_sd: float = Field(0.02, ge=0.0, le=0.3, description="relative error that all scans of a lesion share")
+    own_model_sd: float = Field(0.01, ge=0.0, le=0.3, description="relative error that each scan adds")
+    early_days: float = Field(7.0, ge=0.0, description="until then liver beside a lesion may hold oil, days")
+    change_sd_hu: float = Field(3.0, ge=0.0, description="what death and shrinkage between dates add to the offset, HU")
+    enhancement_sd_hu: float = Field(30.0, ge=0.0, description="what contrast medium adds to the offset, HU")
+    outline_mm: float = Field(0.7, ge=0.0, le=5.0, description="how far the edge at fat or lung may be off, mm")
+    correlation_mm: float = Field(5.0, ge=0.0, description="how far noise is looked for to be correlated, mm")
+    neat_oil_hu: float = Field(
+        12_000.0, gt=0.0, description="attenuation of undiluted oil, HU: bounds what clipped voxels hide"
+    )
+    draws: int = Field(2000, ge=100, description="draws of the interval")
+    seed: int = Field(20_000, ge=0, description="draws the interval")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

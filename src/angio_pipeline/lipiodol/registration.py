@@ -34,32 +34,40 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class RegistrationParams(Params):
-    """Settings of the alignment.
+    """Settings of the alignment."""
 
-    `gain` is what a stage must add to the correlation to be kept; `poor_below` is the correlation
-    around the liver under which an alignment is flagged, `poor_gap_mm` the gap between edges above which
-    it is, `refuse_below` the correlation under which the scan is not followed. Bone (above `bone_hu`) is looked
-    for within `bone_search_mm` along the body, in steps that a rib is not lost between.
-    """
-
-    window_hu: tuple[float, float] = (-160.0, 200.0)
-    search_mm: float = Field(8.0, ge=4.0, le=20.0)
-    blurs_mm: tuple[float, ...] = (6.0, 3.0, 1.5)
-    samples: int = Field(40_000, ge=1_000)
-    rounds: int = Field(25, ge=1, le=200)
-    seed: int = Field(1, ge=0)
-    avoid_mm: float = Field(5.0, ge=0.0, le=30.0)
-    around_liver_mm: float = Field(12.0, ge=3.0, le=60.0)
-    greatest_shift_mm: float = Field(40.0, ge=1.0)
-    gain: float = Field(0.002, ge=0.0, le=0.5)
-    poor_below: float = Field(0.6, ge=0.0, le=1.0)
-    poor_gap_mm: float = Field(1.0, gt=0.0)
-    refuse_below: float = Field(0.4, ge=0.0, le=1.0)
-    edge_hu_per_mm: float = Field(12.0, gt=0.0)
-    bone_hu: float = Field(200.0, ge=100.0)
-    bone_window_hu: tuple[float, float] = (100.0, 700.0)
-    bone_search_mm: float = Field(36.0, ge=0.0, le=100.0)
-    bone_step_mm: float = Field(3.0, ge=1.0, le=10.0)
+    window_hu: tuple[float, float] = Field(
+        (-160.0, 200.0), description="attenuation is cut to this before scans are compared, HU"
+    )
+    search_mm: float = Field(8.0, ge=4.0, le=20.0, description="grid on which all shifts of the body are tried, mm")
+    blurs_mm: tuple[float, ...] = Field((6.0, 3.0, 1.5), description="blurs of the steps, coarse to fine, SD in mm")
+    samples: int = Field(40_000, ge=1_000, description="voxels that are compared")
+    rounds: int = Field(25, ge=1, le=200, description="greatest number of steps at one blur")
+    seed: int = Field(1, ge=0, description="draws the voxels that are compared")
+    avoid_mm: float = Field(5.0, ge=0.0, le=30.0, description="what is left out around bright tissue in the liver, mm")
+    around_liver_mm: float = Field(
+        12.0, ge=3.0, le=60.0, description="how far around the liver its surroundings are compared, mm"
+    )
+    greatest_shift_mm: float = Field(
+        40.0, ge=1.0, description="how far a stage may move the middle from where it began, mm"
+    )
+    gain: float = Field(0.002, ge=0.0, le=0.5, description="what a stage must add to the correlation to be kept")
+    poor_below: float = Field(
+        0.6, ge=0.0, le=1.0, description="correlation around the liver below which an alignment is flagged"
+    )
+    poor_gap_mm: float = Field(1.0, gt=0.0, description="gap between edges above which an alignment is flagged, mm")
+    refuse_below: float = Field(0.4, ge=0.0, le=1.0, description="correlation below which a scan is not followed")
+    edge_hu_per_mm: float = Field(
+        12.0, gt=0.0, description="steepness from which an edge tells how far edges lie apart, HU per mm"
+    )
+    bone_hu: float = Field(200.0, ge=100.0, description="denser than this is bone, HU")
+    bone_window_hu: tuple[float, float] = Field(
+        (100.0, 700.0), description="attenuation is cut to this before bone is compared, HU"
+    )
+    bone_search_mm: float = Field(36.0, ge=0.0, le=100.0, description="how far along the body bone is looked for, mm")
+    bone_step_mm: float = Field(
+        3.0, ge=1.0, le=10.0, description="step of that search, mm: a rib is not lost between two"
+    )
     deformation: DeformationParams = Field(default_factory=DeformationParams)
 
 

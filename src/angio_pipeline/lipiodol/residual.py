@@ -27,22 +27,16 @@ __all__ = ["ResidualParams", "find_phases", "measure_residual"]
 
 
 class ResidualParams(Params):
-    """Settings of the residual tumour.
+    """Settings of the residual tumour."""
 
-    Both phases lie within `within_h` hours; between them the aorta falls by `aorta_fall_hu` at least. Differences are
-    blurred by `blur_mm`; living tumour stands out by `least_hu`, by `noise_factor` standard deviations, and fills
-    `least_ml` in one piece. To the deviations belong those of an edge that is off by as much as edges around the liver
-    are, by `misplaced_mm` at least. `level_sd_hu` is how well the scales of two scans agree.
-    """
-
-    within_h: float = Field(1.0, gt=0.0)
-    aorta_fall_hu: float = Field(40.0, ge=0.0)
-    blur_mm: float = Field(2.0, ge=0.0, le=8.0)
-    misplaced_mm: float = Field(0.5, ge=0.0, le=5.0)
-    least_hu: float = Field(15.0, ge=0.0)
-    noise_factor: float = Field(3.0, ge=1.0)
-    least_ml: float = Field(0.1, ge=0.0)
-    level_sd_hu: float = Field(2.0, ge=0.0)
+    within_h: float = Field(1.0, gt=0.0, description="hours within which both phases lie")
+    aorta_fall_hu: float = Field(40.0, ge=0.0, description="least fall of the aorta between them, HU")
+    blur_mm: float = Field(2.0, ge=0.0, le=8.0, description="blur of the difference, SD in mm")
+    misplaced_mm: float = Field(0.5, ge=0.0, le=5.0, description="least gap of edges that is allowed for, mm")
+    least_hu: float = Field(15.0, ge=0.0, description="least difference of living tumour, HU")
+    noise_factor: float = Field(3.0, ge=1.0, description="standard deviations that it must exceed")
+    least_ml: float = Field(0.1, ge=0.0, description="least piece, ml")
+    level_sd_hu: float = Field(2.0, ge=0.0, description="how well the scales of two scans agree, HU")
 
 
 def find_phases(scans: Sequence[Scan], *, params: ResidualParams) -> dict[int, int]:

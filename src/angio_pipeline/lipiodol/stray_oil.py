@@ -34,22 +34,16 @@ _SOFT_HU = 100.0
 
 
 class StrayOilParams(Params):
-    """Settings of oil outside the lesions.
+    """Settings of oil outside the lesions."""
 
-    A piece is brighter by `rise_hu` than all within `settled_mm` of it in the other scan, and by `rise_share` of what
-    there is denser than soft tissue (another tube voltage or kernel brightens bone), fills `least_ml`, and lies
-    `lesion_mm` or more from any lesion.
-    `margin_mm` is grown to hold the blur, `model_sd` is the share of the amount that alignment may cost.
-    """
-
-    rise_hu: float = Field(60.0, ge=30.0)
-    rise_share: float = Field(0.6, ge=0.0)
-    least_ml: float = Field(0.25, ge=0.0)
-    lesion_mm: float = Field(12.0, ge=0.0)
-    settled_mm: float = Field(7.5, ge=0.0)
-    margin_mm: float = Field(5.0, ge=0.0)
-    model_sd: float = Field(0.2, ge=0.0)
-    most: int = Field(20, ge=1)
+    rise_hu: float = Field(60.0, ge=30.0, description="rise over all that is near in the other scan, HU")
+    rise_share: float = Field(0.6, ge=0.0, description="rise as a share of what is denser there than soft tissue")
+    least_ml: float = Field(0.25, ge=0.0, description="least piece, ml")
+    lesion_mm: float = Field(12.0, ge=0.0, description="distance from lesions, mm")
+    settled_mm: float = Field(7.5, ge=0.0, description="how far away the other scan is asked, mm")
+    margin_mm: float = Field(5.0, ge=0.0, description="how far around a piece its blur is summed, mm")
+    model_sd: float = Field(0.2, ge=0.0, description="share of the amount that alignment may cost")
+    most: int = Field(20, ge=1, description="that many pieces are listed")
 
 
 def find_stray_oil(

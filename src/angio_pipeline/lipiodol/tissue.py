@@ -25,19 +25,29 @@ _IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 
 
 class TissueParams(Params):
-    """Settings of the first look.
+    """Settings of the coarse look at a scan."""
 
-    `liver_range_hu` bounds where the liver's own attenuation is looked for, contrast included;
-    `bright_hu` is how far above it a voxel must lie to be bright.
-    """
-
-    grid_mm: float = Field(2.5, ge=1.0, le=8.0)
-    body_hu: float = Field(-300.0, ge=-700.0, le=-50.0)
-    liver_range_hu: tuple[float, float] = (25.0, 170.0)
-    tissue_band_hu: float = Field(25.0, ge=5.0, le=80.0)
-    smoothing_mm: float = Field(2.5, ge=0.0, le=8.0)
-    opening_mm: float = Field(7.5, ge=1.0, le=25.0)
-    bright_hu: float = Field(60.0, ge=20.0, le=400.0)
+    grid_mm: float = Field(2.5, ge=1.0, le=8.0, description="side of a cubic voxel of the coarse grid, mm")
+    body_hu: float = Field(-300.0, ge=-700.0, le=-50.0, description="denser than this is patient, HU")
+    liver_range_hu: tuple[float, float] = Field(
+        (25.0, 170.0), description="where the liver's own attenuation is looked for, contrast medium included, HU"
+    )
+    tissue_band_hu: float = Field(
+        25.0,
+        ge=5.0,
+        le=80.0,
+        description="how far liver's tissue may lie from the liver's most frequent attenuation, HU",
+    )
+    smoothing_mm: float = Field(
+        2.5, ge=0.0, le=8.0, description="blur before tissue is told by its attenuation, SD in mm"
+    )
+    opening_mm: float = Field(
+        7.5,
+        ge=1.0,
+        le=25.0,
+        description="radius of the ball that has to fit into liver, mm: parts it from muscle and bowel",
+    )
+    bright_hu: float = Field(60.0, ge=20.0, le=400.0, description="how far above the liver a voxel is bright, HU")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

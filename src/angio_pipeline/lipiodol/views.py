@@ -19,9 +19,9 @@ __all__ = ["ViewParams", "aligned_view"]
 class ViewParams(Params):
     """Settings of the pictures: one window for all dates, in HU."""
 
-    pixel_mm: float = Field(0.8, gt=0.1, le=5.0)
-    side_px: int = Field(160, ge=16, le=1024)
-    window_hu: tuple[float, float] = (-100.0, 400.0)
+    pixel_mm: float = Field(0.8, gt=0.1, le=5.0, description="side of a pixel, mm")
+    side_px: int = Field(160, ge=16, le=1024, description="side of the pictures, pixels")
+    window_hu: tuple[float, float] = Field((-100.0, 400.0), description="window of all dates, HU")
 
 
 def aligned_view(

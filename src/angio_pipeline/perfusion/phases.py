@@ -23,7 +23,9 @@ __all__ = ["PhaseParams", "find_phases", "onset_frame"]
 class PhaseParams(Params):
     """Settings of `find_phases`."""
 
-    onset_fraction: float = Field(0.1, gt=0, lt=1)
+    onset_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share of the arteries' peak from which the arterial phase begins"
+    )
     arterial_end_fraction: float = Field(0.5, gt=0, lt=1, description="artery curve, share of its peak")
     parenchymal_end_fraction: float = Field(0.6, gt=0, lt=1, description="tissue curve, share of its peak")
     artery_share: float = Field(0.02, gt=0, lt=0.5, description="share of pixels that enhance most")

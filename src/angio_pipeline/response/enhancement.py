@@ -32,9 +32,11 @@ class EnhancementParams(Params):
     against liver.
     """
 
-    least_hu: float = Field(20.0, ge=5, le=100)
-    least_above_liver_hu: float = Field(10.0, ge=2, le=100)
-    share: float = Field(0.5, gt=0, lt=1)
+    least_hu: float = Field(20.0, ge=5, le=100, description="least threshold where scans are subtracted, HU")
+    least_above_liver_hu: float = Field(10.0, ge=2, le=100, description="least threshold against the liver beside, HU")
+    share: float = Field(
+        0.5, gt=0, lt=1, description="threshold as a share of the lesion's strongest enhancement (90th percentile)"
+    )
     smoothing_mm: float = Field(1.8, ge=0, le=6, description="standard deviation of the blur against noise")
     least_ml: float = Field(0.1, ge=0, le=5, description="smaller pieces are noise")
     least_share: float = Field(0.2, ge=0, le=1, description="of the lesion: a piece so large is none, however small")

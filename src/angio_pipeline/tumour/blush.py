@@ -44,14 +44,14 @@ class BlushParams(Params):
     window_s: float = Field(2.5, gt=0, description="frames this long after the arteries have emptied show the blush")
     emptied_share: float = Field(0.3, gt=0, lt=1, description="left of what the arteries lose when they have emptied")
     seed_in_liver: float = Field(0.04, gt=0, description="least rise that starts a candidate, in liver enhancements")
-    candidates_per_size: int = Field(6, ge=1, le=100)
+    candidates_per_size: int = Field(6, ge=1, le=100, description="places looked at, a size")
     max_area_fraction: float = Field(
         0.1, gt=0, le=1, description="of the valid frame; larger is no tumour; without a network"
     )
     everywhere_fraction: float = Field(0.6, gt=0, le=1, description="of the valid frame that enhances: 'everywhere'")
     least_radius_px: float = Field(4.0, gt=0, description="smaller is no tumour; for a 512-pixel frame")
     min_probability: float = Field(0.5, ge=0, le=1, description="of a tumour")
-    max_count: int = Field(6, ge=1)
+    max_count: int = Field(6, ge=1, description="no more are listed, a run")
 
 
 def find_blush(

@@ -29,7 +29,7 @@ class FeedingParams(Params):
     least: float = Field(0.15, gt=0, lt=1, description="the map holds together where it says this much")
     seed: float = Field(0.35, gt=0, lt=1, description="what nowhere says this much is nothing")
     reach_px: float = Field(20.0, gt=0, description="how far from the tumour a region may end")
-    min_length_px: float = Field(5.0, ge=0)
+    min_length_px: float = Field(5.0, ge=0, description="shorter ways are none")
     own_share: float = Field(0.35, ge=0, le=1, description="share of a way that no likelier way goes along")
 
 

@@ -37,13 +37,15 @@ BoolArray = npt.NDArray[np.bool_]
 class ShuntParams(Params):
     """Settings of `find_shunts`; lengths are for a 512-pixel frame and grow with it."""
 
-    sigmas_px: tuple[float, ...] = (4.0, 6.0, 8.0)
-    seed_in_noise: float = Field(90.0, gt=0)
-    follow_in_noise: float = Field(45.0, gt=0)
-    min_length_px: float = Field(50.0, gt=0)
+    sigmas_px: tuple[float, ...] = Field(
+        (4.0, 6.0, 8.0), description="widths of veins that are looked for, SD in pixels"
+    )
+    seed_in_noise: float = Field(90.0, gt=0, description="ridge response that starts a vein, in noise SDs")
+    follow_in_noise: float = Field(45.0, gt=0, description="ridge response that continues it")
+    min_length_px: float = Field(50.0, gt=0, description="shorter pieces are no vein")
     reach_px: float = Field(30.0, gt=0, description="how far from an artery an early vein may begin")
     lead_s: float = Field(0.7, ge=0, description="how long before the liver's arrival counts as early")
-    min_probability: float = Field(0.5, ge=0, le=1)
+    min_probability: float = Field(0.5, ge=0, le=1, description="below this none is listed")
     early: EarlyVeinParams = EarlyVeinParams()
 
 

@@ -31,13 +31,13 @@ BoolArray = npt.NDArray[np.bool_]
 class TipWeights(Params):
     """Weight of each kind of evidence in the log odds of a point being the tip; fitted by benchmarks/tip.py."""
 
-    one_sided: float = 10.7
-    contrast_share: float = 2.8
-    artery: float = 7.0
-    arrival_s: float = -2.2
-    dark_band: float = 1.0
-    catheter: float = 7.0
-    offset: float = -24.5
+    one_sided: float = Field(10.7, description="the line lies to one side of the point")
+    contrast_share: float = Field(2.8, description="the first contrast is there, over the fullest arteries")
+    artery: float = Field(7.0, description="probability of artery there")
+    arrival_s: float = Field(-2.2, description="how late contrast comes, a second")
+    dark_band: float = Field(1.0, description="the mask shows a marker nearby")
+    catheter: float = Field(7.0, description="probability of catheter there")
+    offset: float = Field(-24.5, description="log odds where none of these speaks")
 
 
 class CatheterParams(Params):

@@ -43,7 +43,9 @@ class NetworkParams(Params):
         3.0, ge=0, description="open ends that stick out of a vessel by less than this and their own radius are pruned"
     )
     gap_px: float = Field(24.0, ge=0, description="longest gap between ends of centrelines that is bridged")
-    gap_angle_deg: float = Field(40.0, gt=0, le=90)
+    gap_angle_deg: float = Field(
+        40.0, gt=0, le=90, description="how far a bridge may turn from the branches it joins, degrees"
+    )
     smoothing_px: float = Field(0.7, ge=0, description="Gaussian over each frame before it is read")
     along_px: float = Field(1.5, ge=0, description="Gaussian along the centreline")
     arrival_smoothing_px: float = Field(6.0, ge=0, description="Gaussian along the centreline, of arrival times")

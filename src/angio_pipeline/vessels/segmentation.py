@@ -46,8 +46,12 @@ class SegmentParams(Params):
     least_area_px: float = Field(
         12.0, ge=0, description="pieces that a network finds and that are no larger are dropped"
     )
-    sigmas_px: tuple[float, ...] = Field((1.0, 1.5, 2.2, 3.3, 5.0), min_length=1)
-    smoothing_px: float = Field(0.7, ge=0)
+    sigmas_px: tuple[float, ...] = Field(
+        (1.0, 1.5, 2.2, 3.3, 5.0),
+        min_length=1,
+        description="widths of vessels that the ridge filter looks for, SD in pixels",
+    )
+    smoothing_px: float = Field(0.7, ge=0, description="blur of the picture before it, SD in pixels")
     seed_in_noise: float = Field(9.0, gt=0, description="ridge response that starts a vessel, in noise SDs")
     follow_in_noise: float = Field(4.5, gt=0, description="ridge response that continues it")
     anatomy_factor: float = Field(1.5, ge=1, description="times both, where anatomy was not subtracted in time")

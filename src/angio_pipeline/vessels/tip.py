@@ -27,11 +27,11 @@ __all__ = ["TipParams", "find_root"]
 class TipParams(Params):
     """Weights of `find_root`; lengths are for a 512-pixel frame."""
 
-    arrival_per_s: float = Field(2.0, ge=0)
+    arrival_per_s: float = Field(2.0, ge=0, description="what a second of later arrival costs an end of the tree")
     calibre: float = Field(1.5, ge=0, description="times the calibre as a share of the widest")
     open_end: float = Field(0.8, ge=0, description="for an open end of the tree")
     catheter: float = Field(1.2, ge=0, description="for a line in the mask frames that leads up to it")
-    catheter_sigma_px: float = Field(1.5, gt=0)
+    catheter_sigma_px: float = Field(1.5, gt=0, description="width of a catheter, SD in pixels")
     catheter_in_noise: float = Field(6.0, gt=0, description="ridge response in the mask frames that counts as full")
     reach_px: tuple[float, float] = Field((8.0, 24.0), description="where the catheter is looked for")
     even_score: float = Field(2.7, description="score at which the tip is as likely right as wrong")
