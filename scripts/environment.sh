@@ -49,6 +49,22 @@ why_pip_failed() {
   printf '%s' "${reason:-pip ended with an error}" | cut -c 1-300
 }
 
+# pip_install REQUIREMENT LOG: on a terminal the log's last line is shown while it grows, since it takes minutes.
+pip_install() {
+  "$python" -m pip install --disable-pip-version-check -c "$root/constraints.txt" -e "$1" >"$2" 2>&1 &
+  installer=$!
+  trap 'kill "$installer" 2>/dev/null; exit 130' INT TERM
+  while [ -t 2 ] && kill -0 "$installer" 2>/dev/null; do
+    printf '\r\033[K%s' "$(tail -n 1 "$2" | tr -d '\r' | cut -c 1-78)" >&2
+    sleep 1
+  done
+  [ ! -t 2 ] || printf '\r\033[K' >&2
+  wait "$installer"
+  set -- $?
+  trap - INT TERM
+  return "$1"
+}
+
 # install WHAT REQUIREMENT: WHAT names the stamp, REQUIREMENT is the checkout with or without extras.
 install() {
   stamp=$venv/installed-$1
@@ -59,7 +75,7 @@ install() {
   "$python" -m pip --version >/dev/null 2>&1 || make_venv
   log=$venv/install.log
   echo "Installing into .venv (some minutes the first time; log in $log)" >&2
-  "$python" -m pip install --disable-pip-version-check -c "$root/constraints.txt" -e "$2" >"$log" 2>&1 ||
+  pip_install "$2" "$log" ||
     fail "Could not install: $(why_pip_failed "$log") (log in $log)"
   printf '%s\n' "$wanted" >"$stamp"
 }
