@@ -75,13 +75,15 @@ def _check_picture_size(path: Path, most_px: int) -> None:
             with PIL.Image.open(path, formats=("PNG", "TIFF")) as picture:
                 width, height = picture.size
     except PIL.Image.DecompressionBombError:
-        width = height = most_px
+        raise _too_large(most_px, "a far larger one") from None
     except Exception:  # a broken picture makes Pillow raise errors of almost any type
         raise _undecoded() from None
     if width * height > most_px:
-        raise InputRefused(
-            f"Expected an image of at most {most_px} pixels, found a larger one; crop or shrink it.", reason="too_large"
-        )
+        raise _too_large(most_px, f"{height} x {width}")
+
+
+def _too_large(most_px: int, found: str) -> InputRefused:
+    return InputRefused(f"Expected an image of at most {most_px} pixels, found {found}.", reason="too_large")
 
 
 def _undecoded() -> InputRefused:
