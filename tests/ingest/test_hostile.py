@@ -437,10 +437,9 @@ def test_every_damaged_byte_of_an_archive_costs_its_members_at_most(archives: Pa
             (archives / f"{index:02d}.{kind}").write_bytes(content[: rng.integers(len(content) // 2, len(content))])
     found = look(archives)
     assert "0-sound.dcm" in [item.source.file for item in found.runs]
-    assert {refusal.reason for refusal in found.refusals} <= {
-        *("bad_archive", "duplicate", "conflicting_duplicate", "encrypted_archive", "unsafe_member", "not_dicom"),
-        *("truncated", "unreadable", "no_pixel_data", "bad_header", "too_large", "not_ours", "empty_file"),
-    }
+    reasons = {refusal.reason for refusal in found.refusals}
+    assert "bad_archive" in reasons
+    assert not reasons & {"reader_died", "took_too_long", "out_of_memory", "internal_error"}
 
 
 # --- regions ----------------------------------------------------------------------------------------------------

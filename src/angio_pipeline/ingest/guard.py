@@ -7,6 +7,7 @@ batch, not the machine from code that a decoder was tricked into.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,10 +52,10 @@ def reading_apart(limits: Limits) -> Iterator[Read]:
 class _Apart:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._process: SideProcess | None = SideProcess(_hold_memory, limits.reading_bytes)
+        self._process: SideProcess | None = SideProcess(_prepare, limits.reading_bytes)
 
     def __call__(self, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        process = self._process = self._process or SideProcess(_hold_memory, self._limits.reading_bytes)
+        process = self._process = self._process or SideProcess(_prepare, self._limits.reading_bytes)
         try:
             process.ask(_called, function, args, kwargs)
             found: T = process.answer(seconds)
@@ -85,6 +86,13 @@ class _Apart:
 
 def _called(function: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
     return function(*args, **kwargs)
+
+
+def _prepare(more_bytes: int) -> None:
+    """Silence what native libraries say of broken files, and hold this process to its memory."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
+        os.dup2(nowhere.fileno(), 2)
+    _hold_memory(more_bytes)
 
 
 def _hold_memory(more_bytes: int) -> None:
