@@ -77,6 +77,11 @@ class SideProcess:
             raise error
         return value
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process can still be asked."""
+        return bool(self._process.is_alive())
+
     def end(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()

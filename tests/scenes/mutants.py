@@ -30,7 +30,7 @@ from angio_pipeline.core.errors import AngioError, InputRefused
 from angio_pipeline.ingest.guard import Read
 from angio_pipeline.ingest.limits import Limits
 
-CRASHES = {"reader_died", "took_too_long", "out_of_memory", "internal_error"}
+CRASHES = {"reader_died", "took_too_long", "out_of_memory", "internal_error", "worker_died"}
 """Reasons that are none: a damaged copy of a small file must not lead to them."""
 
 _FORMS = (

@@ -200,7 +200,17 @@ def _processes_beside(found: PixelFormat) -> list[SideProcess]:
     cores = cv2.getNumThreads()
     is_worker = multiprocessing.parent_process() is not None and not multiprocessing.current_process().daemon
     gains = found.pixels * found.frames >= _LEAST_SHARED_PX and 4 <= found.frames <= _MOST_SHARED_FRAMES
-    return _beside(cores - 1) if cores > 1 and is_worker and gains and hasattr(os, "memfd_create") else []
+    if cores < 2 or not is_worker or not gains or not hasattr(os, "memfd_create"):
+        return []
+    if not all(other.is_alive for other in _beside(cores - 1)):  # the system may end what it finds too large
+        _dismiss(_beside(cores - 1))
+    return _beside(cores - 1)
+
+
+def _dismiss(others: list[SideProcess]) -> None:
+    for other in others:
+        other.end()
+    _beside.cache_clear()
 
 
 @lru_cache(maxsize=1)
@@ -235,9 +245,7 @@ def _answered(others: list[SideProcess], compressed: CompressedFrames, shared: _
         errors = [_failure(_decode_share, compressed, shared), *(_failure(other.answer) for other in others)]
     finally:
         if not errors or any(isinstance(error, SideProcessDied) for error in errors):
-            for other in others:
-                other.end()
-            _beside.cache_clear()
+            _dismiss(others)
     return errors
 
 
