@@ -12,6 +12,7 @@ import hostile_files as hostile
 import mutants
 import numpy as np
 import pytest
+from pydicom.config import disable_value_validation
 from pydicom.uid import RLELossless
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +23,11 @@ import os, sys
 
 _log = os.open(os.environ["WATCHED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# Where the paths of an event stand among its arguments, each with the descriptor of the folder it is relative to.
 _CHANGES = {
-    "os.rename": 2, "os.mkdir": 1, "os.rmdir": 1, "os.remove": 1, "os.link": 2, "os.symlink": 2,
-    "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1, "shutil.move": 2, "shutil.rmtree": 1,
+    "os.rename": ((0, 2), (1, 3)), "os.mkdir": ((0, 2),), "os.rmdir": ((0, 1),), "os.remove": ((0, 1),),
+    "os.link": ((0, 2), (1, 3)), "os.symlink": ((1, 2),), "os.truncate": ((0, None),), "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),), "os.utime": ((0, 3),), "shutil.move": ((0, None), (1, None)),
 }
 
 
@@ -32,15 +35,16 @@ def _watch(event, arguments):
     if event == "open":
         path, mode, flags = arguments
         if flags & _WRITING:
-            _tell(event, path)
-    elif event in _CHANGES:
-        for path in arguments[: _CHANGES[event]]:
-            _tell(event, path)
+            _tell(event, path, -1)
+    for path, folder in _CHANGES.get(event, ()):
+        _tell(event, arguments[path], -1 if folder is None else arguments[folder])
 
 
-def _tell(event, path):
+def _tell(event, path, folder):
     if isinstance(path, (str, bytes, os.PathLike)):
-        os.write(_log, f"{event}\\t{os.path.abspath(os.fsdecode(path))!r}\\n".encode("utf-8", "backslashreplace"))
+        base = os.getcwd() if folder in (-1, None) else os.readlink(f"/proc/self/fd/{folder}")
+        whole = os.path.normpath(os.path.join(base, os.fsdecode(path)))
+        os.write(_log, f"{event}\\t{whole!r}\\n".encode("utf-8", "backslashreplace"))
 
 
 sys.addaudithook(_watch)
@@ -62,9 +66,12 @@ def hostile_folder(folder: Path, sample: Path, evil: Path) -> None:
     (folder / "out-link").symlink_to(evil)
     for number, uid in enumerate(("../../../evil", "/evil/1.2", "..", "1.2/../../evil")):
         ds = hostile.run_dataset(hostile.small_frames(number), name=f"uid{number}")
-        ds.SeriesInstanceUID = ds.StudyInstanceUID = uid
-        ds.PatientID, ds.SeriesNumber, ds.StudyDate = uid, number + 1, "../evil"
-        hostile.save(ds, folder / f"uid{number}.dcm")
+        with disable_value_validation():  # wrong on purpose
+            for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "StudyDate"):
+                delattr(ds, keyword)  # an element remembers how strict it was made
+            ds.SeriesInstanceUID = ds.StudyInstanceUID = uid
+            ds.PatientID, ds.SeriesNumber, ds.StudyDate = uid, number + 1, "../evil"
+            hostile.save(ds, folder / f"uid{number}.dcm")
     hostile.claiming(folder / "claims.dcm", frames=10_000, rows=65_535, columns=65_535)
     segment = b"\x81\x00" * 100_000
     frame = np.array([2, 64, 64 + len(segment), *[0] * 13], "<u4").tobytes() + segment * 2
