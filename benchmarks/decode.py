@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_encoder
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.pixels.encoders.base import RLELosslessEncoder
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.pixels import pixel_format, read_frames
@@ -53,13 +53,14 @@ def made_frames(size: int, count: int) -> Frames:
 
 def _rle(frame: Frames) -> bytes:
     rows, columns = frame.shape
-    size = {"rows": rows, "columns": columns, "number_of_frames": 1, "samples_per_pixel": 1}
+    size: dict[str, Any] = {"rows": rows, "columns": columns, "number_of_frames": 1, "samples_per_pixel": 1}
     kind = {"bits_allocated": 16, "bits_stored": 16, "pixel_representation": 0}
-    encoder = get_encoder(RLELossless)
-    return next(encoder.iter_encode(frame.tobytes(), **size, **kind, photometric_interpretation="MONOCHROME2"))
+    size |= {"photometric_interpretation": "MONOCHROME2", **kind}
+    return next(RLELosslessEncoder.iter_encode(frame.tobytes(), **size))
 
 
-ENCODERS: dict[str, tuple[str, Callable[[Frames], bytes]]] = {
+Encode = Callable[..., bytes | bytearray]
+ENCODERS: dict[str, tuple[UID, Encode]] = {
     "JPEG lossless": (JPEGLosslessSV1, imagecodecs.ljpeg_encode),
     "JPEG-LS": (JPEGLSLossless, imagecodecs.jpegls_encode),
     "JPEG 2000": (JPEG2000Lossless, partial(imagecodecs.jpeg2k_encode, level=0, codecformat="j2k", reversible=True)),
@@ -67,18 +68,18 @@ ENCODERS: dict[str, tuple[str, Callable[[Frames], bytes]]] = {
 }
 
 
-def write_run(path: Path, frames: Frames, syntax: str, encode: Callable[[Frames], bytes]) -> Path:
+def write_run(path: Path, frames: Frames, syntax: UID, encode: Encode) -> Path:
     """Write the frames as a compressed run and return its path."""
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4", "XA"
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
     ds.NumberOfFrames, ds.Rows, ds.Columns = frames.shape
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
-    ds.PixelData = encapsulate([encode(frame) for frame in frames])
+    ds.PixelData = encapsulate([bytes(encode(frame)) for frame in frames])
     ds["PixelData"].VR = "OB"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    ds.file_meta.TransferSyntaxUID, ds.file_meta.ImplementationClassUID = syntax, "1.2.3"
+    ds.file_meta.TransferSyntaxUID, ds.file_meta.ImplementationClassUID = syntax, UID("1.2.3")
     ds.save_as(path, enforce_file_format=True)
     return path
 

@@ -1,6 +1,6 @@
 """Attacks are refused by name, within memory and time, and never cost a neighbour.
 
-Files are looked at as `angio run` does it: in a process apart that may take a quarter of a gigabyte. An attack
+Files are looked at as `angio run` does it: in a process apart that may take half a gigabyte. An attack
 that succeeded would come back as `out_of_memory`, `took_too_long` or `reader_died`, which is not what is expected.
 """
 
@@ -30,7 +30,7 @@ from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.outputs import write_refused
 from angio_pipeline.workers import warm_up
 
-MEMORY = 256 << 20
+MEMORY = 512 << 20
 Look = Callable[..., ingest.Discovery]
 
 
@@ -42,7 +42,7 @@ def _server() -> None:
 
 @pytest.fixture
 def look(tmp_path: Path) -> Look:
-    """Look at a folder in a process apart, held to a quarter of a gigabyte beyond what its libraries take."""
+    """Look at a folder in a process apart, held to half a gigabyte beyond what its libraries take."""
 
     def discovered(folder: Path, **limits: float) -> ingest.Discovery:
         held = Limits.model_validate({"reading_bytes": MEMORY, **limits})

@@ -40,6 +40,8 @@ Stack = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 _LEAST_SHARED_PX = 1 << 21
 # As many numbers as a pipe surely holds before anybody reads from it.
 _MOST_SHARED_FRAMES = 8192
+# Beyond these a run is decoded before all of them have begun.
+_MOST_PROCESSES = 8
 _NUMBER = struct.Struct("<L")
 
 
@@ -197,7 +199,7 @@ def _processes_beside(found: PixelFormat) -> list[SideProcess]:
 
     Only a worker has them: a script that was not written for processes of its own would be run again by each.
     """
-    cores = cv2.getNumThreads()
+    cores = min(cv2.getNumThreads(), _MOST_PROCESSES)
     is_worker = multiprocessing.parent_process() is not None and not multiprocessing.current_process().daemon
     gains = found.pixels * found.frames >= _LEAST_SHARED_PX and 4 <= found.frames <= _MOST_SHARED_FRAMES
     if cores < 2 or not is_worker or not gains or not hasattr(os, "memfd_create"):
