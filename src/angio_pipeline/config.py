@@ -16,6 +16,7 @@ from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.core.params import Params
 from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.embolisation import EmbolisationParams
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.lipiodol import LipiodolParams
 from angio_pipeline.perfusion import PerfusionParams
 from angio_pipeline.projections import ProjectionParams
@@ -44,6 +45,7 @@ class PipelineConfig(Params):
     response: ResponseParams = ResponseParams()
     projections: ProjectionParams = ProjectionParams()
     embolisation: EmbolisationParams = EmbolisationParams()
+    limits: Limits = Limits()
 
 
 def load_config(choice: str | None) -> PipelineConfig:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from angio_pipeline.core.errors import InputRefused
-from angio_pipeline.ingest.archives import ArchiveLimits, unpack
+from angio_pipeline.ingest.archives import unpack
+from angio_pipeline.ingest.limits import Limits
 
 
 def zipped(path: Path, members: dict[str, bytes]) -> Path:
@@ -85,7 +86,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     path = zipped(tmp_path / "bomb.zip", {"zeros": bytes(1 << 22)})
-    limits = ArchiveLimits(least_budget=1 << 16, ratio=10)
+    limits = Limits(least_bytes_out=1 << 16, ratio_out=10)
     with pytest.raises(InputRefused, match="unpacks to far more") as caught:
         unpack(path, tmp_path / "work", limits)
     assert caught.value.reason == "too_large"
@@ -95,7 +96,7 @@ def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 def test_too_many_members_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "many.zip", {str(n): b"" for n in range(20)})
     with pytest.raises(InputRefused, match="unpack it yourself"):
-        unpack(path, tmp_path / "work", ArchiveLimits(members=10))
+        unpack(path, tmp_path / "work", Limits(archive_members=10))
 
 
 def test_a_damaged_member_does_not_cost_its_neighbours(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.ingest import read_image
-from angio_pipeline.ingest.images import PixelLimits
+from angio_pipeline.ingest.limits import Limits
 
 SIZE = (40, 56)
 
@@ -93,7 +93,7 @@ def test_half_an_image_is_refused(tmp_path: Path, name: str, share: float) -> No
 
 def test_an_image_beyond_the_limit_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _written(tmp_path, "frame.png", _grey(256).astype(np.uint8))
-    monkeypatch.setattr("angio_pipeline.ingest.images.PixelLimits", lambda: PixelLimits(frame_px=2000))
+    monkeypatch.setattr("angio_pipeline.ingest.images.Limits", lambda: Limits(frame_px=2000))
     with pytest.raises(InputRefused, match="at most 2000 pixels, found 40 x 56") as refused:
         read_image(path)
     assert refused.value.reason == "too_large"

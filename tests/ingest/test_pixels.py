@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from pydicom.uid import (
 from angio_pipeline import ingest
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.ingest.headers import read_header
-from angio_pipeline.ingest.pixels import PixelLimits, check_pixels, pixel_format, read_frames
+from angio_pipeline.ingest.limits import Limits
+from angio_pipeline.ingest.pixels import check_pixels, pixel_format, read_frames
 
 STORED = np.random.default_rng(11).integers(0, 4095, (3, 33, 47)).astype(np.uint16)
 
@@ -217,7 +219,7 @@ def test_no_pixel_data_is_refused(dicom: Any) -> None:
 def test_limits_are_settings(dicom: Any) -> None:
     header = read_header(dicom.run(pixels=STORED))
     with pytest.raises(InputRefused, match="at most"):
-        pixel_format(header, PixelLimits(total_px=1000))
+        pixel_format(replace(header, limits=Limits(total_px=1000)))
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,6 @@ def read_result(task: RunTask, run: outputs.RunFolder, config: PipelineConfig) -
     """
     from angio_pipeline.pipeline import subtract_run
 
-    read = ingest.read_run(task.item)
+    read = ingest.read_run(task.item, limits=config.limits)
     subtracted, maps = subtract_run(read, config=config)
     return outputs.read_run_result(run.path, read, subtracted, maps)

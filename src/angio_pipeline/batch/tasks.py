@@ -120,12 +120,13 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
 
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
     import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
-    run = ingest.read_run(task.item)
+    limits = settings.config.limits
+    run = ingest.read_run(task.item, limits=limits)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
     result = process_run(
         run,
         config=settings.config,
-        rois=ingest.read_rois(task.rois).drawn_on(uid, size),
+        rois=ingest.read_rois(task.rois, limits=limits).drawn_on(uid, size),
         corrections=ingest.read_corrections(task.corrections, uid),
         networks=_loaded_networks(settings.config.segment, settings.config.feeders.network),
     )
@@ -173,12 +174,13 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
     from angio_pipeline.pipeline import process_follow_ups
 
     refusals: list[Refusal] = []
-    volumes = _read_each(task.volumes, ingest.read_volume, refusals)
-    films = _read_each(task.films, ingest.read_film, refusals)
+    limits = settings.config.limits
+    volumes = _read_each(task.volumes, partial(ingest.read_volume, limits=limits), refusals)
+    films = _read_each(task.films, partial(ingest.read_film, limits=limits), refusals)
     if not volumes and not films:
         first = refusals[0]
         raise AngioError(first.sentence, reason=first.reason)
-    given = ingest.read_rois(task.rois)
+    given = ingest.read_rois(task.rois, limits=limits)
     fitting = [roi for film in films for roi in given.drawn_on(film.source.sop_instance_uid, film.valid.shape)]
     drawn = [*fitting, *(roi for roi in given.films if roi not in fitting)]
     result = process_follow_ups(

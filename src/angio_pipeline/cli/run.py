@@ -66,7 +66,7 @@ def run(
     _check_paths([*source, *(roi or []), *(corrections or [])], out)
     if not debug:
         warm_up()
-    from angio_pipeline import batch
+    from angio_pipeline import batch, ingest
     from angio_pipeline.config import load_config, with_pixel_shift
 
     chosen = load_config(config)
@@ -79,7 +79,8 @@ def run(
     batch.check_weights(chosen)
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            plan = _plan(source, roi or [], corrections or [], readings or [], Path(workspace))
+            found = ingest.discover(source, workspace=Path(workspace), limits=chosen.limits, apart=not debug)
+            plan = batch.make_plan(found, roi or [], corrections or [], readings or [])
             report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
     except KeyboardInterrupt:
         typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
@@ -147,12 +148,6 @@ def _check_readings(paths: list[Path]) -> None:
 def _usage(sentence: str) -> NoReturn:
     typer.echo(f"angio: {sentence}", err=True)
     raise typer.Exit(2)
-
-
-def _plan(source: list[Path], roi: list[Path], corrections: list[Path], readings: list[Path], workspace: Path) -> Plan:
-    from angio_pipeline import batch, ingest
-
-    return batch.make_plan(ingest.discover(source, workspace=workspace), roi, corrections, readings)
 
 
 def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:

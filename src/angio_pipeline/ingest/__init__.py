@@ -5,6 +5,7 @@ from angio_pipeline.ingest.discover import discover
 from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.images import SingleImage, read_image
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem, digest
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.readings import read_readings, refuse_reading
 from angio_pipeline.ingest.rois import RoiSet, projections_of, read_rois
 from angio_pipeline.ingest.runs import read_run
@@ -15,6 +16,7 @@ __all__ = [
     "Discovery",
     "FilmItem",
     "Item",
+    "Limits",
     "RoiItem",
     "RoiSet",
     "RunItem",

@@ -71,12 +71,29 @@ def _read_jpeg(data: bytes) -> Codestream | None:
 
 
 def _read_j2k(data: bytes) -> Codestream | None:
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC then SIZ, possibly inside a JP2 wrapper
-    if start < 0:
+    start = _j2k_start(data)
+    if data[start : start + 4] != b"\xff\x4f\xff\x51":  # SOC, then SIZ
         return None
     right, bottom, left, top = struct.unpack_from(">4L", data, start + 8)
     (samples,) = struct.unpack_from(">H", data, start + 40)
     return Codestream(bottom - top, right - left, samples, (data[start + 42] & 0x7F) + 1, None)
+
+
+def _j2k_start(data: bytes) -> int:
+    """Return where the codestream starts: at once, or in the box for it of a JP2 wrapper, as a decoder finds it."""
+    if data[4:8] != b"jP  ":
+        return 0
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, position)
+        if kind == b"jp2c":
+            return position + (16 if length == 1 else 8)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, position + 8)
+        if length < 8:
+            break
+        position += length
+    return len(data)
 
 
 def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, allocated: int, whole: bool = True) -> None:

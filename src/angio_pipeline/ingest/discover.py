@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,8 +21,10 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.core.runs import Stage
 from angio_pipeline.ingest.files import Candidate, list_files
+from angio_pipeline.ingest.guard import Read, read_here, reading_apart
 from angio_pipeline.ingest.headers import Header, integer, read_header, text, texts
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
 from angio_pipeline.ingest.presentation import PRESENTATION_STATES
 from angio_pipeline.ingest.pseudonym import read_key
@@ -77,7 +80,9 @@ class _Entry:
     stage: Stage | None = None
 
 
-def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
+def discover(
+    sources: Sequence[Path], *, workspace: Path, limits: Limits | None = None, apart: bool = False
+) -> Discovery:
     """Return everything that can be analysed in the sources, and everything refused with its reason.
 
     Parameters
@@ -86,6 +91,9 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
         DICOM files, folders, zip or tar archives, DICOMDIR files, in any mix.
     workspace : Path
         Folder that archives are unpacked into; it must outlive the items.
+    apart : bool
+        Whether files are looked at in a process beside this one, which a hostile file can crash or hold up at no
+        cost to its neighbours. A script that asks for it has to be safe to import.
 
     Raises
     ------
@@ -93,8 +101,11 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
         When the pseudonym key cannot be read or made.
     """
     key = read_key()
-    candidates, refusals = list_files(sources, workspace=workspace)
-    entries = [entry for candidate in candidates if (entry := _classified(candidate, key, refusals)) is not None]
+    limits = limits or Limits()
+    with reading_apart(limits) if apart else nullcontext(read_here) as read:
+        candidates, refusals = list_files(sources, workspace=workspace, limits=limits, read=read)
+        looked = (_classified(candidate, key, refusals, limits, read) for candidate in candidates)
+        entries = [entry for entry in looked if entry is not None]
     kept = _without_duplicates(entries, refusals)
     volumes = _volumes(kept, refusals)
     return Discovery(
@@ -106,9 +117,9 @@ def discover(sources: Sequence[Path], *, workspace: Path) -> Discovery:
     )
 
 
-def _classified(candidate: Candidate, key: bytes, refusals: list[Refusal]) -> _Entry | None:
+def _classified(candidate: Candidate, key: bytes, refusals: list[Refusal], limits: Limits, read: Read) -> _Entry | None:
     try:
-        return _classify(candidate, key)
+        return read(limits.file_seconds, _classify, candidate, key, limits)
     except InputRefused as error:
         refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
     except Exception as error:  # whatever one file does, its neighbours are still read
@@ -131,7 +142,7 @@ def _order(item: Item) -> tuple[str, str, str, str]:
     return source.subject, source.date, source.acquired.isoformat() if source.acquired else "", source.file
 
 
-def _classify(candidate: Candidate, key: bytes) -> _Entry:
+def _classify(candidate: Candidate, key: bytes, limits: Limits) -> _Entry:
     """Return what one file is.
 
     Raises
@@ -140,12 +151,14 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
         With the reason why it is not analysed.
     """
     if candidate.path.name.lower().endswith(_ROI_SUFFIXES):
-        return _loose_roi(candidate)
-    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *STAGE_TAGS, *_IMAGE_TAGS, *SLICE_TAGS))
+        return _loose_roi(candidate, limits)
+    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *STAGE_TAGS, *_IMAGE_TAGS, *SLICE_TAGS), limits=limits)
     role = _role(header, in_rois=candidate.path.parent.name.lower() == "rois")
     source = describe(header.dataset, candidate.file, key=key, fallback=str(candidate.path.parent))
     if role is _Role.ROI:
-        read_rois([candidate.path])  # a region that cannot be read is refused here, before it can cost a run
+        read_rois(
+            [candidate.path], limits=limits
+        )  # a region that cannot be read is refused here, before it can cost a run
         frames = integer(header.dataset, "NumberOfFrames") or 1
         size = integer(header.dataset, "Rows") or 0, integer(header.dataset, "Columns") or 0
         return _Entry(role, candidate, source, (frames, *size))
@@ -164,7 +177,7 @@ def _classify(candidate: Candidate, key: bytes) -> _Entry:
     return _Entry(role, candidate, source, shape, one, stage_of(header.dataset) if role is _Role.RUN else None)
 
 
-def _loose_roi(candidate: Candidate) -> _Entry:
+def _loose_roi(candidate: Candidate, limits: Limits) -> _Entry:
     if candidate.path.stat().st_size == 0:
         raise InputRefused("Expected an image, found an empty file; export it again.", reason="empty_file")
     if candidate.path.parent.name.lower() != "rois":
@@ -172,7 +185,7 @@ def _loose_roi(candidate: Candidate) -> _Entry:
             "Expected DICOM, found PNG or NIfTI; regions of interest go to --roi or into a folder named rois.",
             reason="not_dicom",
         )
-    read_rois([candidate.path])
+    read_rois([candidate.path], limits=limits)
     return _Entry(_Role.ROI, candidate, Source("", "", file=candidate.file), (0, 0, 0))
 
 

@@ -1,5 +1,7 @@
 """Every file that the sources hold: folders walked, archives unpacked, DICOMDIR sets followed.
 
+Archives and DICOMDIR files are opened by the reader that the caller gives, which may be a process apart.
+
 Left out without a word: hidden files, folders named `truth`, and results of earlier runs (a
 folder that holds `refused.csv` and `subjects`). Everything else is either a candidate or refused.
 """
@@ -8,20 +10,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.results import Refusal
-from angio_pipeline.ingest.archives import is_archive, unpack
+from angio_pipeline.ingest.archives import Allowance, is_archive, unpack
+from angio_pipeline.ingest.guard import Read, read_here
 from angio_pipeline.ingest.headers import is_dicom, items, quiet_pydicom, read_header, text
+from angio_pipeline.ingest.limits import Limits
 
 __all__ = ["Candidate", "list_files"]
 
 _LEFT_OUT = {"truth", "__MACOSX"}
-_DEEPEST_ARCHIVE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,51 +44,105 @@ class Candidate:
     shown: str
 
 
-def list_files(sources: Sequence[Path], *, workspace: Path) -> tuple[list[Candidate], list[Refusal]]:
+def list_files(
+    sources: Sequence[Path], *, workspace: Path, limits: Limits | None = None, read: Read = read_here
+) -> tuple[list[Candidate], list[Refusal]]:
     """Return all files of the sources in a fixed order, each once, and what was refused on the way."""
-    refusals: list[Refusal] = []
+    walk = _Walk(workspace, limits or Limits(), read)
     found: dict[Path, Candidate] = {}
     for source in sources:
-        for candidate in _walk_source(source, workspace, refusals):
+        for candidate in walk.source(source):
             found.setdefault(candidate.path.resolve(), candidate)
-    return list(found.values()), refusals
+    return list(found.values()), walk.refusals
 
 
-def _walk_source(source: Path, workspace: Path, refusals: list[Refusal]) -> Iterator[Candidate]:
-    if source.is_dir():
-        base = str(source).rstrip("/\\")
-        yield from _walk(source, "", base, workspace, refusals, depth=0)
-    elif source.is_file():
-        yield from _expand(Candidate(source, source.name, str(source)), workspace, refusals, depth=0)
-        if source.name.upper() == "DICOMDIR":
-            for listed in _listed(source):
-                if listed.is_file():
-                    file = listed.relative_to(source.parent).as_posix()
-                    yield Candidate(listed, file, f"{source.parent}/{file}")
-    else:
-        refusals.append(Refusal(str(source), "not_found", "Expected a file or folder, found none; check the path."))
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Which archive a folder was unpacked from: how deep it lay, and what archives in it may still give."""
+
+    depth: int = 0
+    left: Allowance | None = None
 
 
-def _walk(
-    folder: Path, file: str, shown: str, workspace: Path, refusals: list[Refusal], *, depth: int
-) -> Iterator[Candidate]:
-    seen: set[Path] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=None):
-        here = Path(place)
-        real = here.resolve()
-        if real in seen or real == workspace.resolve():  # a link that leads back, or our own unpacked archives
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if _wanted_folder(here / name))
-        relative = here.relative_to(folder).as_posix()
-        prefix = "" if relative == "." else f"{relative}/"
-        for name in sorted(names):
-            if name.startswith("."):
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    workspace: Path
+    limits: Limits
+    read: Read
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def source(self, source: Path) -> Iterator[Candidate]:
+        if source.is_dir():
+            yield from self._folder(source, "", str(source).rstrip("/\\"), _Inside())
+        elif source.is_file():
+            yield from self._expand(Candidate(source, source.name, str(source)), _Inside())
+            if source.name.upper() == "DICOMDIR":
+                for listed in self._listed(source):
+                    if listed.is_file():
+                        file = listed.relative_to(source.parent).as_posix()
+                        yield Candidate(listed, file, f"{source.parent}/{file}")
+        else:
+            sentence = "Expected a file or folder, found none; check the path."
+            self.refusals.append(Refusal(str(source), "not_found", sentence))
+
+    def _folder(self, folder: Path, file: str, shown: str, inside: _Inside) -> Iterator[Candidate]:
+        seen: set[Path] = set()
+        for place, folders, names in os.walk(folder, followlinks=True, onerror=None):
+            here = Path(place)
+            real = here.resolve()
+            if real in seen or real == self.workspace.resolve():  # a link that leads back, or our own unpacked archives
+                folders.clear()
                 continue
-            inner = f"{prefix}{name}"
-            candidate = Candidate(here / name, f"{file}{inner}", f"{shown}/{inner}")
-            yield from _expand(candidate, workspace, refusals, depth=depth)
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if _wanted_folder(here / name))
+            relative = here.relative_to(folder).as_posix()
+            prefix = "" if relative == "." else f"{relative}/"
+            for name in sorted(names):
+                if name.startswith("."):
+                    continue
+                inner = f"{prefix}{name}"
+                candidate = Candidate(here / name, f"{file}{inner}", f"{shown}/{inner}")
+                yield from self._expand(candidate, inside)
+
+    def _expand(self, candidate: Candidate, inside: _Inside) -> Iterator[Candidate]:
+        """Yield the file itself, or the members of the archive that it is."""
+        try:
+            if not candidate.path.is_file():
+                raise InputRefused(
+                    "Expected a file, found something else (a pipe, a broken link).", reason="unreadable"
+                )
+            if candidate.path.name.upper() == "DICOMDIR" and is_dicom(candidate.path):
+                self.refusals.extend(self.read(self.limits.file_seconds, _missing, candidate, self.limits))
+            elif is_archive(candidate.path) and not is_dicom(candidate.path):
+                yield from self._unpacked(candidate, inside)
+            else:
+                yield candidate
+        except InputRefused as error:
+            self.refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
+        except OSError as error:
+            sentence = f"Expected a readable file, found one that cannot be opened ({type(error).__name__})."
+            self.refusals.append(Refusal(candidate.shown, "unreadable", sentence))
+
+    def _unpacked(self, archive: Candidate, inside: _Inside) -> Iterator[Candidate]:
+        deepest = self.limits.archive_depth
+        if inside.depth >= deepest:
+            sentence = f"Expected archives at most {deepest} deep, found more; unpack it yourself."
+            raise InputRefused(sentence, reason="too_large")
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        seconds, place = self.limits.archive_seconds, self.workspace
+        result = self.read(seconds, unpack, archive.path, place, self.limits, inside.left)
+        for name, reason, sentence in result.refused:
+            self.refusals.append(Refusal(f"{archive.shown}/{name}".rstrip("/"), reason, sentence))
+        if inside.left is not None:  # archives beside this one share what their own archive may give
+            inside.left.bytes, inside.left.members = result.left.bytes, result.left.members
+        deeper = _Inside(inside.depth + 1, inside.left or result.left)
+        yield from self._folder(result.folder, f"{archive.file}/", archive.shown, deeper)
+
+    def _listed(self, dicomdir: Path) -> list[Path]:
+        try:
+            return self.read(self.limits.file_seconds, _listed, dicomdir, self.limits)
+        except InputRefused:  # told where the file itself is looked at
+            return []
 
 
 def _wanted_folder(folder: Path) -> bool:
@@ -94,38 +151,10 @@ def _wanted_folder(folder: Path) -> bool:
     return not ((folder / "refused.csv").is_file() and (folder / "subjects").is_dir())
 
 
-def _expand(candidate: Candidate, workspace: Path, refusals: list[Refusal], *, depth: int) -> Iterator[Candidate]:
-    """Yield the file itself, or the members of the archive that it is."""
-    try:
-        if not candidate.path.is_file():
-            raise InputRefused("Expected a file, found something else (a pipe, a broken link).", reason="unreadable")
-        if candidate.path.name.upper() == "DICOMDIR" and is_dicom(candidate.path):
-            refusals.extend(_missing(candidate))
-        elif is_archive(candidate.path) and not is_dicom(candidate.path):
-            yield from _unpacked(candidate, workspace, refusals, depth=depth)
-        else:
-            yield candidate
-    except InputRefused as error:
-        refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
-    except OSError as error:
-        sentence = f"Expected a readable file, found one that cannot be opened ({type(error).__name__})."
-        refusals.append(Refusal(candidate.shown, "unreadable", sentence))
-
-
-def _unpacked(archive: Candidate, workspace: Path, refusals: list[Refusal], *, depth: int) -> Iterator[Candidate]:
-    if depth >= _DEEPEST_ARCHIVE:
-        raise InputRefused("Expected archives at most two deep, found more; unpack it yourself.", reason="too_large")
-    workspace.mkdir(parents=True, exist_ok=True)
-    result = unpack(archive.path, workspace)
-    for name, reason, sentence in result.refused:
-        refusals.append(Refusal(f"{archive.shown}/{name}".rstrip("/"), reason, sentence))
-    yield from _walk(result.folder, f"{archive.file}/", archive.shown, workspace, refusals, depth=depth + 1)
-
-
-def _listed(dicomdir: Path) -> list[Path]:
+def _listed(dicomdir: Path, limits: Limits) -> list[Path]:
     """Return the paths that a DICOMDIR lists, whether they exist or not; broken entries are left out."""
     try:
-        header = read_header(dicomdir)
+        header = read_header(dicomdir, limits=limits)
     except InputRefused:
         return []
     paths = []
@@ -150,8 +179,8 @@ def _on_disk(folder: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def _missing(dicomdir: Candidate) -> list[Refusal]:
-    header = read_header(dicomdir.path)
+def _missing(dicomdir: Candidate, limits: Limits) -> list[Refusal]:
+    header = read_header(dicomdir.path, limits=limits)
     if text(header.dataset, "DirectoryRecordSequence") == "" and header.pixels is not None:
         return []
     folder = dicomdir.shown[: -len(dicomdir.path.name)]
@@ -161,6 +190,6 @@ def _missing(dicomdir: Candidate) -> list[Refusal]:
             "missing_from_set",
             "Expected the file that DICOMDIR lists, found none; copy the whole disc.",
         )
-        for path in _listed(dicomdir.path)
+        for path in _listed(dicomdir.path, limits)
         if not path.is_file()
     ]

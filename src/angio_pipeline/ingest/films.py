@@ -8,6 +8,7 @@ from angio_pipeline.core.provenance import Provenance
 from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.intensity import Showing
 from angio_pipeline.ingest.items import FilmItem
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.pixels import pixel_format
 from angio_pipeline.ingest.projections import read_projection
 
@@ -16,7 +17,7 @@ __all__ = ["read_film"]
 _RADIOGRAPHY = {"DX", "CR"}
 
 
-def read_film(item: FilmItem) -> Radiograph:
+def read_film(item: FilmItem, *, limits: Limits | None = None) -> Radiograph:
     """Return the film of a single-frame file, brighter meaning more X-rays.
 
     Raises
@@ -24,7 +25,7 @@ def read_film(item: FilmItem) -> Radiograph:
     InputRefused
         When header or pixel data cannot be used; `reason` says why.
     """
-    header = read_header(item.paths[0])
+    header = read_header(item.paths[0], limits=limits)
     found = pixel_format(header)
     if found.frames != 1:
         raise InputRefused(f"Expected a film of 1 frame, found {found.frames}.", reason="bad_header")

@@ -14,7 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.ingest.limits import Limits
 
 __all__ = [
     "Header",
@@ -50,7 +51,7 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 _PYDICOM = logging.getLogger("pydicom")
-_MAX_INFLATED = 1 << 30
+_PIECE = 1 << 20
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 _PIXEL_TAGS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
 _LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV"}
@@ -78,6 +79,8 @@ class Header:
         None where the file holds no pixel data.
     size : int
         Bytes of the file (after inflating).
+    limits : Limits
+        Those that hold for the pixels, too.
     """
 
     path: Path
@@ -85,6 +88,7 @@ class Header:
     transfer_syntax: UID
     pixels: PixelElement | None
     size: int
+    limits: Limits = field(default_factory=Limits)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def is_dicom(path: Path) -> bool:
     return (group, element) in {(2, 0), (2, 1), (2, 2), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x12), (8, 0x16), (8, 0x18)}
 
 
-def open_dicom(path: Path) -> BinaryIO:
+def open_dicom(path: Path, limits: Limits | None = None) -> BinaryIO:
     """Return the file opened for reading; a deflated one comes inflated, as explicit little endian.
 
     Raises
@@ -131,35 +135,45 @@ def open_dicom(path: Path) -> BinaryIO:
         with quiet_pydicom():
             meta = pydicom.filereader.read_file_meta_info(path)
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            return _inflated(meta, path)
+            return _inflated(meta, path, limits or Limits())
     return path.open("rb")
 
 
-def _inflated(meta: FileMetaDataset, path: Path) -> BinaryIO:
+def _inflated(meta: FileMetaDataset, path: Path, limits: Limits) -> BinaryIO:
     start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = engine.decompress(path.read_bytes()[start:], _MAX_INFLATED)
-    if engine.unconsumed_tail:
-        raise InputRefused(
-            f"Expected a deflated file below {_MAX_INFLATED >> 20} MiB, found a larger one; export it uncompressed.",
-            reason="too_large",
-        )
+    most = limits.bytes_out(path.stat().st_size, limits.inflated_bytes)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = DicomBytesIO()
-    out.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(out, meta, enforce_standard=False)
-    out.write(body)
-    return io.BytesIO(out.getvalue())
+    head = DicomBytesIO()
+    head.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(head, meta, enforce_standard=False)
+    out = io.BytesIO()
+    out.write(head.getvalue())
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    with path.open("rb") as stream:
+        stream.seek(start)
+        rest = stream.read(_PIECE)
+        while rest and not engine.eof:
+            out.write(engine.decompress(rest, _PIECE))
+            if out.tell() > most:
+                sentence = (
+                    f"Expected a deflated file below {most >> 20} MiB, found a larger one; export it uncompressed."
+                )
+                raise InputRefused(sentence, reason="too_large")
+            rest = engine.unconsumed_tail or stream.read(_PIECE)
+        out.write(engine.flush())
+    out.seek(0)
+    return out
 
 
-def read_header(path: Path, *, tags: Sequence[str] | None = None) -> Header:
+def read_header(path: Path, *, tags: Sequence[str] | None = None, limits: Limits | None = None) -> Header:
     """Return the header of a DICOM file; only the named `tags` when they are given.
 
     Raises
     ------
     InputRefused
-        `empty_file`, `not_dicom`, `unreadable`.
+        `empty_file`, `not_dicom`, `unreadable`, `too_deep`, `too_large`.
     """
+    limits = limits or Limits()
     size = path.stat().st_size
     if size == 0:
         raise InputRefused("Expected a DICOM file, found an empty one; export it again.", reason="empty_file")
@@ -167,9 +181,13 @@ def read_header(path: Path, *, tags: Sequence[str] | None = None) -> Header:
         raise InputRefused("Expected a DICOM file, found another kind of file.", reason="not_dicom")
     try:
         with quiet_pydicom():
-            return _parse(path, tags)
-    except InputRefused:
+            header = _parse(path, tags, limits)
+        _check_depth(header)
+        return header
+    except (InputRefused, MemoryError):
         raise
+    except RecursionError:
+        raise _too_deep(limits) from None
     except Exception as error:  # a broken file makes pydicom raise errors of almost any type
         raise InputRefused(
             f"Expected a readable DICOM header, found a damaged one ({type(error).__name__}); export it again.",
@@ -177,8 +195,8 @@ def read_header(path: Path, *, tags: Sequence[str] | None = None) -> Header:
         ) from None
 
 
-def _parse(path: Path, tags: Sequence[str] | None) -> Header:
-    with open_dicom(path) as stream:
+def _parse(path: Path, tags: Sequence[str] | None, limits: Limits) -> Header:
+    with open_dicom(path, limits) as stream:
         dataset = pydicom.dcmread(
             stream,
             stop_before_pixels=True,
@@ -189,11 +207,39 @@ def _parse(path: Path, tags: Sequence[str] | None) -> Header:
         meta = getattr(dataset, "file_meta", FileMetaDataset())
         syntax = UID(str(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian))
         implicit, little = dataset.original_encoding
+        end = stream.tell()
         pixels = _pixel_element(stream, implicit=bool(implicit), little=little is not False)
         size = stream.seek(0, io.SEEK_END)
+    if min(end, size) > limits.header_bytes:
+        sentence = f"Expected a header of at most {limits.header_bytes >> 20} MiB, found a longer one; export it again."
+        raise InputRefused(sentence, reason="too_large")
     if not len(dataset) and not len(meta):
         raise InputRefused("Expected a DICOM header, found none; export it again.", reason="unreadable")
-    return Header(path, dataset, syntax, pixels, size)
+    return Header(path, dataset, syntax, pixels, size, limits)
+
+
+def _check_depth(header: Header) -> None:
+    """Refuse sequences nested too deep, as far as they were parsed; the others are when they are asked for."""
+    level = [header.dataset]
+    for _ in range(header.limits.nested_sequences + 1):
+        level = [item for dataset in level for item in _parsed_items(dataset)]
+        if not level:
+            return
+    raise _too_deep(header.limits)
+
+
+def _parsed_items(dataset: Dataset) -> Iterator[Dataset]:
+    for tag in dataset.keys():  # noqa: SIM118  # iterating a dataset would parse what is raw
+        value = dataset.get_item(tag, keep_deferred=True).value
+        if isinstance(value, pydicom.Sequence):
+            yield from value
+
+
+def _too_deep(limits: Limits) -> InputRefused:
+    return InputRefused(
+        f"Expected sequences at most {limits.nested_sequences} deep, found deeper ones; export it again.",
+        reason="too_deep",
+    )
 
 
 def _pixel_element(stream: BinaryIO, *, implicit: bool, little: bool) -> PixelElement | None:

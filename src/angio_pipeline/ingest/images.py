@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.runs import AngioRun, Quantity
 from angio_pipeline.dsa import MaskParams, choose_mask, set_aside_broken
 from angio_pipeline.ingest.discover import discover
 from angio_pipeline.ingest.films import read_film
-from angio_pipeline.ingest.pixels import PixelLimits
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.runs import read_run
 
 __all__ = ["SingleImage", "read_image"]
@@ -53,20 +55,39 @@ def read_image(path: Path, *, frame: int | None = None) -> SingleImage:
 
 
 def _read_picture(path: Path) -> FloatArray:
+    _check_picture_size(path, Limits().frame_px)
     content = np.fromfile(path, dtype=np.uint8)
     try:
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if image is None:
-        raise InputRefused("Expected a PNG or TIFF image, found one that cannot be decoded.", reason="unreadable")
-    if image.shape[0] * image.shape[1] > PixelLimits().frame_px:
-        raise InputRefused(
-            f"Expected an image of at most {PixelLimits().frame_px} pixels, found {image.shape[0]} x {image.shape[1]}.",
-            reason="too_large",
-        )
+        raise _undecoded()
     grey = np.asarray(image, dtype=np.float32)
     return grey[..., :3].mean(axis=2) if grey.ndim == 3 and grey.shape[2] >= 3 else grey.reshape(image.shape[:2])
+
+
+def _check_picture_size(path: Path, most_px: int) -> None:
+    """Refuse what a picture's header claims before anything of it is unpacked."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path, formats=("PNG", "TIFF")) as picture:
+                width, height = picture.size
+    except PIL.Image.DecompressionBombError:
+        raise _too_large(most_px, "a far larger one") from None
+    except Exception:  # a broken picture makes Pillow raise errors of almost any type
+        raise _undecoded() from None
+    if width * height > most_px:
+        raise _too_large(most_px, f"{height} x {width}")
+
+
+def _too_large(most_px: int, found: str) -> InputRefused:
+    return InputRefused(f"Expected an image of at most {most_px} pixels, found {found}.", reason="too_large")
+
+
+def _undecoded() -> InputRefused:
+    return InputRefused("Expected a PNG or TIFF image, found one that cannot be decoded.", reason="unreadable")
 
 
 def _read_dicom(path: Path, frame: int | None) -> SingleImage:

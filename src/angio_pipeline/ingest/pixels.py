@@ -9,25 +9,21 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian
 
 from angio_pipeline.core.errors import CodecError, InputRefused
-from angio_pipeline.core.params import Params
 from angio_pipeline.ingest.codestreams import check_codestream
-from angio_pipeline.ingest.complaints import caught_complaints
+from angio_pipeline.ingest.decoding import CompressedFrames, PixelFormat, decode_all
 from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
+from angio_pipeline.ingest.limits import Limits
 
 __all__ = [
     "PixelFormat",
-    "PixelLimits",
     "check_native_size",
     "check_pixels",
     "no_pixel_data",
@@ -38,40 +34,7 @@ __all__ = [
 _ITEM = (0xFFFE, 0xE000)
 
 
-class PixelLimits(Params):
-    """The largest images that are read; beyond them a file is refused."""
-
-    frame_px: int = Field(default=1 << 26, ge=1, description="pixels of one frame")
-    total_px: int = Field(default=1 << 30, ge=1, description="pixels of all frames together")
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How the stored values lie in the file."""
-
-    rows: int
-    columns: int
-    frames: int
-    allocated: int
-    stored: int
-    high_bit: int
-    signed: bool
-    photometric: str
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels in one frame."""
-        return self.rows * self.columns
-
-    @property
-    def value_range(self) -> tuple[int, int]:
-        """Least and greatest value that the stored bits can hold."""
-        if self.signed:
-            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
-        return 0, (1 << self.stored) - 1
-
-
-def pixel_format(header: Header, limits: PixelLimits | None = None) -> PixelFormat:
+def pixel_format(header: Header) -> PixelFormat:
     """Return the pixel format that the header names.
 
     Raises
@@ -103,7 +66,7 @@ def pixel_format(header: Header, limits: PixelLimits | None = None) -> PixelForm
     found = PixelFormat(
         rows, columns, frames, allocated, stored, high_bit, integer(ds, "PixelRepresentation") == 1, photometric
     )
-    _check_limits(found, limits or PixelLimits())
+    _check_limits(found, header.limits)
     return found
 
 
@@ -117,7 +80,7 @@ def _size(header: Header, keyword: str) -> int:
     return value
 
 
-def _check_limits(found: PixelFormat, limits: PixelLimits) -> None:
+def _check_limits(found: PixelFormat, limits: Limits) -> None:
     if found.pixels > limits.frame_px or found.pixels * found.frames > limits.total_px:
         raise InputRefused(
             f"Expected at most {limits.frame_px} pixels a frame and {limits.total_px} in all, found "
@@ -134,7 +97,7 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
     CodecError
         `unsupported_codec`.
     InputRefused
-        `no_pixel_data`, `truncated`.
+        `no_pixel_data`, `truncated`, or `too_large` for compressed data that come to far more than their size.
     """
     element = header.pixels
     if element is None or element.element != 0x0010 or element.length == 0:
@@ -187,8 +150,15 @@ def check_native_size(header: Header, need: int) -> None:
 
 
 def _check_encapsulated(header: Header, found: PixelFormat) -> None:
+    need, most = found.pixels * found.frames * found.allocated // 8, header.limits.total_px * 4
+    if need > header.limits.bytes_out(header.size, most):
+        raise InputRefused(
+            f"Expected compressed pixels that come to less than {header.limits.ratio_out} times their size, found "
+            f"{found.frames} frames of {found.rows} x {found.columns} in {header.size} bytes; export it again.",
+            reason="too_large",
+        )
     fragments = whole = 0
-    with open_dicom(header.path) as stream:
+    with open_dicom(header.path, header.limits) as stream:
         for complete in _fragments(stream, header):
             fragments += 1
             whole += complete
@@ -198,7 +168,7 @@ def _check_encapsulated(header: Header, found: PixelFormat) -> None:
             f"Expected {found.frames} compressed frames, found {max(whole - 1, 0)} whole ones; export it again.",
             reason="truncated",
         )
-    with open_dicom(header.path) as stream:
+    with open_dicom(header.path, header.limits) as stream:
         start = _first_fragment(stream, header)
     size = {"rows": found.rows, "columns": found.columns, "allocated": found.allocated}
     check_codestream(header.transfer_syntax, start, **size, whole=False)
@@ -243,39 +213,25 @@ def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32] |
     """
     check_pixels(header, found)
     low, high = found.value_range
-    dtype = np.uint16 if low >= 0 and high < 65536 else np.float32
-    frames: npt.NDArray[Any] | None = None
-    count = 0
-    for frame in _decoded(header, found):
-        if count == found.frames or frame.shape != (found.rows, found.columns):
-            raise _corrupt(f"frame {count} of shape {frame.shape}")
-        if frames is None:
-            frames = np.empty((found.frames, found.rows, found.columns), dtype=dtype)
-        frames[count] = frame
-        count += 1
-    if frames is None or count < found.frames:
-        raise InputRefused(
-            f"Expected {found.frames} frames, found {count} that decode; export it again.", reason="truncated"
+    dtype = np.dtype(np.uint16 if low >= 0 and high < 65536 else np.float32)
+    if header.transfer_syntax.is_encapsulated:
+        assert header.pixels is not None
+        offsets = _extended_offsets(header)
+        return decode_all(
+            CompressedFrames(header.path, header.pixels.offset, header.transfer_syntax, found, offsets), dtype
         )
+    frames = np.empty((found.frames, found.rows, found.columns), dtype=dtype)
+    for index, frame in enumerate(_native(header, found)):
+        frames[index] = frame
     return frames
 
 
-def _corrupt(what: str) -> InputRefused:
-    return InputRefused(
-        f"Expected pixel data that decodes to the header's size, found {what}; export it again.",
-        reason="corrupt_pixels",
-    )
-
-
-def _decoded(header: Header, found: PixelFormat) -> Iterator[npt.NDArray[np.generic]]:
-    syntax = header.transfer_syntax
-    with open_dicom(header.path) as stream:
+def _native(header: Header, found: PixelFormat) -> Iterator[npt.NDArray[np.generic]]:
+    big_endian = header.transfer_syntax == ExplicitVRBigEndian
+    with open_dicom(header.path, header.limits) as stream:
         assert header.pixels is not None
         stream.seek(header.pixels.offset)
-        if syntax.is_encapsulated:
-            yield from _decode_encapsulated(stream, header, found)
-        else:
-            yield from _decode_native(stream, found, big_endian=syntax == ExplicitVRBigEndian, vr=header.pixels.vr)
+        yield from _decode_native(stream, found, big_endian=big_endian, vr=header.pixels.vr)
 
 
 def _decode_native(
@@ -300,47 +256,7 @@ def _stored_bits(frame: npt.NDArray[np.unsignedinteger], found: PixelFormat) -> 
     return (frame << up) >> down
 
 
-def _decode_encapsulated(stream: BinaryIO, header: Header, found: PixelFormat) -> Iterator[npt.NDArray[np.generic]]:
-    syntax = header.transfer_syntax
-    offsets = _extended_offsets(header)
-    frames = generate_frames(stream, number_of_frames=found.frames, extended_offsets=offsets)
-    for index in range(found.frames):
-        try:
-            with quiet_pydicom():
-                data = next(frames)
-        except StopIteration:
-            return
-        except Exception as error:  # pydicom raises errors of several types here
-            raise _corrupt(f"frames that cannot be told apart ({type(error).__name__})") from None
-        check_codestream(syntax, data, rows=found.rows, columns=found.columns, allocated=found.allocated)
-        try:
-            with quiet_pydicom():
-                frame = _decode_one(syntax, data, found)
-        except Exception as error:  # decoders raise errors of almost any type
-            raise _corrupt(f"frame {index} that does not ({type(error).__name__})") from None
-        yield frame
-
-
 def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
     table = header.dataset.get("ExtendedOffsetTable")
     lengths = header.dataset.get("ExtendedOffsetTableLengths")
     return (table, lengths) if table and lengths else None
-
-
-def _decode_one(syntax: UID, data: bytes, found: PixelFormat) -> npt.NDArray[np.generic]:
-    options: dict[str, Any] = {
-        "rows": found.rows,
-        "columns": found.columns,
-        "number_of_frames": 1,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": found.photometric,
-        "bits_allocated": found.allocated,
-        "bits_stored": found.stored,
-        "pixel_representation": int(found.signed),
-        "pixel_keyword": "PixelData",
-    }
-    with caught_complaints() as complaints:
-        frame, _ = get_decoder(syntax).as_array(encapsulate([data]), index=0, raw=True, **options)
-    if complaints:
-        raise ValueError("the decoder made up what the stream lacks")
-    return frame

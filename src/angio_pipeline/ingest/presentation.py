@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.ingest.headers import as_numbers, element_value, integer, items, numbers, text
+from angio_pipeline.ingest.limits import Limits, too_many_regions
 
 __all__ = ["PRESENTATION_STATES", "FilmOutline", "read_outlines"]
 
@@ -50,14 +51,15 @@ class FilmOutline:
     frames: tuple[int, ...] = ()
 
 
-def read_outlines(dataset: Dataset) -> tuple[FilmOutline, ...]:
+def read_outlines(dataset: Dataset, *, limits: Limits | None = None) -> tuple[FilmOutline, ...]:
     """Return one outline for each closed graphic and each image that it is shown on.
 
     Raises
     ------
     InputRefused
-        `bad_roi`, when no graphic is closed, one is not placed on the image, or none names its image.
+        `bad_roi`, when no graphic is closed, one is not placed on the image, or none names its image; `too_large`.
     """
+    limits = limits or Limits()
     found: list[FilmOutline] = []
     count = 0
     for annotation in items(dataset, "GraphicAnnotationSequence"):
@@ -72,6 +74,8 @@ def read_outlines(dataset: Dataset) -> tuple[FilmOutline, ...]:
             places = list(_images(annotation)) or list(_images_of_all(dataset))
             if not places:
                 raise _refused("graphics that name the image they were drawn on", "none named")
+            if len(found) + len(places) > limits.regions:
+                raise too_many_regions(limits)
             found += [FilmOutline(name, outline, uid, frames) for uid, frames in places]
     if not found:
         raise _refused("a closed polyline, circle or ellipse in a presentation state", "none; close the outline")

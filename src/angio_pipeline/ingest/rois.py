@@ -8,8 +8,10 @@ is known by its code.
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from pydicom.dataset import Dataset
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import FilmRoi, VolumeRoi
 from angio_pipeline.ingest.headers import Header, integer, items, number, read_header, text
-from angio_pipeline.ingest.pixels import PixelLimits
+from angio_pipeline.ingest.limits import Limits, too_many_regions
 from angio_pipeline.ingest.presentation import PRESENTATION_STATES, FilmOutline, read_outlines
 from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frames
 from angio_pipeline.ingest.structures import STRUCTURE_SET, read_structures
@@ -53,7 +55,7 @@ class RoiSet:
         return (*masks, *filled)
 
 
-def read_rois(paths: Sequence[Path]) -> RoiSet:
+def read_rois(paths: Sequence[Path], *, limits: Limits | None = None) -> RoiSet:
     """Return all regions of the files, in their order.
 
     Parameters
@@ -65,34 +67,41 @@ def read_rois(paths: Sequence[Path]) -> RoiSet:
     Raises
     ------
     InputRefused
-        `bad_roi`, or what reading a DICOM file raises.
+        `bad_roi`, `too_large`, or what reading a DICOM file raises.
     """
-    films: list[FilmRoi] = []
-    volumes: list[VolumeRoi] = []
-    outlines: list[FilmOutline] = []
-    for path in paths:
-        name = path.name.lower()
-        if not path.is_file() or path.stat().st_size == 0:
-            raise _bad_roi("a file", "none or an empty one")
-        if name.endswith(".png"):
-            films.append(_read_png(path))
-        elif name.endswith((".nii", ".nii.gz")):
-            volumes += _read_nifti(path)
-        else:
-            header = read_header(path)
-            if text(header.dataset, "SOPClassUID") in PRESENTATION_STATES:
-                outlines += read_outlines(header.dataset)
-                continue
-            if text(header.dataset, "SOPClassUID") == STRUCTURE_SET:
-                volumes += read_structures(header)
-                continue
-            found = _read_seg(header)
-            films += found.films
-            volumes += found.volumes
-    return RoiSet(tuple(films), tuple(volumes), tuple(outlines))
+    limits = limits or Limits()
+    found = [_read_file(path, limits) for path in paths]
+    return RoiSet(
+        tuple(roi for one in found for roi in one.films),
+        tuple(roi for one in found for roi in one.volumes),
+        tuple(line for one in found for line in one.outlines),
+    )
 
 
-def projections_of(path: Path) -> frozenset[str] | None:
+def _read_file(path: Path, limits: Limits) -> RoiSet:
+    if not path.is_file() or path.stat().st_size == 0:
+        raise _bad_roi("a file", "none or an empty one")
+    found = _read_kind(path, limits)
+    if len(found.films) + len(found.volumes) + len(found.outlines) > limits.regions:
+        raise too_many_regions(limits)
+    return found
+
+
+def _read_kind(path: Path, limits: Limits) -> RoiSet:
+    name = path.name.lower()
+    if name.endswith(".png"):
+        return RoiSet(films=(_read_png(path, limits),))
+    if name.endswith((".nii", ".nii.gz")):
+        return RoiSet(volumes=tuple(_read_nifti(path, limits)))
+    header = read_header(path, limits=limits)
+    if text(header.dataset, "SOPClassUID") in PRESENTATION_STATES:
+        return RoiSet(outlines=read_outlines(header.dataset, limits=limits))
+    if text(header.dataset, "SOPClassUID") == STRUCTURE_SET:
+        return RoiSet(volumes=tuple(read_structures(header)))
+    return _read_seg(header)
+
+
+def projections_of(path: Path, *, limits: Limits | None = None) -> frozenset[str] | None:
     """Return the SOP instance UIDs of the projections that a DICOM region was drawn on; None where it lies in space.
 
     Raises
@@ -100,7 +109,7 @@ def projections_of(path: Path) -> frozenset[str] | None:
     InputRefused
         As `read_rois` does.
     """
-    found = read_rois([path])
+    found = read_rois([path], limits=limits)
     drawn = [roi.sop_instance_uid for roi in found.films] + [line.sop_instance_uid for line in found.outlines]
     return None if found.volumes else frozenset(drawn)
 
@@ -113,14 +122,14 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "", name)[:32]
 
 
-def _read_png(path: Path) -> FilmRoi:
+def _read_png(path: Path, limits: Limits) -> FilmRoi:
     match = re.fullmatch(r"([0-9.]{3,64}?)(?:-(.+))?", path.name[:-4])
     if match is None:
         raise _bad_roi("a PNG named by the image's SOP Instance UID", "another name")
-    return FilmRoi(_safe(match[2] or "") or "R1", read_mask(path), match[1])
+    return FilmRoi(_safe(match[2] or "") or "R1", read_mask(path, limits=limits), match[1])
 
 
-def read_mask(path: Path) -> Mask:
+def read_mask(path: Path, *, limits: Limits | None = None) -> Mask:
     """Return the mask in a PNG, (H, W) bool.
 
     Raises
@@ -128,12 +137,13 @@ def read_mask(path: Path) -> Mask:
     InputRefused
         `bad_roi`, when it is no PNG of 0 and 255 of a usual size.
     """
+    most_px = (limits or Limits()).frame_px
     content = path.read_bytes()
     if content[:8] != _PNG_START or len(content) < 24:
         raise _bad_roi("a PNG", "another kind of file")
     width, height = struct.unpack(">LL", content[16:24])
-    if not 0 < width * height <= PixelLimits().frame_px:
-        raise _bad_roi(f"a PNG of at most {PixelLimits().frame_px} pixels", f"{width} x {height}")
+    if not 0 < width * height <= most_px:
+        raise _bad_roi(f"a PNG of at most {most_px} pixels", f"{width} x {height}")
     image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
         raise _bad_roi("an 8-bit PNG", "one that does not decode as such")
@@ -144,10 +154,10 @@ def read_mask(path: Path) -> Mask:
     return np.asarray(image > 127)
 
 
-def _read_nifti(path: Path) -> list[VolumeRoi]:
+def _read_nifti(path: Path, limits: Limits) -> list[VolumeRoi]:
     import SimpleITK as sitk
 
-    _check_nifti_size(path)
+    _check_nifti_size(path, limits)
     try:
         sitk.ProcessObject.GlobalWarningDisplayOff()
         image = sitk.ReadImage(str(path), imageIO="NiftiImageIO")
@@ -160,26 +170,33 @@ def _read_nifti(path: Path) -> list[VolumeRoi]:
     axes = np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing())
     affine[:3, :3] = axes[:, ::-1]
     affine[:3, 3] = image.GetOrigin()
-    values = [int(value) for value in np.unique(np.rint(labels)) if value > 0]
+    rounded = labels if np.issubdtype(labels.dtype, np.integer) else np.rint(labels)
+    values = [int(value) for value in np.unique(rounded) if value > 0]
     if not 0 < len(values) <= 255:
         raise _bad_roi("a label volume with at least one label", f"{len(values)} labels")
+    if len(values) * rounded.size > limits.regions_px:
+        raise too_many_regions(limits)
     stem = _safe(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)) or "R1"
-    rounded = np.rint(labels)
     return [VolumeRoi(stem if len(values) == 1 else f"{stem}-{value}", rounded == value, affine) for value in values]
 
 
-def _check_nifti_size(path: Path) -> None:
+def _check_nifti_size(path: Path, limits: Limits) -> None:
+    """Refuse a volume whose header claims more than the file holds, or than one file may unpack to."""
+    packed = path.name.lower().endswith(".gz")
     try:
-        opener = gzip.open if path.name.lower().endswith(".gz") else open
-        with opener(path, "rb") as stream:
+        with (gzip.open if packed else open)(path, "rb") as stream:
             start = stream.read(348)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         raise _bad_roi("a NIfTI volume", "one that cannot be read") from None
     if len(start) < 348:
         raise _bad_roi("a NIfTI volume", "one that is cut short")
     order = "<" if start[:4] == b"\x5c\x01\x00\x00" else ">"
-    size = np.array(struct.unpack(order + "8h", start[40:56])[1:4], dtype=np.int64)
-    if (size < 1).any() or int(np.prod(size)) > PixelLimits().total_px:
+    size = [int(value) for value in struct.unpack(order + "8h", start[40:56])[1:4]]
+    (bits,) = struct.unpack(order + "h", start[72:74])
+    held = limits.inflated_bytes if packed else path.stat().st_size
+    # Its own product: of three 16-bit sizes it may pass what an array's integers hold.
+    voxels = math.prod(size)
+    if min(size) < 1 or voxels > limits.total_px or not 0 < bits <= 128 or voxels * bits // 8 > held:
         raise _bad_roi("a NIfTI-1 volume of a usual size", "another")
 
 
@@ -191,12 +208,14 @@ def _read_seg(header: Header) -> RoiSet:
     frames = read_segment_frames(header)
     films: list[FilmRoi] = []
     volumes: list[VolumeRoi] = []
+    left_px = header.limits.regions_px
     for segment, item in sorted(segments.items(), key=lambda pair: pair[0] or 0):
         own = [frame for frame in frames if frame.segment == segment]
         name = _segment_id(item, segment or 0)
         placed = [frame for frame in own if frame.position_mm is not None and frame.mask.any()]
         if placed:
-            volumes.append(_in_space(name, placed, header))
+            volumes.append(_in_space(name, placed, header, left_px))
+            left_px -= volumes[-1].mask.size
         films += _on_films(name, [frame for frame in own if frame.position_mm is None])
     return RoiSet(tuple(films), tuple(volumes))
 
@@ -217,7 +236,7 @@ def _on_films(name: str, frames: Iterable[SegmentFrame]) -> list[FilmRoi]:
     return [FilmRoi(name, mask, uid) for uid, mask in masks.items() if mask.any()]
 
 
-def _in_space(name: str, frames: Sequence[SegmentFrame], header: Header) -> VolumeRoi:
+def _in_space(name: str, frames: Sequence[SegmentFrame], header: Header, most_px: int) -> VolumeRoi:
     """Return the frames of one segment as a volume; slices that were left out as empty are put back."""
     axes, spacing = np.asarray(frames[0].orientation), frames[0].spacing_mm
     normal = np.cross(axes[:3], axes[3:])
@@ -230,6 +249,8 @@ def _in_space(name: str, frames: Sequence[SegmentFrame], header: Header) -> Volu
     indices = (along - along.min()) / step
     if float(np.abs(indices - np.rint(indices)).max()) > 0.2 or indices.max() > 4096:
         raise _bad_roi("a segmentation of evenly spaced slices", "uneven ones")
+    if (indices.max() + 1) * frames[0].mask.size > most_px:
+        raise too_many_regions(header.limits)
     mask = np.zeros((int(np.rint(indices.max())) + 1, *frames[0].mask.shape), dtype=np.bool_)
     for frame, index in zip(frames, np.rint(indices).astype(int), strict=True):
         mask[index] |= frame.mask

@@ -9,6 +9,7 @@ from angio_pipeline.ingest.calibration import check_still, table_position
 from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.intensity import Showing
 from angio_pipeline.ingest.items import RunItem
+from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.masking import mask_hint
 from angio_pipeline.ingest.pixels import pixel_format
 from angio_pipeline.ingest.projections import read_projection
@@ -17,7 +18,7 @@ from angio_pipeline.ingest.timing import frame_times
 __all__ = ["read_run"]
 
 
-def read_run(item: RunItem) -> AngioRun:
+def read_run(item: RunItem, *, limits: Limits | None = None) -> AngioRun:
     """Return the run of a multi-frame file, brighter meaning more X-rays.
 
     Raises
@@ -25,7 +26,7 @@ def read_run(item: RunItem) -> AngioRun:
     InputRefused
         When header, timing or pixel data cannot be used; `reason` says why.
     """
-    header = read_header(item.paths[0])
+    header = read_header(item.paths[0], limits=limits)
     found = pixel_format(header)
     if found.frames < 2:
         raise InputRefused("Expected a run of at least 2 frames, found 1.", reason="single_frame")

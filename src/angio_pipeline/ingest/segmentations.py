@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.ingest.headers import Header, integer, items, number, numbers_of_frame, open_dicom, text
-from angio_pipeline.ingest.pixels import PixelLimits, check_native_size, pixel_format, read_frames
+from angio_pipeline.ingest.limits import too_many_regions
+from angio_pipeline.ingest.pixels import check_native_size, pixel_format, read_frames
 
 __all__ = ["SegmentFrame", "read_segment_frames"]
 
@@ -40,16 +41,20 @@ def read_segment_frames(header: Header) -> list[SegmentFrame]:
     Raises
     ------
     InputRefused
-        When sizes, functional groups and pixel data do not fit together.
+        When sizes, functional groups and pixel data do not fit together, or there are too many regions.
     """
     ds = header.dataset
     groups = items(ds, "PerFrameFunctionalGroupsSequence")
     labelled = text(ds, "SegmentationType").upper() == "LABELMAP"
     found: list[SegmentFrame] = []
+    left_px = header.limits.regions_px
     for index, values in enumerate(_values(header)):
         group = groups[index] if index < len(groups) else Dataset()
         if labelled:
             segments = [int(value) for value in np.unique(values) if value > 0]
+            left_px -= len(segments) * values.size
+            if left_px < 0:
+                raise too_many_regions(header.limits)
             found += [_frame(ds, group, segment, values == segment) for segment in segments]
         else:
             segment = (*numbers_of_frame(group, ds, "ReferencedSegmentNumber"), 1)[0]
@@ -65,13 +70,13 @@ def _values(header: Header) -> Iterator[npt.NDArray[np.generic]]:
     ds = header.dataset
     rows, columns = integer(ds, "Rows") or 0, integer(ds, "Columns") or 0
     frames = integer(ds, "NumberOfFrames") or 1
-    if min(rows, columns, frames) < 1 or rows * columns * frames > PixelLimits().total_px:
+    if min(rows, columns, frames) < 1 or rows * columns * frames > header.limits.total_px:
         raise InputRefused("Expected a segmentation of a usual size, found another.", reason="bad_header")
     if header.transfer_syntax.is_encapsulated:
         raise CodecError("Expected an uncompressed binary segmentation, found a compressed one; export it again.")
     check_native_size(header, (rows * columns * frames + 7) // 8)
     assert header.pixels is not None
-    with open_dicom(header.path) as stream:
+    with open_dicom(header.path, header.limits) as stream:
         stream.seek(header.pixels.offset)
         packed = np.frombuffer(stream.read((rows * columns * frames + 7) // 8), dtype=np.uint8)
     for index in range(frames):  # frames follow each other bit by bit, not byte by byte

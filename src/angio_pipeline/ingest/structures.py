@@ -23,7 +23,6 @@ FloatArray = npt.NDArray[np.float64]
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _PIXEL_MM = 0.75
 _SAME_PLANE_MM = 0.05
-_MOST_VOXELS = 1 << 28
 
 
 def read_structures(header: Header) -> list[VolumeRoi]:
@@ -37,13 +36,15 @@ def read_structures(header: Header) -> list[VolumeRoi]:
     ds = header.dataset
     names = {integer(one, "ROINumber"): one for one in items(ds, "StructureSetROISequence")}
     series = _series(ds)
-    regions = []
+    regions: list[VolumeRoi] = []
+    left_px = header.limits.regions_px
     for one in items(ds, "ROIContourSequence"):
         closed = [c for c in items(one, "ContourSequence") if text(c, "ContourGeometricType") == "CLOSED_PLANAR"]
         if closed:
             number = integer(one, "ReferencedROINumber")
             named = names.get(number, Dataset())
-            mask, affine = _filled([_points(contour) for contour in closed])
+            mask, affine = _filled([_points(contour) for contour in closed], left_px)
+            left_px -= mask.size
             frame = text(named, "ReferencedFrameOfReferenceUID") or text(ds, "FrameOfReferenceUID")
             regions.append(VolumeRoi(_region_id(named, number or 0), mask, affine, series, frame or None))
     if not regions:
@@ -79,7 +80,7 @@ def _points(contour: Dataset) -> FloatArray:
     return points
 
 
-def _filled(contours: list[FloatArray]) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+def _filled(contours: list[FloatArray], most_px: int) -> tuple[npt.NDArray[np.bool_], FloatArray]:
     """Return the contours' inside on a grid along the patient's axes, (Z, Y, X), and its affine."""
     heights = np.array([float(points[:, 2].mean()) for points in contours])
     planes = np.sort(heights)
@@ -93,7 +94,7 @@ def _filled(contours: list[FloatArray]) -> tuple[npt.NDArray[np.bool_], FloatArr
     low, high = every[:, :2].min(axis=0) - _PIXEL_MM, every[:, :2].max(axis=0) + _PIXEL_MM
     columns, rows = (np.ceil((high - low) / _PIXEL_MM).astype(int) + 1).tolist()
     depth = int(np.rint(index.max())) + 1
-    if depth * rows * columns > _MOST_VOXELS:
+    if depth * rows * columns > most_px:
         raise _bad_roi("contours of a usual size", "larger ones")
     mask = np.zeros((depth, rows, columns), dtype=np.bool_)
     for points, k in zip(contours, np.rint(index).astype(int), strict=True):

@@ -31,7 +31,8 @@ from angio_pipeline.ingest.headers import (
     texts,
 )
 from angio_pipeline.ingest.items import VolumeItem
-from angio_pipeline.ingest.pixels import PixelFormat, PixelLimits, pixel_format, read_frames
+from angio_pipeline.ingest.limits import Limits
+from angio_pipeline.ingest.pixels import PixelFormat, pixel_format, read_frames
 
 __all__ = ["read_volume"]
 
@@ -58,7 +59,7 @@ class _Stack:
     intercept: float
 
 
-def read_volume(item: VolumeItem) -> CtVolume:
+def read_volume(item: VolumeItem, *, limits: Limits | None = None) -> CtVolume:
     """Return the CT scan of an item.
 
     Raises
@@ -66,7 +67,7 @@ def read_volume(item: VolumeItem) -> CtVolume:
     InputRefused
         `not_hounsfield`, `bad_geometry`, `too_few_slices`, or what reading the pixels raises.
     """
-    found = _read_slices(item) if len(item.paths) > 1 else _read_multiframe(item)
+    found = _read_slices(item, limits) if len(item.paths) > 1 else _read_multiframe(item, limits)
     hu, step, quality = _regular(found.hu, found.positions)
     affine = np.eye(4)
     affine[:3, 0] = step
@@ -92,14 +93,14 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _read_slices(item: VolumeItem) -> _Stack:
+def _read_slices(item: VolumeItem, limits: Limits | None) -> _Stack:
     hu: Volume | None = None
     positions, clips, intercept, first = [], [], 0.0, None
     for index, path in enumerate(item.paths):
-        header = read_header(path)
+        header = read_header(path, limits=limits)
         found = pixel_format(header)
         if hu is None:
-            _check_total(len(item.paths), found)
+            _check_total(len(item.paths), found, header.limits.total_px)
             hu = np.empty((len(item.paths), found.rows, found.columns), dtype=np.float32)
             first = header.dataset
         if (found.rows, found.columns) != hu.shape[1:]:
@@ -115,14 +116,13 @@ def _read_slices(item: VolumeItem) -> _Stack:
     return _stacked(hu, positions, orientation, spacing, first, min(clips), intercept)
 
 
-def _check_total(slices: int, found: PixelFormat) -> None:
-    limit = PixelLimits().total_px
+def _check_total(slices: int, found: PixelFormat, limit: int) -> None:
     if slices * found.pixels > limit:
         raise InputRefused(f"Expected at most {limit} voxels, found {slices * found.pixels}.", reason="too_large")
 
 
-def _read_multiframe(item: VolumeItem) -> _Stack:
-    header = read_header(item.paths[0])
+def _read_multiframe(item: VolumeItem, limits: Limits | None) -> _Stack:
+    header = read_header(item.paths[0], limits=limits)
     found = pixel_format(header)
     ds = header.dataset
     groups = items(ds, "PerFrameFunctionalGroupsSequence")
