@@ -267,10 +267,11 @@ def _known_codes() -> dict[tuple[str, str], str]:
     from pydicom.sr._snomed_dict import mapping
 
     found: dict[tuple[str, str], str] = {}
-    named: dict[str, Any]
-    for scheme, named in concepts.items():
+    catalogue: Any = concepts
+    for scheme, named in catalogue.items():
         for codes in named.values():
-            found.update({(scheme, value): told[0] for value, told in codes.items()})
+            for value, (meaning, _) in codes.items():  # of several, the plainest
+                found[scheme, value] = min(meaning, found.get((scheme, value), meaning), key=len)
     for old, new in mapping["SRT"].items():
         if ("SCT", new) in found:
             found["SRT", old] = found["SCT", new]
