@@ -40,7 +40,7 @@ _KIND = {
     "BurnedInAnnotation", "PatientID", "IssuerOfPatientID", "CodeValue", "LongCodeValue", "URNCodeValue",
     "CodingSchemeDesignator", "PixelIntensityRelationship", "LossyImageCompression", "StudyDate", "SeriesDate",
     "AcquisitionDate", "ContentDate", "AcquisitionDateTime", "StudyTime", "SeriesTime", "AcquisitionTime",
-    "ContentTime", "PresentationLUTShape", "NumberOfFrames",
+    "ContentTime", "PresentationLUTShape", "NumberOfFrames", "RescaleType",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -38,6 +38,8 @@ _CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
 _CODE_KEYWORDS = frozenset({*_CODE_VALUES, "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning"})
 _UNKNOWN_CODE = ("261665006", "SCT", "Unknown")
 _DEEPEST = 32
+# Curves and overlays: what is drawn in them may be handwriting, and their sizes without them say nothing.
+_BITMAPS = frozenset((*range(0x5000, 0x5100, 2), *range(0x6000, 0x6100, 2)))
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ def _clean_public(dataset: Dataset, tag: BaseTag, patient: Patient, changes: Cha
     if tag.element == 0 or tag.group in (0x0000, 0x0002):  # lengths of groups, and what belongs into other places
         del dataset[tag]
         return None
-    if not dictionary_has_tag(tag) and _repeated_vr(tag) is None:
+    if tag.group in _BITMAPS or not _is_known(tag):
         del dataset[tag]
         return Change.REMOVED
     keyword = keyword_for_tag(tag)
@@ -129,11 +131,12 @@ def _clean_public(dataset: Dataset, tag: BaseTag, patient: Patient, changes: Cha
     return _replace(dataset, tag, vr, keyword, action, patient)
 
 
-def _repeated_vr(tag: BaseTag) -> str | None:
+def _is_known(tag: BaseTag) -> bool:
     try:
-        return str(dictionary_VR(tag))
+        dictionary_VR(tag)
     except KeyError:
-        return None
+        return False
+    return True
 
 
 def _vr(element: DataElement, tag: BaseTag) -> str:

@@ -26,8 +26,6 @@ from angio_pipeline.core.params import Params
 
 __all__ = ["Action", "BlankRule", "Option", "Profile", "read_profile"]
 
-_CURVES, _OVERLAYS = range(0x5000, 0x5100), range(0x6000, 0x6100)
-
 
 class Option(StrEnum):
     """The options of PS3.15 E.3, by the names that the command takes."""
@@ -198,10 +196,7 @@ class Profile:
         return row is not None and "D" not in row["basic"]
 
     def _row(self, tag: BaseTag) -> Mapping[str, str] | None:
-        if tag.group in _CURVES:
-            return self.rows["50XXXXXX"]
-        name = f"60XX{tag.element:04X}" if tag.group in _OVERLAYS else f"{tag:08X}"
-        return self.rows.get(name)
+        return self.rows.get(f"{tag:08X}")
 
     @property
     def codes(self) -> tuple[tuple[str, str], ...]:
