@@ -114,24 +114,25 @@ def _write_all(
     resumed = 0
     with progress_bar(shown=show, transient=True) as bar:
         for task in bar.track(tasks, description="De-identifying"):
-            if folder.holds(task.target, task.digest):
-                resumed += 1
-                continue
             try:
+                digest = task.digest()
+                if folder.holds(task.target, digest):
+                    resumed += 1
+                    continue
                 done = deidentify(task, accept=accept)
             except InputRefused as error:
                 folder.remove(task.target)
                 refusals.append(Refusal(task.shown, error.reason, error.sentence))
             else:
-                folder.add(_written(task, done), done.content)
+                folder.add(_written(task, digest, done), done.content)
     return resumed
 
 
-def _written(task: Task, done: Deidentified) -> WrittenFile:
+def _written(task: Task, digest: str, done: Deidentified) -> WrittenFile:
     from angio_pipeline.outputs.deidentified import WrittenFile
 
     changes = tuple((tag, word, str(change), n) for (tag, word, change), n in sorted(done.changes.counts.items()))
-    return WrittenFile(task.target, task.digest, len(done.content), changes, done.flags)
+    return WrittenFile(task.target, digest, len(done.content), changes, done.flags)
 
 
 def _unnamed(refusal: Refusal, keyed: Keyed) -> Refusal:

@@ -40,25 +40,30 @@ def check_kind(dataset: Dataset, profile: Profile, accept: Sequence[Accept] = ()
     kind = profile.kinds.get(sop_class, "")
     if kind == "image" and _is_screen(dataset):
         kind = "capture"
-    needed = {"report": Option.CLEAN_STRUCTURED, "drawing": Option.CLEAN_GRAPHICS}.get(kind)
-    if kind == "capture" and Accept.CAPTURE not in accept:
-        raise InputRefused(
-            "Expected an image, found a picture of a screen, whose text cannot be cleaned; look at it, then give "
-            "--accept capture.",
-            reason="capture",
-        )
-    if kind == "document":
-        raise InputRefused(
-            "Expected images, found a document, whose text cannot be cleaned; leave it out.", reason="document"
-        )
-    if needed is not None and needed not in profile.options:
-        raise InputRefused(f"Expected images, found a {kind}; give --option {needed}.", reason=kind)
+    if kind in _SENTENCES and not _is_allowed(kind, profile, accept):
+        raise InputRefused(_SENTENCES[kind], reason=kind)
     if not kind:
         raise InputRefused(
             "Expected a kind of object of the profile's list, found another; add its SOP class with --profile.",
             reason="not_ours",
         )
     return kind
+
+
+_SENTENCES = {
+    "capture": "Expected an image, found a picture of a screen, whose text cannot be cleaned; look at it, then give "
+    "--accept capture.",
+    "document": "Expected images, found a document, whose text cannot be cleaned; leave it out.",
+    "report": "Expected images, found a report; give --option clean-structured-content to have its items cleaned.",
+    "drawing": "Expected images, found drawings over an image; give --option clean-graphics to have them cleaned.",
+}
+
+
+def _is_allowed(kind: str, profile: Profile, accept: Sequence[Accept]) -> bool:
+    if kind == "capture":
+        return Accept.CAPTURE in accept
+    needed = {"report": Option.CLEAN_STRUCTURED, "drawing": Option.CLEAN_GRAPHICS}.get(kind)
+    return needed in profile.options
 
 
 def _is_screen(dataset: Dataset) -> bool:

@@ -64,8 +64,8 @@ def deidentify_object(path: Path, patient: Patient, *, accept: Sequence[Accept] 
     InputRefused, CodecError
         What cannot be read, or may not leave; the reason says why.
     """
-    header = read_header(path)
     try:
+        header = read_header(path)
         with quiet_pydicom():
             return _deidentify(header, patient, accept)
     except InputRefused:

@@ -38,16 +38,27 @@ class Task:
         The file; its name may be a person's and is told nowhere but where the user asks for it.
     target : str
         Where it goes, below the output folder.
-    digest : str
-        Keyed digest of the file.
     """
 
     path: Path
     shown: str
     patient: Patient
     target: str
-    digest: str
     region: bool = False
+
+    def digest(self) -> str:
+        """Return a keyed digest of the file's bytes.
+
+        Raises
+        ------
+        InputRefused
+            `unreadable`.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                return self.patient.keyed.digest(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise _unreadable(error) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +90,18 @@ def find_tasks(
                 entries.append(_entry(candidate, keyed))
         except InputRefused as error:
             refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
-        except OSError as error:
-            sentence = f"Expected a readable file, found one that cannot be opened ({type(error).__name__})."
-            refusals.append(Refusal(candidate.shown, "unreadable", sentence))
+        except Exception as error:  # whatever one file does, its neighbours are still read
+            refusals.append(Refusal(candidate.shown, "unreadable", _unreadable(error).sentence))
     kept = _without_duplicates(entries, refusals)
     told = _numbered(kept, keyed, profile, numbers)
     tasks = [_task(entry, keyed, profile, told) for entry in kept]
     tasks += _region_tasks(regions, kept, keyed, profile, refusals)
     return tasks, refusals, told
+
+
+def _unreadable(error: Exception) -> InputRefused:
+    sentence = f"Expected a readable file, found one that cannot be read ({type(error).__name__})."
+    return InputRefused(sentence, reason="unreadable")
 
 
 def _entry(candidate: Candidate, keyed: Keyed) -> _Entry:
@@ -138,7 +153,7 @@ def _task(entry: _Entry, keyed: Keyed, profile: Profile, told: Numbers) -> Task:
     folder = f"{entry.subject}/study-{told[study]:03d}/series-{told[series]:03d}"
     target = f"{folder}/{_new_uid(entry.uid, keyed, profile)}.dcm"
     patient = Patient(entry.subject, profile, keyed)
-    return Task(entry.candidate.path, entry.candidate.shown, patient, target, _digest(entry.candidate, keyed))
+    return Task(entry.candidate.path, entry.candidate.shown, patient, target)
 
 
 def _region_tasks(
@@ -159,14 +174,8 @@ def _region_tasks(
         name = _new_uid(uid, keyed, profile) + (f"-{label}" if label else "")
         patient = Patient(subjects[uid], profile, keyed)
         target = f"{subjects[uid]}/rois/{name}.png"
-        digest = _digest(candidate, keyed)
-        tasks.append(Task(candidate.path, candidate.shown, patient, target, digest, region=True))
+        tasks.append(Task(candidate.path, candidate.shown, patient, target, region=True))
     return tasks
-
-
-def _digest(candidate: Candidate, keyed: Keyed) -> str:
-    with candidate.path.open("rb") as stream:
-        return keyed.digest(hashlib.file_digest(stream, "sha256").digest())
 
 
 def deidentify(task: Task, *, accept: Sequence[Accept] = ()) -> Deidentified:
