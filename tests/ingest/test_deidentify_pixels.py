@@ -103,6 +103,7 @@ def test_rectangles_of_a_rule_are_blank_and_every_other_pixel_is_as_it_was(
     assert found.file_meta.TransferSyntaxUID == written
     assert np.array_equal(pixels(found), expected(given, 0))
     assert found.BurnedInAnnotation == "NO"
+    assert "113101" in {item.CodeValue for item in found.DeidentificationMethodCodeSequence}
     assert "regions_blanked" in result.flags
 
 

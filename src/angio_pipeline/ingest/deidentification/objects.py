@@ -91,7 +91,9 @@ def _deidentify(header: Header, patient: Patient, accept: Sequence[Accept]) -> D
         changes.add(_PIXEL_TAG, Change.BLANKED)
     trim_pixels(dataset, syntax, overlays_gone=any(tag.group in _OVERLAYS for tag in list(dataset.keys())))
     clean_dataset(dataset, patient, changes)
-    _say_so(dataset, patient.profile)
+    # Set where they were missing too: patients without a number must not become one.
+    dataset.PatientID = dataset.PatientName = patient.subject
+    _say_so(dataset, patient.profile, blanked=bool(rules))
     return Deidentified(_written(dataset, syntax, patient), changes, _flags(dataset, kind, blanked=bool(rules)))
 
 
@@ -123,12 +125,17 @@ def _syntax(header: Header, dataset: Dataset) -> UID:
     return syntax
 
 
-def _say_so(dataset: Dataset, profile: Profile) -> None:
-    """Record in the object that it was de-identified, and by which options (PS3.15 E.1.1)."""
+def _say_so(dataset: Dataset, profile: Profile, *, blanked: bool) -> None:
+    """Record in the object that it was de-identified, and by which options (PS3.15 E.1.1).
+
+    That pixels were cleaned is said of the images alone in which they were.
+    """
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = ["PS3.15 Basic Profile and options by code", f"angio-pipeline {__version__}"]
     items = []
     for value, meaning in profile.codes:
+        if value == Option.CLEAN_PIXELS.code[0] and not blanked:
+            continue
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning[:64]
         items.append(item)

@@ -114,7 +114,7 @@ def _clear_unused_bits(dataset: Dataset, *, big_endian: bool) -> None:
 def _trim_frames(dataset: Dataset, syntax: UID) -> None:
     count = integer(dataset, "NumberOfFrames") or 1
     try:
-        frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
+        frames = list(generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=_offsets(dataset)))
     except Exception as error:  # pydicom raises errors of several types here
         raise InputRefused(
             f"Expected compressed frames, found some that cannot be told apart ({type(error).__name__}); export it "
@@ -128,6 +128,11 @@ def _trim_frames(dataset: Dataset, syntax: UID) -> None:
     dataset.PixelData = encapsulate(trimmed)
     dataset["PixelData"].is_undefined_length = True
     dataset["PixelData"].VR = "OB"
+
+
+def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
+    table, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    return (table, lengths) if table and lengths else None
 
 
 def _without_comments(frame: bytes, syntax: UID) -> bytes:
