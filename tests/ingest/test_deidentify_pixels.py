@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -242,8 +243,6 @@ def test_what_cannot_be_cleaned_is_refused_by_name(dicom: Any, done: Any, sop_cl
 
 
 def test_a_report_is_cleaned_item_by_item_when_asked_for(dicom: Any, done: Any) -> None:
-    from pydicom.dataset import Dataset
-
     ds = dicom.base("1.2.840.10008.5.1.4.1.1.88.33", "SR")
     item = Dataset()
     item.ValueType, item.TextValue, item.PersonName = "TEXT", "Jane has a lesion in the liver", "Jane^Doe"
@@ -252,3 +251,22 @@ def test_a_report_is_cleaned_item_by_item_when_asked_for(dicom: Any, done: Any) 
     found = read(done(path, Option.CLEAN_STRUCTURED))
     assert found.ContentSequence[0].TextValue == "lesion in the liver"
     assert "Jane" not in str(found)
+
+
+def test_drawings_stay_and_what_is_written_beside_them_is_cleaned(dicom: Any, done: Any, tmp_path: Path) -> None:
+    ds = dicom.base("1.2.840.10008.5.1.4.1.1.11.1", "PR")
+    line, words, layer = Dataset(), Dataset(), Dataset()
+    line.GraphicType, line.GraphicData, line.GraphicAnnotationUnits = "POLYLINE", [1.5, 2, 3, 4], "PIXEL"
+    words.UnformattedTextValue = "Jane: lesion L1"
+    layer.GraphicObjectSequence, layer.TextObjectSequence, layer.GraphicLayer = [line], [words], "JANE"
+    ds.GraphicAnnotationSequence = [layer]
+    path = dicom.save(ds, "pr.dcm")
+    (found,) = read(done(path)).GraphicAnnotationSequence
+    assert found.GraphicObjectSequence[0].GraphicData == [1.5, 2, 3, 4]
+    assert found.TextObjectSequence[0].UnformattedTextValue == "lesion L1"
+    assert "JANE" not in str(found).upper()
+    without = tmp_path / "without.toml"
+    without.write_text('options = ["clean-descriptors"]', encoding="utf-8")
+    with pytest.raises(InputRefused, match="clean-graphics") as refused:
+        done(path, profile=without)
+    assert refused.value.reason == "drawing"

@@ -140,6 +140,7 @@ class _Tables(Params):
     binary: _Listed = _Listed()
     patterns: Mapping[str, str] = {}
     words: _Listed = _Listed()
+    terms: _Listed = _Listed()
     private: tuple[tuple[str, str, str, str], ...] = Field((), description="creator, group, element, VR")
     blank: tuple[BlankRule, ...] = ()
 
@@ -248,7 +249,7 @@ def read_profile(
         rows={row["tag"].upper(): row for row in csv.DictReader(elements.splitlines())},
         kinds={uid: kind for tables in (own, given) for kind, uids in tables.kinds.items() for uid in uids},
         private=_private([*list(csv.reader(private.splitlines()))[1:], *given.private]),
-        terms=frozenset(terms.splitlines()),
+        terms=frozenset((*terms.splitlines(), *own.terms.keep, *given.terms.keep)),
         words=frozenset(word.lower() for word in (*own.words.keep, *given.words.keep)),
         patterns={keyword: re.compile(text) for keyword, text in {**own.patterns, **given.patterns}.items()},
         binary=frozenset((*own.binary.keep, *given.binary.keep)),
