@@ -200,6 +200,8 @@ def test_patient_characteristics_stay_by_option_alone(clean: Clean, dicom: Any) 
 
 def test_device_and_institution_stay_by_their_options_alone(clean: Clean, dicom: Any) -> None:
     path = put(dicom.run(), StationName="LAB 3", DeviceSerialNumber="4711", InstitutionName="General Hospital")
+    put(path, DeviceUID="1.2.3.4")
+    assert clean(path).DeviceUID != clean(path, Option.DEVICE).DeviceUID == "1.2.3.4"
     assert "LAB" not in str(clean(path))
     device = clean(path, Option.DEVICE)
     assert (device.StationName, device.DeviceSerialNumber) == ("LAB 3", "4711")

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from angio_pipeline.ingest.deidentification.profile import Action, Option
 from angio_pipeline.ingest.deidentification.values import (
@@ -173,6 +174,8 @@ def _replace(
         return _set(dataset, tag, vr, value, Change.REPLACED)
     if action is Action.KEEP_TEXT and vr in TEXT_VRS | {"AE"}:
         return None if isinstance(dataset[tag].value, str | MultiValue) else _remove(dataset, tag)
+    if action is Action.KEEP_TEXT and vr == "UI" and UID(_text_of(dataset, tag)).is_valid:  # a device's own
+        return None
     return _clean_by_kind(dataset, tag, vr, keyword, patient)
 
 
