@@ -128,14 +128,18 @@ def _without_duplicates(entries: Sequence[_Entry], refusals: list[Refusal]) -> l
 def _numbered(entries: Sequence[_Entry], keyed: Keyed, profile: Profile, numbers: Numbers) -> dict[str, int]:
     """Return the number of each study of a patient and each series of a study: earlier ones kept, new ones behind."""
     told = dict(numbers)
+    last: dict[str, int] = {}
+    for name, number in told.items():
+        last[_parent(name)] = max(number, last.get(_parent(name), 0))
     for entry in entries:
-        study, series = _names(entry, keyed, profile)
-        for name in (study, series):
+        for name in _names(entry, keyed, profile):
             if name not in told:
-                parent = name.rsplit("/", 1)[0] + "/"
-                taken = [n for other, n in told.items() if other.startswith(parent) and "/" not in other[len(parent) :]]
-                told[name] = max(taken, default=0) + 1
+                told[name] = last[_parent(name)] = last.get(_parent(name), 0) + 1
     return told
+
+
+def _parent(name: str) -> str:
+    return name.rsplit("/", 1)[0]
 
 
 def _names(entry: _Entry, keyed: Keyed, profile: Profile) -> tuple[str, str]:

@@ -155,7 +155,7 @@ class _Tables(Params):
         return given
 
 
-@dataclass(frozen=True, slots=False, eq=False)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """All tables with the options chosen.
 
