@@ -265,3 +265,16 @@ def test_a_record_of_failure_outweighs_results_left_beside_it(tmp_path, run_make
     assert "T1-F1" not in page.text
     assert "0 runs analysed, 1 failed" in index.text
     assert not index.all("img")
+
+
+def test_the_worklist_tells_a_refused_input_by_its_line_where_its_path_could_be_a_name(tmp_path):
+    (tmp_path / "subjects").mkdir()
+    refusals = [
+        Refusal("in/Doe Jane/letter.pdf", "not_dicom", "Expected DICOM."),
+        Refusal("in/Doe/IM_1.dcm", "x", "E."),
+    ]
+    write_refused(tmp_path, refusals)
+    text = write_index(tmp_path).read_text(encoding="utf-8")
+    assert "Doe" not in text
+    assert "line 2 of refused.csv" in text
+    assert "IM_1.dcm" in text

@@ -60,7 +60,7 @@ def run_task(task: Task, settings: Settings) -> Outcome:
     try:
         digest = task_digest(task, settings.config)
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
-            again = tuple(Refusal(*row) for row in record.get("refusals", ()))
+            again = _refusals_again(task, record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         if isinstance(task, RunTask):
             refusals = _analyse_run(task, folder, settings)
@@ -72,7 +72,7 @@ def run_task(task: Task, settings: Settings) -> Outcome:
             refusals = ()
         else:
             refusals = _analyse_follow_ups(task, folder, settings)
-        rows = [[r.path, r.reason, r.sentence] for r in refusals]
+        rows = _refusal_rows(task, refusals)
         outputs.write_record(folder, {**_RECORD, "digest": digest, "code": code_version(), "refusals": rows})
         return Outcome(task.subject, analysed=True, refusals=refusals)
     except AngioError as error:
@@ -86,6 +86,26 @@ def run_task(task: Task, settings: Settings) -> Outcome:
         # The message of an unforeseen error may quote a header; only its kind is safe to pass on.
         sentence = f"Analysis stopped with an unforeseen {type(error).__name__}; run again with --debug and report it."
         return _failed(task, folder, "internal_error", sentence)
+
+
+def _refusal_rows(task: Task, refusals: Sequence[Refusal]) -> list[list[str | int]]:
+    """Return refusals as a record holds them: an input by its place in the task, as its path may name a patient."""
+    places = {name: index for index, name in enumerate(_inputs(task))}
+    return [[places.get(r.path, r.path), r.reason, r.sentence] for r in refusals]
+
+
+def _refusals_again(task: Task, rows: Sequence[Sequence[str | int]]) -> tuple[Refusal, ...]:
+    names = _inputs(task)
+    told = ((names[path] if isinstance(path, int) else path, str(reason), str(said)) for path, reason, said in rows)
+    return tuple(Refusal(*row) for row in told)
+
+
+def _inputs(task: Task) -> list[str]:
+    if isinstance(task, RunTask):
+        return [_shown(task.item)]
+    if isinstance(task, ComparisonTask | ProjectionTask):
+        return [_shown(run.item) for run in task.runs]
+    return [_shown(item) for item in (*task.volumes, *task.films)]
 
 
 def _failed(task: Task, folder: Path, reason: str, sentence: str) -> Outcome:

@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-__all__ = ["Operation", "Provenance", "Source"]
+__all__ = ["Operation", "Provenance", "Source", "public_name"]
+
+_NAMELESS = (
+    "dcm|dicom|dicomdir|ima?|img|image|frame|run|series|slice|film|vol(?:ume)?|seg|rois?|lesions?|xa|rf|dx|c[rt]|mr"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,33 @@ class Source:
     def public_file(self) -> str:
         """The file's name as results may carry it: folders and names that could be a person's are masked.
 
-        A name of letters alone, or with anything but letters, digits, `.`, `_` and `-`, is replaced
-        by a hash; the identifiers above find the source all the same.
+        A name that is masked becomes a hash of the identifiers above, which find the source all the
+        same; a hash of the name itself could be compared with that of a name that somebody guesses.
         """
-        name = self.file.rsplit("/", 1)[-1]
-        if not name or (re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name) and re.search(r"\d", name)):
+        name = public_name(self.file)
+        if name or not self.file:
             return name
-        suffix = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
-        return hashlib.sha256(self.file.encode()).hexdigest()[:8] + (suffix[0].lower() if suffix else "")
+        known = self.sop_instance_uid or self.series_instance_uid or self.study_instance_uid
+        return hashlib.sha256(known.encode()).hexdigest()[:8] + _suffix(self.file)
+
+
+def public_name(path: str) -> str:
+    """Return the name at the end of a path where it can be nobody's, else nothing.
+
+    Such a name is made of words that files are numbered with (`IM_0012.dcm`), single letters, numbers
+    of up to four digits, or it is a UID.
+    """
+    name = path.rsplit("/", 1)[-1]
+    stem = name[: len(name) - len(_suffix(name))]
+    if re.fullmatch(r"\d+(\.\d+){3,}", stem):
+        return name
+    parts = re.findall(r"[A-Za-z]+|\d+|[^A-Za-z\d]+", stem)
+    return name if all(re.fullmatch(rf"(?i:{_NAMELESS})|[A-Za-z]|\d{{1,4}}|[._-]", part) for part in parts) else ""
+
+
+def _suffix(name: str) -> str:
+    found = re.search(r"\.(?:dcm|ima|dicom|png|nii|nii\.gz|zip|tar|tgz|tar\.gz|csv|json)$", name, re.IGNORECASE)
+    return found[0].lower() if found else ""
 
 
 @dataclass(frozen=True, slots=True)

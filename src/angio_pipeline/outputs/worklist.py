@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from angio_pipeline.core.provenance import public_name
 from angio_pipeline.outputs.comparison_story import comparison_findings
 from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subjects
@@ -32,13 +33,18 @@ def write_index(out: Path) -> Path:
         "index.html",
         images="'self' file:",
         rows=[_row(subject) for subject in subjects],
-        refused=refused,
+        refused=[{**row, "path": _public(row, line)} for line, row in enumerate(refused, start=2)],
         counts=_counts(subjects, len(refused)),
         tables=[name for name in _TABLES if (out / name).is_file()],
     )
     path = out / "index.html"
     write_text(path, page)
     return path
+
+
+def _public(row: dict[str, str], line: int) -> str:
+    """Return what a refused input is called on a page that is passed on: files and folders are named by patients."""
+    return public_name(row.get("path", "")) or f"line {line} of refused.csv"
 
 
 def _counts(subjects: list[SubjectFolder], refused: int) -> str:

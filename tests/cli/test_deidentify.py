@@ -1,0 +1,204 @@
+"""`angio deidentify` as it is called: the folder it makes, how it goes on, what it refuses, and what stays the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from angio_pipeline.ingest.pseudonym import read_key
+
+
+def angio(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def source(sample: Path, tmp_path: Path) -> Path:
+    """Three slices, a region drawn in space, a film, and what is no DICOM."""
+    folder = tmp_path / "in"
+    for part in ("day028/film-028.dcm", "day028-ct/plain/001.dcm", "day028-ct/plain/002.dcm"):
+        target = folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample / "case-000" / "dicom" / part, target)
+    shutil.copy(sample / "case-000" / "rois" / "lesions.dcm", folder)
+    (folder / "letter.pdf").write_bytes(b"%PDF-1.4 to Jane")
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_copies_lie_by_pseudonym_study_and_series_and_the_rest_is_listed(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = angio("deidentify", source, "--out", out)
+    assert "De-identified 4, refused 1" in done.stdout
+    for path in out.rglob("*.dcm"):
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        subject, study, series, name = path.relative_to(out).parts
+        assert subject == ds.PatientID
+        assert (study[:6], series[:7]) == ("study-", "series-")
+        assert name == f"{ds.SOPInstanceUID}.dcm"
+    (refused,) = rows(out / "refused.csv")
+    assert refused["reason"] == "not_dicom"
+    assert refused["path"].startswith("input-")
+    counted = rows(out / "report.csv")
+    assert {row["file"] for row in counted} == {p.relative_to(out).as_posix() for p in out.rglob("*.dcm")}
+    assert ("PatientName", "replaced") in {(row["keyword"], row["action"]) for row in counted}
+    assert "SIM-" not in (out / "report.html").read_text() + (out / "report.csv").read_text()
+
+
+def test_the_same_command_again_does_nothing_again_and_gives_the_same_reports(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    angio("deidentify", source, "--out", out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")}
+    report = (out / "report.csv").read_bytes()
+    assert "4 of them there already" in angio("deidentify", source, "--out", out).stdout
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")} == before
+    assert (out / "report.csv").read_bytes() == report
+
+
+def test_what_was_cut_short_is_made_again_and_numbers_of_studies_stay(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    late = source / "day028" / "film-028.dcm"
+    aside = tmp_path / "film.dcm"
+    late.rename(aside)
+    angio("deidentify", source, "--out", out)
+    places = {path.relative_to(out).as_posix() for path in out.rglob("*.dcm")}
+    broken = next(out.rglob("*.dcm"))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    with (out / "journal.jsonl").open("a") as journal:
+        journal.write('{"target": "cut sho')
+    aside.rename(late)
+    assert "2 of them there already" in angio("deidentify", source, "--out", out).stdout
+    assert broken.read_bytes() == whole
+    assert places < {path.relative_to(out).as_posix() for path in out.rglob("*.dcm")}
+
+
+def test_a_folder_holds_one_kind_of_settings_and_nothing_foreign(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    angio("deidentify", source, "--out", out)
+    assert "found others" in angio("deidentify", source, "--out", out, "--option", "uids", code=2).stderr
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "notes.txt").write_text("mine")
+    assert "found other files" in angio("deidentify", source, "--out", foreign, code=2).stderr
+
+
+def test_the_list_of_paths_is_written_on_request_for_the_user_alone(source: Path, tmp_path: Path) -> None:
+    out, paths = tmp_path / "out", tmp_path / "own" / "paths.csv"
+    angio("deidentify", source, "--out", out, "--paths", paths)
+    told = {Path(row["path"]).name: row for row in rows(paths)}
+    assert set(told) == {"film-028.dcm", "001.dcm", "002.dcm", "lesions.dcm", "letter.pdf"}
+    assert told["letter.pdf"]["became"] == "refused: not_dicom"
+    assert told["letter.pdf"]["input"] == rows(out / "refused.csv")[0]["path"]
+    assert (out / told["film-028.dcm"]["became"]).is_file()
+    assert os.name != "posix" or paths.stat().st_mode & 0o077 == 0
+    assert "outside of --out" in angio("deidentify", source, "--out", out, "--paths", out / "p.csv", code=2).stderr
+
+
+def test_archives_give_the_same_copies_as_folders(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for path in source.rglob("*.dcm"):
+            bundle.write(path, path.relative_to(source))
+    angio("deidentify", source, "--out", tmp_path / "a")
+    angio("deidentify", archive, "--out", tmp_path / "b")
+    plain, packed = ({p.relative_to(out): p.read_bytes() for p in out.rglob("*.dcm")} for out in
+                     (tmp_path / "a", tmp_path / "b"))  # fmt: skip
+    assert plain == packed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--option", "everything"], "modified-dates"),
+        (["--accept", "everything"], "burned-in"),
+        (["--option", "full-dates"], "leave one out"),
+        (["--profile", "nowhere.toml"], "profile as TOML"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_named(source: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in angio("deidentify", source, "--out", tmp_path / "out", *arguments, code=2).stderr
+
+
+def test_out_and_source_are_never_within_each_other(source: Path) -> None:
+    assert "outside of SOURCE" in angio("deidentify", source, "--out", source / "out", code=2).stderr
+    assert "outside of SOURCE" in angio("deidentify", source, "--out", source.parent, code=2).stderr
+
+
+def test_nothing_to_write_is_a_failure_with_a_list(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "letter.pdf").write_bytes(b"%PDF")
+    done = angio("deidentify", folder, "--out", tmp_path / "out", code=1)
+    assert "nothing could be de-identified" in done.stderr
+    assert [row["reason"] for row in rows(tmp_path / "out" / "refused.csv")] == ["not_dicom"]
+
+
+def test_the_key_is_in_nothing_that_is_written_or_printed(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = angio("deidentify", source, "--out", out, "--paths", tmp_path / "paths.csv")
+    key = read_key()
+    written = [path.read_bytes() for path in (*out.rglob("*"), tmp_path / "paths.csv") if path.is_file()]
+    for content in (*written, done.stdout.encode(), done.stderr.encode()):
+        assert key.hex().encode() not in content
+        assert key not in content
+
+
+def complaints(path: Path) -> Counter[str]:
+    """What dciodvfy calls errors in a file; without it only a build server must fail."""
+    tool = shutil.which("dciodvfy")
+    if tool is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("dciodvfy of dicom3tools is missing: install it on the build server")
+        pytest.skip("dciodvfy of dicom3tools is not installed")
+    found = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
+    return Counter(line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error"))
+
+
+@pytest.mark.parametrize("options", [[], ["--basic"], ["--option", "uids", "--option", "device-identity"]])
+def test_a_copy_breaks_no_rule_of_the_standard_that_its_source_keeps(
+    source: Path, sample: Path, tmp_path: Path, options: list[str]
+) -> None:
+    shutil.copy(sample / "case-000" / "dicom" / "day000" / "frontal.dcm", source)
+    out, paths = tmp_path / "out", tmp_path / "paths.csv"
+    angio("deidentify", source, "--out", out, "--paths", paths, *options)
+    became = [(Path(row["path"]), out / row["became"]) for row in rows(paths) if row["became"].endswith(".dcm")]
+    assert len(became) == 5
+    for before, after in became:
+        assert complaints(after) - complaints(before) == Counter()
+
+
+def test_a_run_gives_the_same_numbers_from_its_copy(sample: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "rois").mkdir(parents=True)
+    shutil.copy(sample / "case-000" / "dicom" / "day000" / "frontal.dcm", source)
+    uid = pydicom.dcmread(source / "frontal.dcm", stop_before_pixels=True).SOPInstanceUID
+    for path in (sample / "case-000" / "rois").glob(f"{uid}-*.png"):
+        shutil.copy(path, source / "rois")
+    angio("deidentify", source, "--out", tmp_path / "shared")
+    found = []
+    for folder, out in ((source, tmp_path / "a"), (tmp_path / "shared", tmp_path / "b")):
+        angio("run", folder, "--out", out, "--workers", "1")
+        (path,) = out.rglob("analysis.json")
+        document = json.loads(path.read_text())
+        del document["source"]
+        found.append(document)
+    assert found[0] == found[1]
