@@ -18,10 +18,10 @@ from angio_pipeline.core.results import Refusal
 from angio_pipeline.ingest.archives import is_archive, unpack
 from angio_pipeline.ingest.headers import is_dicom, items, quiet_pydicom, read_header, text
 
-__all__ = ["Candidate", "list_files"]
+__all__ = ["DEEPEST_ARCHIVE", "Candidate", "list_files", "wanted_folder"]
 
 _LEFT_OUT = {"truth", "__MACOSX"}
-_DEEPEST_ARCHIVE = 2
+DEEPEST_ARCHIVE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _walk(
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if _wanted_folder(here / name))
+        folders[:] = sorted(name for name in folders if wanted_folder(here / name))
         relative = here.relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         for name in sorted(names):
@@ -88,7 +88,8 @@ def _walk(
             yield from _expand(candidate, workspace, refusals, depth=depth)
 
 
-def _wanted_folder(folder: Path) -> bool:
+def wanted_folder(folder: Path) -> bool:
+    """Return whether a folder is walked: not hidden, no truth, no results of an earlier run."""
     if folder.name.startswith(".") or folder.name in _LEFT_OUT:
         return False
     return not ((folder / "refused.csv").is_file() and (folder / "subjects").is_dir())
@@ -113,7 +114,7 @@ def _expand(candidate: Candidate, workspace: Path, refusals: list[Refusal], *, d
 
 
 def _unpacked(archive: Candidate, workspace: Path, refusals: list[Refusal], *, depth: int) -> Iterator[Candidate]:
-    if depth >= _DEEPEST_ARCHIVE:
+    if depth >= DEEPEST_ARCHIVE:
         raise InputRefused("Expected archives at most two deep, found more; unpack it yourself.", reason="too_large")
     workspace.mkdir(parents=True, exist_ok=True)
     result = unpack(archive.path, workspace)
