@@ -233,7 +233,8 @@ _PHASE_WORDS = {
     Phase.PLAIN: r"(?<![a-z])(?:plain|nativ\w*|non[ _-]?contrast|unenhanced|with?out[ _-]?contrast|w/?o[ _-]?contrast"
     r"|ohne[ _-]?km|sans[ _-]?(?:injection|contraste)|sin[ _-]?contraste|senza[ _-]?mdc)(?![a-z])|平[扫掃]|単純",
     Phase.ARTERIAL: r"art[eé]ri(?:al|el|ell|a)(?![a-z])|(?<![a-z])(?:art|hap|aortic)(?![a-z])|[动動][脉脈]期?",
-    Phase.PORTAL_VENOUS: r"portal|porto[ _-]?ven|ven(?:ous|ös|oes)|(?<![a-z])(?:pv|pvp|ven)(?![a-z])|[门門]静?[脉脈]|静脉期",
+    Phase.PORTAL_VENOUS: r"portal|porto[ _-]?ven|ven(?:ous|ös|oes)|(?<![a-z])(?:pv|pvp|ven)(?![a-z])"
+    r"|[门門]静?[脉脈]|静脉期",
     Phase.DELAYED: r"delay|(?<![a-z])late(?![ _-]*art)(?![a-z])|equilib|(?<![a-z])sp[aä]t(?![a-z])|tardi|延[迟遲]|平衡",
 }
 _PHASES = {phase: re.compile(pattern, re.IGNORECASE) for phase, pattern in _PHASE_WORDS.items()}

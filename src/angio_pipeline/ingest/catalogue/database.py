@@ -21,17 +21,22 @@ from angio_pipeline.ingest.catalogue.tables import READ, VERSION, comments_sql, 
 
 __all__ = [
     "Known",
+    "Sources",
     "delete_files",
+    "finish_scan",
     "insert",
     "known_files",
     "open_draft",
-    "read_known",
+    "read_sources",
     "replace_catalogue",
     "set_digests",
 ]
 
 Known = dict[str, tuple[str, int, int, int]]
 """file_id -> (source_id, size_bytes, mtime_ns, inode) of the files outside of archives."""
+
+Sources = dict[str, tuple[str, int]]
+"""source_id -> (digest of what its folders list, number of files)."""
 
 # A scan stays small beside its workers; what does not fit the database keeps on disk by itself.
 _MEMORY = "96MB"
@@ -60,8 +65,8 @@ def _refusal(path: Path, error: Exception) -> ConfigError:
     )
 
 
-def read_known(catalogue: Path, check: str) -> Known | None:
-    """Return the files that a catalogue holds; None where there is none or other rules wrote it.
+def read_sources(catalogue: Path, check: str) -> Sources | None:
+    """Return what the sources of a catalogue listed; None where there is none or other rules wrote it.
 
     Raises
     ------
@@ -72,21 +77,14 @@ def read_known(catalogue: Path, check: str) -> Known | None:
         return None
     connection = _connect(catalogue, read_only=True)
     try:
-        return known_files(connection, check)
+        return _sources(connection, check)
     except (duckdb.Error, TypeError) as error:
         raise _refusal(catalogue, error) from None
     finally:
         connection.close()
 
 
-def known_files(connection: Any, check: str) -> Known | None:
-    """Return the files that an open catalogue holds; None where other rules wrote it.
-
-    Raises
-    ------
-    ConfigError
-        When it was made with another pseudonym key.
-    """
+def _sources(connection: Any, check: str) -> Sources | None:
     told = connection.execute("SELECT version, key_check FROM scans ORDER BY scan DESC LIMIT 1").fetchone()
     version, key_check = told
     if key_check != check:
@@ -96,6 +94,12 @@ def known_files(connection: Any, check: str) -> Known | None:
         )
     if version != VERSION:
         return None
+    rows = connection.execute("SELECT source_id, listing_digest, files FROM sources").fetchall()
+    return {source: (digest, files) for source, digest, files in rows}
+
+
+def known_files(connection: Any) -> Known:
+    """Return the files that an open catalogue or draft holds."""
     rows = connection.execute(
         "SELECT file_id, source_id, size_bytes, mtime_ns, inode FROM files WHERE archive_id IS NULL"
     ).fetchall()
@@ -220,6 +224,17 @@ def set_digests(connection: Any, digests: Sequence[tuple[str, str | None]]) -> N
             "WHERE files.file_id = CAST(arrived.file_id AS VARCHAR)"
         )
         connection.unregister("arrived")
+
+
+def finish_scan(connection: Any, facts: Sequence[float], sources: Sources) -> None:
+    """Enter what a scan did (seconds, files found, read, removed) and what its sources list now."""
+    connection.execute(
+        "UPDATE scans SET seconds = ?, found = ?, read = ?, removed = ? WHERE scan = (SELECT max(scan) FROM scans)",
+        list(facts),
+    )
+    for source_id, (digest, files) in sources.items():
+        connection.execute("DELETE FROM sources WHERE source_id = ?", [source_id])
+        connection.execute("INSERT INTO sources VALUES (?, ?, ?)", [source_id, digest, files])
 
 
 def replace_catalogue(connection: Any, catalogue: Path) -> None:

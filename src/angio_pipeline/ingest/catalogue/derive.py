@@ -24,8 +24,8 @@ _COPIES = """
     WITH held AS (
         SELECT f.file_id, h.sop_instance_uid, f.header_digest, f.content_sha256,
                coalesce(h.sop_instance_uid, f.header_digest || f.size_bytes) AS object,
-               row_number() OVER (PARTITION BY object ORDER BY f.reason IS NOT NULL, f.archive_id IS NOT NULL, f.file_id)
-                   AS place
+               row_number() OVER (PARTITION BY object
+                                  ORDER BY f.reason IS NOT NULL, f.archive_id IS NOT NULL, f.file_id) AS place
         FROM files f JOIN headers h USING (file_id)
     )
     SELECT c.file_id, u.file_id, c.sop_instance_uid,

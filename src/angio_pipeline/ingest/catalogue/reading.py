@@ -50,9 +50,14 @@ class Task(NamedTuple):
     depth: int = 0
 
     @property
+    def path(self) -> str:
+        """Where it is now."""
+        return self.entry[0]
+
+    @property
     def folder(self) -> str:
         """The folder's name, the same in every scan."""
-        return self.inside or os.path.dirname(self.entry.path)  # noqa: PTH120  # a Path costs more than all the rest
+        return self.inside or os.path.dirname(self.path)  # noqa: PTH120  # a Path costs more than all the rest
 
 
 @dataclass(slots=True)
@@ -102,8 +107,8 @@ def _read_one(reader: _Reader, task: Task) -> None:
 
 
 def _open(reader: _Reader, task: Task) -> None:
-    path = task.entry.path
-    if task.entry.size == UNREADABLE:
+    path = task.path
+    if task.entry[1] == UNREADABLE:
         _add_file(reader, task, "other", reason="unreadable")
         return
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -286,7 +291,7 @@ def _tag_at(handle: int, at: int) -> tuple[int, int, int]:
 
 
 def _add_listed(reader: _Reader, task: Task) -> None:
-    header = read_header(Path(task.entry.path))
+    header = read_header(Path(task.path))
     for record in items(header.dataset, "DirectoryRecordSequence"):
         uid = _uid(read_from(record)("ReferencedSOPInstanceUIDInFile"))
         if uid:
@@ -302,15 +307,15 @@ def _read_archive(reader: _Reader, task: Task) -> None:
         raise InputRefused("Expected archives at most two deep, found more; unpack it yourself.", reason="too_large")
     place = reader.workspace / task.file_id
     try:
-        result = unpack(Path(task.entry.path), place)
+        result = unpack(Path(task.path), place)
         _add_file(reader, task, "archive")
         outermost = task.archive_id or task.file_id
         for name, reason, _ in result.refused:
-            inner = Entry(name, 0, 0, 0)
+            inner = (name, 0, 0, 0)
             _add_file(reader, _member(reader, task, inner, name, outermost), "other", reason=reason)
         prefix = len(str(result.folder)) + 1
         for entry in entries(result.folder):
-            _read_one(reader, _member(reader, task, entry, entry.path[prefix:], outermost))
+            _read_one(reader, _member(reader, task, entry, entry[0][prefix:], outermost))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ from angio_pipeline.ingest.catalogue import database
 from angio_pipeline.ingest.catalogue.derive import derive
 from angio_pipeline.ingest.catalogue.keyed import file_key, key_check
 from angio_pipeline.ingest.catalogue.reading import Rows, Task, content_digests, read_files
-from angio_pipeline.ingest.catalogue.walk import entries
+from angio_pipeline.ingest.catalogue.walk import entries, listing_digest
 from angio_pipeline.ingest.pseudonym import read_key
 from angio_pipeline.workers import process_pool
 
@@ -68,13 +69,9 @@ class _Root:
 class _Change:
     """What the folders list against what is known; `pending` are file_ids to read, `gone` those to forget."""
 
-    found: int
+    found: Counter[str]
     pending: set[str]
     gone: list[str]
-
-    @property
-    def nothing(self) -> bool:
-        return not (self.pending or self.gone)
 
 
 def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress: Progress | None = None) -> ScanReport:
@@ -99,16 +96,18 @@ def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress
     start = perf_counter()
     key = read_key()
     check, roots = key_check(key), _roots(sources, key)
-    known = database.read_known(catalogue, check)
-    change = _compare(roots, known or {}, key)
-    if known is not None and change.nothing:
-        return ScanReport(change.found, 0, 0, perf_counter() - start)
-    connection = database.open_draft(catalogue, check, [root.source_id for root in roots], take_over=known is not None)
+    former = database.read_sources(catalogue, check)
+    listed = {root.source_id: listing_digest(root.path, key) for root in roots}
+    if former is not None and all(former.get(source, ("", 0))[0] == digest for source, digest in listed.items()):
+        return ScanReport(sum(former[source][1] for source in listed), 0, 0, perf_counter() - start)
+    connection = database.open_draft(catalogue, check, list(listed), take_over=former is not None)
     try:
-        change = _compare(roots, database.known_files(connection, check) or {}, key)
+        change = _compare(roots, database.known_files(connection), key)
         _update(connection, catalogue, roots, change, key, workers, progress or (lambda done, total: None))
-        report = ScanReport(change.found, len(change.pending), len(change.gone), perf_counter() - start)
-        _finish_scan(connection, report)
+        report = ScanReport(sum(change.found.values()), len(change.pending), len(change.gone), perf_counter() - start)
+        facts = (report.seconds, report.found, report.read, report.removed)
+        counts = {source: (digest, change.found[source]) for source, digest in listed.items()}
+        database.finish_scan(connection, facts, counts)
         database.replace_catalogue(connection, catalogue)
     finally:
         connection.close()
@@ -128,7 +127,7 @@ def locate(sources: Sequence[Path], file_ids: set[str] | None = None) -> Iterato
     key = read_key()
     for task in _tasks(_roots(sources, key), key):
         if file_ids is None or task.file_id in file_ids:
-            yield task.file_id, Path(task.entry.path)
+            yield task.file_id, Path(task.path)
 
 
 def _roots(sources: Sequence[Path], key: bytes) -> list[_Root]:
@@ -147,16 +146,17 @@ def _tasks(roots: Sequence[_Root], key: bytes) -> Iterator[Task]:
     for number, root in enumerate(roots):
         others = [other.path for other in roots[:number]]
         for entry in entries(root.path):
-            if not others or not any(Path(entry.path).is_relative_to(other) for other in others):
-                yield Task(entry, file_key(entry.path, key), root.source_id)
+            if not others or not any(Path(entry[0]).is_relative_to(other) for other in others):
+                yield Task(entry, file_key(entry[0], key), root.source_id)
 
 
 def _compare(roots: Sequence[_Root], known: database.Known, key: bytes) -> _Change:
     ours = {root.source_id for root in roots}
     left = dict(known)
-    found, pending = 0, set()
-    for (path, size, mtime_ns, inode), file_id, *_ in _tasks(roots, key):
-        found += 1
+    found: Counter[str] = Counter()
+    pending = set()
+    for (_, size, mtime_ns, inode), file_id, source_id, *_ in _tasks(roots, key):
+        found[source_id] += 1
         before = left.get(file_id)
         if before is not None and before[1:] == (max(size, 0), mtime_ns, inode):
             del left[file_id]
@@ -273,14 +273,7 @@ def _compare_copies(connection: Any, roots: Sequence[_Root], key: bytes, pool: E
     wanted = {file_id for (file_id,) in connection.execute(_MAY_BE_COPIES).fetchall()}
     if not wanted:
         return
-    found = ((task.file_id, task.entry.path) for task in _tasks(roots, key) if task.file_id in wanted)
+    found = ((task.file_id, task.path) for task in _tasks(roots, key) if task.file_id in wanted)
     for _, digests in _each_chunk(pool, workers, found, content_digests):
         with _transaction(connection):
             database.set_digests(connection, digests)
-
-
-def _finish_scan(connection: Any, report: ScanReport) -> None:
-    connection.execute(
-        "UPDATE scans SET seconds = ?, found = ?, read = ?, removed = ? WHERE scan = (SELECT max(scan) FROM scans)",
-        [report.seconds, report.found, report.read, report.removed],
-    )

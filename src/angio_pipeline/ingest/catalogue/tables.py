@@ -88,6 +88,14 @@ READ: dict[str, Table] = {
             "sop_instance_uid": ("VARCHAR", "the object that it lists"),
         },
     ),
+    "sources": Table(
+        "A row a SOURCE.",
+        {
+            "source_id": ("VARCHAR", "keyed hash of its path"),
+            "listing_digest": ("VARCHAR", "keyed hash of all that its folders list: unchanged, nothing is to be read"),
+            "files": ("BIGINT", "files that its folders list"),
+        },
+    ),
     "scans": Table(
         "A row a scan that changed the catalogue.",
         {

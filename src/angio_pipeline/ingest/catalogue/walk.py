@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 import os
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from angio_pipeline.ingest.files import wanted_folder
 
-__all__ = ["UNREADABLE", "Entry", "entries"]
+__all__ = ["UNREADABLE", "Entry", "entries", "listing_digest"]
 
-_LOWER = (1 << 63) - 1
+Entry = tuple[str, int, int, int]
+"""A file as its folder lists it: path, bytes, time of change in nanoseconds, inode."""
+
 UNREADABLE = -1
 """The size that stands for what is there and cannot be listed: a folder without permission, a broken link."""
 
-
-class Entry(NamedTuple):
-    """A file as its folder lists it."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    inode: int
+_LOWER = (1 << 63) - 1
+_by_name = attrgetter("name")
 
 
 def entries(source: Path) -> Iterator[Entry]:
@@ -31,38 +29,50 @@ def entries(source: Path) -> Iterator[Entry]:
     Left out, as everywhere: hidden files, folders named `truth`, results of earlier runs. Links to folders are
     followed, each folder once. What cannot be listed comes with the size `UNREADABLE`.
     """
-    if source.is_file():
-        facts = source.stat()
-        yield Entry(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino & _LOWER)
-        return
+    for listed in _lists(source):
+        yield from listed
+
+
+def listing_digest(source: Path, key: bytes) -> str:
+    """Return a keyed hash of everything that the folders list: the same as long as no file changed."""
+    total = hashlib.blake2b(key=key[:64], digest_size=16)
+    for listed in _lists(source):
+        # Version 2 writes no references, so that equal lists give equal bytes.
+        total.update(marshal.dumps(listed, 2))
+    return total.hexdigest()
+
+
+def _lists(source: Path) -> Iterator[list[Entry]]:
     facts = source.stat()
-    yield from _below(str(source), {(facts.st_dev, facts.st_ino)})
-
-
-def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[Entry]:
-    waiting = [folder]
+    if not source.is_dir():
+        yield [(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino & _LOWER)]
+        return
+    seen = {(facts.st_dev, facts.st_ino)}
+    waiting = [str(source)]
     while waiting:
         here = waiting.pop()
+        listed: list[Entry] = []
+        folders: list[str] = []
         try:
             with os.scandir(here) as listing:
-                found = sorted(listing, key=lambda entry: entry.name)
+                found = sorted(listing, key=_by_name)
         except OSError:
-            yield Entry(here, UNREADABLE, 0, 0)
+            yield [(here, UNREADABLE, 0, 0)]
             continue
-        folders = []
         for entry in found:
-            if entry.name.startswith("."):
+            if entry.name[0] == ".":
                 continue
             try:
                 facts = entry.stat()
-                is_folder = entry.is_dir()
             except OSError:  # a broken link
-                yield Entry(entry.path, UNREADABLE, 0, 0)
+                listed.append((entry.path, UNREADABLE, 0, 0))
                 continue
-            if not is_folder:
-                size = facts.st_size if entry.is_file() else UNREADABLE
-                yield Entry(entry.path, size, facts.st_mtime_ns, facts.st_ino & _LOWER)
+            if entry.is_file():
+                listed.append((entry.path, facts.st_size, facts.st_mtime_ns, facts.st_ino & _LOWER))
+            elif not entry.is_dir():  # a pipe or a device
+                listed.append((entry.path, UNREADABLE, 0, 0))
             elif (facts.st_dev, facts.st_ino) not in seen and wanted_folder(Path(entry.path)):
                 seen.add((facts.st_dev, facts.st_ino))
                 folders.append(entry.path)
+        yield listed
         waiting += reversed(folders)
