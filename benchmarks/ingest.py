@@ -257,7 +257,7 @@ def section(figures: dict[str, Any]) -> str:
         + "\n".join(rows)
         + f"\n\n{made['files']:,} files of {made['series']} series, {made['bytes_each'] / 1024:.1f} KiB and "
         f"{made['elements']} elements each at the top level, in the system's cache. Best time of {REPEATS} and "
-        f"greatest memory (proportional set size, added over processes); imports are not timed but for the whole command. "
+        f"greatest memory (proportional set size, added over processes); imports are timed in the whole command alone. "
         f"The catalogue has {figures['catalogue_bytes'] / 1e6:.1f} MB. {figures['measured_with']}, on "
         f"{figures['machine']}."
     )

@@ -28,7 +28,7 @@ from angio_pipeline.ingest.catalogue.keyed import file_key, key_check
 from angio_pipeline.ingest.catalogue.reading import Rows, Task, content_digests, read_files
 from angio_pipeline.ingest.catalogue.walk import entries, listing_digest
 from angio_pipeline.ingest.pseudonym import read_key
-from angio_pipeline.workers import process_pool
+from angio_pipeline.workers import end_with_parent, process_pool
 
 __all__ = ["Progress", "ScanReport", "locate", "scan"]
 
@@ -207,12 +207,8 @@ def _executor(workers: int, files: int) -> Iterator[Executor | None]:
     if workers == 1 or files <= _FEW:
         yield None
         return
-    with process_pool(workers, initializer=_nothing, preload="angio_pipeline.ingest.catalogue.reading") as pool:
+    with process_pool(workers, initializer=end_with_parent, preload="angio_pipeline.ingest.catalogue.reading") as pool:
         yield pool
-
-
-def _nothing() -> None:
-    """Stand where a worker has nothing to prepare."""
 
 
 def _each_chunk(
