@@ -21,7 +21,7 @@ import pytest
 
 from angio_pipeline import ingest
 from angio_pipeline.core.errors import ConfigError
-from angio_pipeline.ingest.catalogue import TABLES, locate, scan, summarise
+from angio_pipeline.ingest.catalogue import TABLES, locate, reference, scan, summarise
 from angio_pipeline.ingest.catalogue.tables import READ
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
@@ -540,3 +540,8 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_and_no_end(
     scan([dicom.folder], catalogue)
     assert ask("SELECT code FROM problems") == []
     assert len(ask("SELECT * FROM instances")) == 2
+
+
+def test_the_page_of_tables_is_the_one_that_the_code_makes() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "exports.md"
+    assert reference() in page.read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from angio_pipeline.core.errors import ConfigError, InputRefused
+from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.ingest.catalogue import database
 from angio_pipeline.ingest.catalogue.derive import derive
 from angio_pipeline.ingest.catalogue.keyed import file_key, key_check
@@ -90,7 +90,7 @@ def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress
     ------
     ConfigError
         When a source is not there, or the catalogue is another file, in use, or made with another key.
-    InputRefused
+    AngioError
         When a worker process died; the same scan goes on from there.
     """
     start = perf_counter()
@@ -233,10 +233,8 @@ def _each_chunk(
         while waiting:
             yield from _finished(waiting)
     except BrokenProcessPool:
-        raise InputRefused(
-            "Expected the worker processes to live, found one ended from outside; scan again, it goes on from there.",
-            reason="unreadable",
-        ) from None
+        sentence = "Expected workers to live, found one ended; scan again, it goes on from there."
+        raise AngioError(sentence, reason="worker_died") from None
 
 
 def _finished(waiting: dict[Future[_Got], list[_Given]]) -> Iterator[tuple[list[_Given], _Got]]:
