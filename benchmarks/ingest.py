@@ -23,9 +23,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import gdcm
 import numpy as np
 import psutil
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -36,7 +38,7 @@ SCRIPT = "benchmarks/ingest.py"
 FIGURES = ROOT / "benchmarks" / "ingest.json"
 PAGE = ROOT / "docs" / "exports.md"
 WORKERS = 2
-REPEATS = 3
+REPEATS = 2
 SLICES = 60
 # What a catalogue needs of a header, asked for one by one as such a loop does.
 ASKED = (
@@ -56,9 +58,15 @@ def make_files(folder: Path, count: int) -> dict[str, Any]:
         size = min(SLICES, count - written)
         _make_series(folder / f"P{series // 8:03d}" / f"S{series:04d}", series, size)
         series, written = series + 1, written + size
-    some = next(iter(sorted(folder.rglob("IM*"))))
-    elements = len(pydicom.dcmread(some, stop_before_pixels=True))
-    return {"files": written, "series": series, "elements": elements, "bytes_each": some.stat().st_size}
+    return made_before(folder)
+
+
+def made_before(folder: Path) -> dict[str, Any]:
+    """Return how many files of how many series lie there, and the size of one."""
+    files = sorted(folder.rglob("IM*"))
+    elements = len(pydicom.dcmread(files[0], stop_before_pixels=True))
+    series = len({path.parent for path in files})
+    return {"files": len(files), "series": series, "elements": elements, "bytes_each": files[0].stat().st_size}
 
 
 def _make_series(folder: Path, series: int, size: int) -> None:
@@ -152,6 +160,16 @@ def loop(paths: list[str]) -> int:
     return found
 
 
+def loop_gdcm(paths: list[str]) -> int:
+    """Return how many values were found by gdcm's scanner, told beforehand which are wanted."""
+    scanner = gdcm.Scanner()
+    tags = [gdcm.Tag(tag_for_keyword(keyword)) for keyword in ASKED]
+    for tag in tags:
+        scanner.AddTag(tag)
+    scanner.Scan(gdcm.FilenamesType(paths))
+    return sum(scanner.GetValue(path, tag) is not None for path in paths for tag in tags)
+
+
 def compete(what: str, folder: Path) -> float:
     """Return the wall time of one competitor in this process, after all imports."""
     from angio_pipeline.ingest.catalogue import scan
@@ -161,6 +179,8 @@ def compete(what: str, folder: Path) -> float:
     start = perf_counter()
     if what == "loop":
         loop(paths)
+    elif what == "gdcm":
+        loop_gdcm(paths)
     elif what == "loops":
         with Pool(WORKERS) as pool:
             pool.map(loop, [paths[k::WORKERS] for k in range(WORKERS)])
@@ -212,21 +232,22 @@ def whole_command(folder: Path, catalogue: Path) -> float:
     return perf_counter() - start
 
 
-def measure_all(count: int) -> dict[str, Any]:
+def measure_all(count: int, disk: Path | None) -> dict[str, Any]:
     """Return the figures of all competitors; of each the best of its repeats."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "disk"
-        made = make_files(folder, count)
+        folder = Path(place) / "disk" if disk is None else disk / "disk"
+        made = made_before(folder) if folder.is_dir() else make_files(folder, count)
         for path in folder.rglob("IM*"):
             path.read_bytes()
-        catalogue = Path(place) / "catalogue.duckdb"
-        runs: dict[str, list[dict[str, float]]] = {"loop": [], "loops": [], "first": [], "second": []}
+        catalogue = folder.parent / "catalogue.duckdb"
+        runs: dict[str, list[dict[str, float]]] = {"loop": [], "loops": [], "gdcm": [], "first": [], "second": []}
         for _ in range(REPEATS):
             catalogue.unlink(missing_ok=True)
             for what, rows in runs.items():
                 rows.append(measure(what, folder))
         command = min(whole_command(folder, catalogue) for _ in range(REPEATS))
         size = catalogue.stat().st_size
+        catalogue.unlink()
     figures = {
         what: {"wall_s": min(row["wall_s"] for row in rows), "peak_mb": max(row["peak_mb"] for row in rows)}
         for what, rows in runs.items()
@@ -240,6 +261,7 @@ def section(figures: dict[str, Any]) -> str:
     named = {
         "loop": f"a loop over `dcmread(stop_before_pixels=True)` that asks for {len(ASKED)} values, one process",
         "loops": f"the same loop in {WORKERS} processes",
+        "gdcm": "`gdcm.Scanner`, told which values are wanted, one process",
         "first": f"first scan, {WORKERS} workers",
         "second": "second scan, nothing changed",
     }
@@ -267,6 +289,7 @@ def main() -> int:
     """Return 0 when everything was measured."""
     parser = argparse.ArgumentParser(description="Write benchmarks/ingest.json and its section of docs/exports.md.")
     parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--disk", type=Path, help="folder for the files, kept and used again; else a temporary one")
     parser.add_argument("--print", action="store_true", help="print the table and write nothing")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -275,7 +298,7 @@ def main() -> int:
         print(compete(given.child, given.folder))
         return 0
     os.environ["ANGIO_PSEUDONYM_KEY_FILE"] = str(Path(tempfile.mkdtemp()) / "pseudonym.key")
-    measured = {"measured_with": state(), "machine": machine(), **measure_all(given.files)}
+    measured = {"measured_with": state(), "machine": machine(), **measure_all(given.files, given.disk)}
     figures = {"schema": "angio-pipeline/ingest-speed/1", **measured}
     if given.print:
         print(section(figures))

@@ -5,8 +5,9 @@ Names are found when they are asked for: a scan of headers does not wait for the
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from angio_pipeline.core.lazy import names_on_demand
 
 if TYPE_CHECKING:
     from angio_pipeline.ingest.corrections import check_corrections, corrected_runs, edits_digest, read_corrections
@@ -46,24 +47,18 @@ __all__ = [
     "series_folder",
 ]
 
-_HOMES = {
-    "corrections": ("check_corrections", "corrected_runs", "edits_digest", "read_corrections"),
-    "discovery": ("discover",),
-    "films": ("read_film",),
-    "images": ("SingleImage", "read_image"),
-    "items": ("Discovery", "FilmItem", "Item", "RoiItem", "RunItem", "VolumeItem", "digest"),
-    "readings": ("read_readings", "refuse_reading"),
-    "rois": ("RoiSet", "projections_of", "read_rois"),
-    "runs": ("read_run",),
-    "sources": ("series_folder",),
-    "volumes": ("read_volume",),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_demand(
+    __name__,
+    {
+        "corrections": ("check_corrections", "corrected_runs", "edits_digest", "read_corrections"),
+        "discovery": ("discover",),
+        "films": ("read_film",),
+        "images": ("SingleImage", "read_image"),
+        "items": ("Discovery", "FilmItem", "Item", "RoiItem", "RunItem", "VolumeItem", "digest"),
+        "readings": ("read_readings", "refuse_reading"),
+        "rois": ("RoiSet", "projections_of", "read_rois"),
+        "runs": ("read_run",),
+        "sources": ("series_folder",),
+        "volumes": ("read_volume",),
+    },
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from angio_pipeline.ingest.roles import Read
@@ -26,7 +27,12 @@ DATE_TAGS = ("AcquisitionDateTime", *(keyword for pair in _MOMENTS for keyword i
 
 def parse_datetime(value: Any) -> datetime | None:
     """Return a DICOM DT value (PS3.5 6.2) as a datetime with whatever zone it names, else None."""
-    match = _PATTERN.fullmatch(str(value).strip("\0 ")) if value is not None else None
+    return None if value is None else _parsed(str(value).strip("\0 "))
+
+
+@lru_cache(maxsize=4096)  # the files of a series share most of their dates
+def _parsed(text: str) -> datetime | None:
+    match = _PATTERN.fullmatch(text)
     if match is None:
         return None
     part = {name: int(match[name] or default) for name, default in zip("YmdHMS", (1, 1, 1, 0, 0, 0), strict=True)}

@@ -87,6 +87,7 @@ _BY_BYTES = {
 }
 _MANY = {"ImageType", "SpecificCharacterSet"}
 _IN_CHARACTER_SET = {b"LO", b"PN"}
+_head = struct.Struct("<4s2sH").unpack_from
 _u16 = struct.Struct("<H").unpack_from
 _u32 = struct.Struct("<L").unpack_from
 
@@ -204,11 +205,11 @@ def _explicit(data: bytes, at: int, found: Found, *, meta: bool, size: int) -> i
     limit = len(data)
     wanted, short, long = _BY_BYTES, _SHORT, _LONG
     while at + 8 <= limit:
-        tag, vr = data[at : at + 4], data[at + 4 : at + 6]
+        tag, vr, length = _head(data, at)
         if meta and tag[:2] != _META_GROUP:
             return at
         if vr in short:
-            length, value = data[at + 6] | data[at + 7] << 8, at + 8
+            value = at + 8
         elif vr in long:
             (length,), value = _u32(data, at + 8), at + 12
             if tag[:2] == _PIXEL_GROUP and tag[2:] in _PIXEL_ELEMENTS:
@@ -314,6 +315,8 @@ def _in_window(data: bytes, at: int) -> tuple[int]:
 def _texts(found: Found) -> dict[str, str]:
     """Return the values as text; ones that pydicom would understand otherwise make the file unusual."""
     encoding = _encoding(found)
+    if b"\x1b" in b"".join([raw for _, raw in found.values()]):  # character sets that change within a text
+        raise _Unusual
     values = {}
     for keyword, (vr, raw) in found.items():
         if vr == b"US":
@@ -322,8 +325,6 @@ def _texts(found: Found) -> dict[str, str]:
             values[keyword] = str(raw[0] | raw[1] << 8)
             continue
         if raw.isascii():
-            if b"\x1b" in raw:
-                raise _Unusual
             value = raw.decode("ascii").strip("\0 ")
         elif vr in _IN_CHARACTER_SET:
             value = raw.decode(encoding).strip("\0 ")

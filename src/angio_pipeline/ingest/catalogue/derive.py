@@ -10,6 +10,7 @@ from typing import Any
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import Stage
+from angio_pipeline.embolisation import GeometryParams, PairingParams, RunView, choose_pairs
 from angio_pipeline.ingest.catalogue.tables import DERIVED, create_sql
 
 __all__ = ["derive"]
@@ -182,9 +183,6 @@ def _add_pairs(connection: Any) -> None:
 
 
 def _pairs_of(subject: str, runs: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    # The rule is that of the analysis; it comes with the imaging libraries, so it is loaded where it is needed.
-    from angio_pipeline.embolisation import GeometryParams, PairingParams, RunView, choose_pairs
-
     views = [
         RunView(
             Source(sop, series, acquired=acquired),

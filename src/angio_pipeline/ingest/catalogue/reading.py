@@ -20,7 +20,7 @@ from angio_pipeline.ingest.dates import acquired, date_of
 from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.fast_headers import WINDOW, Head, read_at, read_head
 from angio_pipeline.ingest.headers import as_numbers, is_dicom, items, read_header
-from angio_pipeline.ingest.roles import Kind, kind_of, role_of, vendor_of
+from angio_pipeline.ingest.roles import ROLE_TAGS, Kind, RoleCall, kind_of, role_of, vendor_of
 from angio_pipeline.ingest.sources import subject_of
 from angio_pipeline.ingest.stages import stage_of
 
@@ -200,8 +200,8 @@ def _subject(key: bytes, number: str, issuer: str, study: str, frame: str, folde
 
 def _header_row(file_id: str, head: Head, subject: str, person_id: str) -> Row:
     read = head.read
-    call, moment, date = role_of(read), acquired(read), date_of(read)
-    stage = stage_of(read)
+    call, stage, vendor = _called(*map(read, _BOLUS if read("ContrastBolusStartTime") else _NO_BOLUS))
+    moment, date = acquired(read), date_of(read)
     return (
         file_id,
         _uid(read("SOPInstanceUID")) or _uid(read("MediaStorageSOPInstanceUID")),
@@ -220,14 +220,25 @@ def _header_row(file_id: str, head: Head, subject: str, person_id: str) -> Row:
         _whole(read("Rows")),
         _whole(read("Columns")),
         _uid(read("TransferSyntaxUID")),
-        vendor_of(read("Manufacturer")) or None,
+        vendor or None,
         call.role.value,
         None if call.phase is None else call.phase.value,
-        None if stage is None else stage.value,
+        stage,
         _number(read("PositionerPrimaryAngle")),
         _number(read("PositionerSecondaryAngle")),
         call.evidence,
     )
+
+
+_NO_BOLUS = tuple(keyword for keyword in ROLE_TAGS if keyword != "AcquisitionTime")
+_BOLUS = (*_NO_BOLUS, "AcquisitionTime")
+
+
+@lru_cache(maxsize=2048)  # what the files of a series say is the same for all but their time
+def _called(*told: str) -> tuple[RoleCall, str | None, str]:
+    values = dict(zip(_BOLUS, (*told, ""), strict=False))
+    stage = stage_of(values.__getitem__)
+    return role_of(values.__getitem__), None if stage is None else stage.value, vendor_of(values["Manufacturer"])
 
 
 _is_uid = re.compile(r"[0-9.]{1,64}").fullmatch
