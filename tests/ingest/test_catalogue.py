@@ -407,6 +407,14 @@ def test_a_link_that_leads_back_ends(dicom: Any, catalogue: Path, ask: Ask) -> N
     assert sorted(ask("SELECT content, reason FROM files")) == [("dicom", None), ("other", "unreadable")]
 
 
+def test_a_catalogue_on_the_disk_that_it_describes_is_not_part_of_it(dicom: Any) -> None:
+    dicom.run("a.dcm")
+    catalogue = dicom.folder / "disk.duckdb"
+    (dicom.folder / "disk.duckdb2").write_text("another file")
+    assert scan([dicom.folder], catalogue).found == 2
+    assert scan([dicom.folder], catalogue).read == 0
+
+
 def test_results_truth_and_hidden_files_are_left_out(dicom: Any, catalogue: Path) -> None:
     dicom.run("a.dcm")
     for name in (".hidden", "truth/x.dcm", "out/refused.csv", "out/subjects/x.dcm"):

@@ -7,6 +7,7 @@ make a wrong catalogue.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.ingest.catalogue.tables import READ, VERSION, comments_sql, create_sql
 
 __all__ = [
+    "Error",
     "Known",
     "Sources",
     "delete_files",
@@ -32,6 +34,7 @@ __all__ = [
     "set_digests",
 ]
 
+Error = duckdb.Error
 Known = dict[str, tuple[str, int, int, int]]
 """file_id -> (source_id, size_bytes, mtime_ns, inode) of the files outside of archives."""
 
@@ -100,10 +103,13 @@ def _sources(connection: Any, check: str) -> Sources | None:
 
 def known_files(connection: Any) -> Known:
     """Return the files that an open catalogue or draft holds."""
-    rows = connection.execute(
+    asked = connection.execute(
         "SELECT file_id, source_id, size_bytes, mtime_ns, inode FROM files WHERE archive_id IS NULL"
-    ).fetchall()
-    return {file_id: (source, size, mtime, inode) for file_id, source, size, mtime, inode in rows}
+    )
+    known: Known = {}
+    while rows := asked.fetchmany(10_000):  # all at once would be held twice
+        known.update((file_id, (sys.intern(source), *facts)) for file_id, source, *facts in rows)
+    return known
 
 
 def open_draft(catalogue: Path, check: str, sources: Sequence[str], *, take_over: bool) -> Any:

@@ -173,7 +173,8 @@ def content_digest(path: str) -> str:
 
 def _add_dicom(reader: _Reader, task: Task, head: Head, start: bytes, handle: int) -> None:
     read = head.read
-    before_pixels = start if head.pixels is None or not head.quick else start[: head.pixels.offset]
+    plain = head.pixels is not None and head.size == os.fstat(handle).st_size  # else it was inflated
+    before_pixels = start[: head.pixels.offset] if plain and head.pixels is not None else start
     digest = hashlib.blake2b(before_pixels, key=reader.key[:64], digest_size=12).hexdigest()
     if read("MediaStorageSOPClassUID") == _DICOMDIR:
         _add_file(reader, task, "dicomdir", head=head, digest=digest)

@@ -63,6 +63,7 @@ class ScanReport:
 class _Root:
     path: Path
     source_id: str
+    apart: Path | None
 
 
 @dataclass(slots=True)
@@ -91,13 +92,13 @@ def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress
     ConfigError
         When a source is not there, or the catalogue is another file, in use, or made with another key.
     AngioError
-        When a worker process died; the same scan goes on from there.
+        When a worker process died or the disk is full; the same scan goes on from there.
     """
     start = perf_counter()
-    key = read_key()
-    check, roots = key_check(key), _roots(sources, key)
+    key, catalogue = read_key(), catalogue.resolve()
+    check, roots = key_check(key), _roots(sources, key, catalogue)
     former = database.read_sources(catalogue, check)
-    listed = {root.source_id: listing_digest(root.path, key) for root in roots}
+    listed = {root.source_id: listing_digest(root.path, key, root.apart) for root in roots}
     if former is not None and all(former.get(source, ("", 0))[0] == digest for source, digest in listed.items()):
         return ScanReport(sum(former[source][1] for source in listed), 0, 0, perf_counter() - start)
     connection = database.open_draft(catalogue, check, list(listed), take_over=former is not None)
@@ -109,6 +110,11 @@ def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress
         counts = {source: (digest, change.found[source]) for source, digest in listed.items()}
         database.finish_scan(connection, facts, counts)
         database.replace_catalogue(connection, catalogue)
+    except database.Error as error:
+        sentence = (
+            f"Expected to write {catalogue.name}, found a {type(error).__name__}; make room on its disk and scan again."
+        )
+        raise AngioError(sentence) from None
     finally:
         connection.close()
     return report
@@ -130,14 +136,14 @@ def locate(sources: Sequence[Path], file_ids: set[str] | None = None) -> Iterato
             yield task.file_id, Path(task.path)
 
 
-def _roots(sources: Sequence[Path], key: bytes) -> list[_Root]:
+def _roots(sources: Sequence[Path], key: bytes, apart: Path | None = None) -> list[_Root]:
     roots = {}
     for source in sources:
         if not source.exists():
             raise ConfigError(f"Expected a file or folder, found nothing at {source}.")
         whole = source.resolve()
         place = whole.parent if whole.is_file() and whole.name.upper() == "DICOMDIR" else whole
-        roots[place] = _Root(place, file_key(f"source {place}", key))
+        roots[place] = _Root(place, file_key(f"source {place}", key), apart)
     return list(roots.values())
 
 
@@ -145,7 +151,7 @@ def _tasks(roots: Sequence[_Root], key: bytes) -> Iterator[Task]:
     """Yield every file that the folders list, each once."""
     for number, root in enumerate(roots):
         others = [other.path for other in roots[:number]]
-        for entry in entries(root.path):
+        for entry in entries(root.path, root.apart):
             if not others or not any(Path(entry[0]).is_relative_to(other) for other in others):
                 yield Task(entry, file_key(entry[0], key), root.source_id)
 
@@ -180,6 +186,7 @@ def _update(
     (number,) = connection.execute("SELECT max(scan) FROM scans").fetchone()
     tasks = (task for task in _tasks(roots, key) if task.file_id in change.pending)
     shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir(mode=0o700)  # what is unpacked there names patients
     try:
         with _executor(workers, len(change.pending)) as pool:
             done = 0

@@ -23,26 +23,29 @@ _LOWER = (1 << 63) - 1
 _by_name = attrgetter("name")
 
 
-def entries(source: Path) -> Iterator[Entry]:
+def entries(source: Path, apart: Path | None = None) -> Iterator[Entry]:
     """Yield every file below a folder (or the file itself), in a fixed order.
 
     Left out, as everywhere: hidden files, folders named `truth`, results of earlier runs. Links to folders are
-    followed, each folder once. What cannot be listed comes with the size `UNREADABLE`.
+    followed, each folder once. What cannot be listed comes with the size `UNREADABLE`. The catalogue itself and
+    what lies beside it under its name (`apart`) is not of the disk.
     """
-    for listed in _lists(source):
+    for listed in _lists(source, apart):
         yield from listed
 
 
-def listing_digest(source: Path, key: bytes) -> str:
+def listing_digest(source: Path, key: bytes, apart: Path | None = None) -> str:
     """Return a keyed hash of everything that the folders list: the same as long as no file changed."""
     total = hashlib.blake2b(key=key[:64], digest_size=16)
-    for listed in _lists(source):
+    for listed in _lists(source, apart):
         # Version 2 writes no references, so that equal lists give equal bytes.
         total.update(marshal.dumps(listed, 2))
     return total.hexdigest()
 
 
-def _lists(source: Path) -> Iterator[list[Entry]]:
+def _lists(source: Path, apart: Path | None) -> Iterator[list[Entry]]:
+    ours = str(apart) if apart is not None else "\0"
+    length = len(ours)
     facts = source.stat()
     if not source.is_dir():
         yield [(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino & _LOWER)]
@@ -61,6 +64,8 @@ def _lists(source: Path) -> Iterator[list[Entry]]:
             continue
         for entry in found:
             if entry.name[0] == ".":
+                continue
+            if entry.path[:length] == ours and entry.path[length : length + 1] in ("", "."):
                 continue
             try:
                 facts = entry.stat()
