@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,15 @@ from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
 from typing import Literal
 
-__all__ = ["hold_threads", "import_ahead", "one_image_thread", "process_pool", "start_method", "warm_up"]
+__all__ = [
+    "end_with_parent",
+    "hold_threads",
+    "import_ahead",
+    "one_image_thread",
+    "process_pool",
+    "start_method",
+    "warm_up",
+]
 
 _PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
 
@@ -64,6 +73,18 @@ def process_pool(workers: int, *, initializer: Callable[[], None], preload: str)
         raise
     finally:
         pool.shutdown()
+
+
+def end_with_parent() -> None:
+    """Let this worker end when the process that it works for is gone, however that ended: it would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def import_ahead(*modules: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.fileset import FileSet
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from angio_pipeline import ingest
@@ -188,3 +191,19 @@ def read_one(look: Callable[..., ingest.Discovery]) -> Callable[[Path], Any]:
         return ingest.read_film(one) if isinstance(one, ingest.FilmItem) else ingest.read_volume(one)
 
     return read
+
+
+@pytest.fixture
+def disc(dicom: DicomFiles, tmp_path: Path) -> Path:
+    """A DICOMDIR set of two runs."""
+    paths = [dicom.run(f"{index}.dcm") for index in range(2)]
+    folder = tmp_path / "disc"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # pydicom leaves its staging folder to the garbage collector
+        files = FileSet()
+        for path in paths:
+            files.add(path)
+        files.write(folder)
+        del files
+        gc.collect()
+    return folder

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import pickle
 import re
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-import pytest
 from pydicom.dataset import Dataset
-from pydicom.fileset import FileSet
 
 from angio_pipeline import ingest
 
@@ -205,22 +201,6 @@ def test_a_broken_date_falls_through_to_the_next(dicom: Any, look: Look) -> None
     dicom.run("b.dcm", StudyDate=None)
     dates = {item.source.file: item.source.date for item in look(dicom.folder).runs}
     assert dates == {"a.dcm": "20250607", "b.dcm": "undated"}
-
-
-@pytest.fixture
-def disc(dicom: Any, tmp_path: Path) -> Path:
-    """A DICOMDIR set of two runs."""
-    paths = [dicom.run(f"{index}.dcm") for index in range(2)]
-    folder = tmp_path / "disc"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # pydicom leaves its staging folder to the garbage collector
-        files = FileSet()
-        for path in paths:
-            files.add(path)
-        files.write(folder)
-        del files
-        gc.collect()
-    return folder
 
 
 def test_a_dicomdir_set_is_read_by_its_folder_and_by_its_file(disc: Path, look: Look) -> None:

@@ -4,6 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from angio_pipeline.core.runs import Stage
+from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.stages import stage_of
 
 
@@ -11,7 +12,7 @@ def named(description: str, protocol: str = "") -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SeriesDescription, ds.ProtocolName = description, protocol
-    return ds
+    return read_from(ds)
 
 
 @pytest.mark.parametrize(

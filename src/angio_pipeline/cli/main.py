@@ -8,7 +8,19 @@ import sys
 import typer
 
 from angio_pipeline import __version__
-from angio_pipeline.cli import benchmark, cohort, deidentify, doctor, evaluate, run, schema, segment, simulate, train
+from angio_pipeline.cli import (
+    benchmark,
+    cohort,
+    deidentify,
+    doctor,
+    evaluate,
+    ingest,
+    run,
+    schema,
+    segment,
+    simulate,
+    train,
+)
 
 __all__ = ["app", "main"]
 
@@ -38,6 +50,7 @@ def _options(
 
 
 app.command("run")(run.run)
+app.command("ingest")(ingest.ingest)
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("cohort")(cohort.cohort)

@@ -22,7 +22,7 @@ from angio_pipeline.ingest.guard import Read, read_here
 from angio_pipeline.ingest.headers import is_dicom, items, quiet_pydicom, read_header, text
 from angio_pipeline.ingest.limits import Limits
 
-__all__ = ["Candidate", "list_files"]
+__all__ = ["Candidate", "list_files", "wanted_folder"]
 
 _LEFT_OUT = {"truth", "__MACOSX"}
 
@@ -94,7 +94,7 @@ class _Walk:
                 folders.clear()
                 continue
             seen.add(real)
-            folders[:] = sorted(name for name in folders if _wanted_folder(here / name))
+            folders[:] = sorted(name for name in folders if wanted_folder(here / name))
             relative = here.relative_to(folder).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
             for name in sorted(names):
@@ -145,7 +145,8 @@ class _Walk:
             return []
 
 
-def _wanted_folder(folder: Path) -> bool:
+def wanted_folder(folder: Path) -> bool:
+    """Return whether a folder is walked: not hidden, no truth, no results of an earlier run."""
     if folder.name.startswith(".") or folder.name in _LEFT_OUT:
         return False
     return not ((folder / "refused.csv").is_file() and (folder / "subjects").is_dir())

@@ -15,7 +15,7 @@ import PIL.Image
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.runs import AngioRun, Quantity
 from angio_pipeline.dsa import MaskParams, choose_mask, set_aside_broken
-from angio_pipeline.ingest.discover import discover
+from angio_pipeline.ingest.discovery import discover
 from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.runs import read_run

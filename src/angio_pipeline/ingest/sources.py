@@ -9,8 +9,10 @@ from pydicom.dataset import Dataset
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.ingest.dates import acquired, date_of
+from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.headers import integer, text
 from angio_pipeline.ingest.pseudonym import pseudonym
+from angio_pipeline.ingest.roles import Read
 
 __all__ = ["SOURCE_TAGS", "describe", "series_folder", "subject_of"]
 
@@ -37,16 +39,16 @@ SOURCE_TAGS = (
 )
 
 
-def subject_of(dataset: Dataset, *, key: bytes, fallback: str) -> str:
+def subject_of(read: Read, *, key: bytes, fallback: str) -> str:
     """Return the patient's pseudonym.
 
     Without a patient's number the study stands for the patient, then the frame of reference,
     then `fallback` (the folder): two patients are never merged because both lack a number.
     """
-    number = text(dataset, "PatientID")
+    number = read("PatientID")
     if number:
-        return pseudonym(number, text(dataset, "IssuerOfPatientID"), key=key)
-    stand_in = text(dataset, "StudyInstanceUID") or text(dataset, "FrameOfReferenceUID") or fallback
+        return pseudonym(number, read("IssuerOfPatientID"), key=key)
+    stand_in = read("StudyInstanceUID") or read("FrameOfReferenceUID") or fallback
     return pseudonym(stand_in, "\1without number", key=key)
 
 
@@ -58,15 +60,16 @@ def describe(dataset: Dataset, file: str, *, key: bytes, fallback: str = "") -> 
     file : str
         Path relative to the source that was given.
     """
+    read = read_from(dataset)
     series, instance = integer(dataset, "SeriesNumber"), integer(dataset, "InstanceNumber")
     parts = [f"{letter}{value}" for letter, value in (("S", series), ("I", instance)) if value is not None]
     return Source(
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
         series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
         study_instance_uid=_uid(dataset, "StudyInstanceUID"),
-        subject=subject_of(dataset, key=key, fallback=fallback),
-        date=date_of(dataset),
-        acquired=acquired(dataset),
+        subject=subject_of(read, key=key, fallback=fallback),
+        date=date_of(read),
+        acquired=acquired(read),
         modality=_code(text(dataset, "Modality")),
         file=file,
         description=" ".join(parts),

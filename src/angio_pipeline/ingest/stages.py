@@ -7,11 +7,10 @@ other places (`post contrast`, `posterior`) are no evidence, and neither is a te
 from __future__ import annotations
 
 import re
-
-from pydicom.dataset import Dataset
+from functools import lru_cache
 
 from angio_pipeline.core.runs import Stage
-from angio_pipeline.ingest.headers import text
+from angio_pipeline.ingest.roles import Read
 
 __all__ = ["STAGE_TAGS", "stage_of"]
 
@@ -31,9 +30,13 @@ _BEFORE = re.compile(
 )
 
 
-def stage_of(dataset: Dataset) -> Stage | None:
+def stage_of(read: Read) -> Stage | None:
     """Return what the names of series and protocol say, None where they say nothing or both."""
-    words = " / ".join(text(dataset, keyword) for keyword in STAGE_TAGS)
+    return _stage_in(" / ".join(map(read, STAGE_TAGS)))
+
+
+@lru_cache(maxsize=4096)  # the files of a series carry the same names
+def _stage_in(words: str) -> Stage | None:
     before, after = (pattern.search(words) is not None for pattern in (_BEFORE, _AFTER))
     if before == after:
         return None

@@ -20,29 +20,23 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.core.runs import Stage
+from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.files import Candidate, list_files
 from angio_pipeline.ingest.guard import Read, read_here, reading_apart
-from angio_pipeline.ingest.headers import Header, integer, read_header, text, texts
+from angio_pipeline.ingest.headers import Header, integer, read_header, text
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem
 from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
-from angio_pipeline.ingest.presentation import PRESENTATION_STATES
 from angio_pipeline.ingest.pseudonym import read_key
 from angio_pipeline.ingest.rois import read_rois
+from angio_pipeline.ingest.roles import Kind, is_localizer, kind_of
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
 from angio_pipeline.ingest.stages import STAGE_TAGS, stage_of
-from angio_pipeline.ingest.structures import STRUCTURE_SET
 
 __all__ = ["discover"]
 
 _LOG = logging.getLogger(__name__)
-_ANGIO = {f"1.2.840.10008.5.1.4.1.1.12.{end}" for end in ("1", "1.1", "2", "2.1", "3")}
-_FILM = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "1.1", "1.1.1")}
-_CT = {"1.2.840.10008.5.1.4.1.1.2"}
-_CT_MULTIFRAME = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "13.1.1")}
-_SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")} | {STRUCTURE_SET}
-_CAPTURE = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
 _ROI_SUFFIXES = (".png", ".nii", ".nii.gz")
 _IMAGE_TAGS = (
     "BitsAllocated",
@@ -68,6 +62,15 @@ class _Role(StrEnum):
     SLICE = "slice"
     VOLUME = "volume"
     ROI = "roi"
+
+
+_ROLES = {
+    Kind.PROJECTION: _Role.RUN,
+    Kind.FILM: _Role.FILM,
+    Kind.SLICE: _Role.SLICE,
+    Kind.VOLUME: _Role.VOLUME,
+    Kind.REGION: _Role.ROI,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,9 @@ def _classify(candidate: Candidate, key: bytes, limits: Limits) -> _Entry:
     if role is _Role.VOLUME and found.frames < 3:
         raise _too_few(found.frames)
     one = read_slice(header, found) if role is _Role.SLICE else None
-    return _Entry(role, candidate, source, shape, one, stage_of(header.dataset) if role is _Role.RUN else None)
+    return _Entry(
+        role, candidate, source, shape, one, stage_of(read_from(header.dataset)) if role is _Role.RUN else None
+    )
 
 
 def _loose_roi(candidate: Candidate, limits: Limits) -> _Entry:
@@ -191,25 +196,17 @@ def _loose_roi(candidate: Candidate, limits: Limits) -> _Entry:
 
 def _role(header: Header, *, in_rois: bool) -> _Role:
     ds = header.dataset
-    kind = text(ds, "SOPClassUID") or text(getattr(ds, "file_meta", ds), "MediaStorageSOPClassUID")
-    modality = text(ds, "Modality").upper()
-    if kind in _SEGMENTATION:
-        return _Role.ROI
-    if kind in PRESENTATION_STATES:
+    read = read_from(ds)
+    kind = kind_of(read)
+    if kind is Kind.PRESENTATION:
         # Most hold rulers and windows of the daily work: only where they were put as regions are they read as such.
         if in_rois:
             return _Role.ROI
         raise _not_ours(header, "a presentation state, which is a region only in --roi or a folder named rois")
-    if kind in _CT_MULTIFRAME:
-        return _Role.VOLUME
-    if kind in _CT or (not kind and modality == "CT"):
-        if "LOCALIZER" in (value.upper() for value in texts(ds, "ImageType")):
-            raise InputRefused("Expected a CT slice, found a localizer (scout) image.", reason="localizer")
-        return _Role.SLICE
-    if kind in _ANGIO or (modality in ("XA", "RF") and (not kind or kind in _CAPTURE)):
-        return _Role.RUN
-    if kind in _FILM or (modality in ("DX", "CR") and not kind):
-        return _Role.FILM
+    if is_localizer(read):
+        raise InputRefused("Expected a CT slice, found a localizer (scout) image.", reason="localizer")
+    if kind in _ROLES:
+        return _ROLES[kind]
     if not len(ds):
         raise InputRefused("Expected a DICOM header, found none; export it again.", reason="unreadable")
     raise _not_ours(header, "another kind of object")
