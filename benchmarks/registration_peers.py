@@ -38,8 +38,8 @@ class Seen:
     def boxed(self, margin_mm: float) -> Seen:
         """Return it cut to the box of its parts and a margin about them."""
         box = space.bounding_box(self.parts, self.affine, margin_mm=margin_mm)
-        grey, parts = (np.ascontiguousarray(a[box]) for a in (self.grey, self.parts))
-        return Seen(grey, space.crop_affine(self.affine, box), parts)
+        affine = space.crop_affine(self.affine, box)
+        return Seen(np.ascontiguousarray(self.grey[box]), affine, np.ascontiguousarray(self.parts[box]))
 
 
 def bspline(fixed: Seen, moving: Seen, start: FloatArray) -> Place:

@@ -17,6 +17,7 @@ from angio_pipeline.ingest.deidentification.keyed import Keyed
 from angio_pipeline.ingest.deidentification.objects import Deidentified, deidentify_object, deidentify_region
 from angio_pipeline.ingest.deidentification.profile import Option, Profile
 from angio_pipeline.ingest.deidentification.values import Patient
+from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.files import Candidate, list_files
 from angio_pipeline.ingest.headers import integer, read_header, text
 from angio_pipeline.ingest.sources import SOURCE_TAGS, subject_of
@@ -110,7 +111,7 @@ def _entry(candidate: Candidate, keyed: Keyed) -> _Entry:
     uid = text(ds, "SOPInstanceUID") or text(getattr(ds, "file_meta", Dataset()), "MediaStorageSOPInstanceUID")
     if not uid:
         raise InputRefused("Expected a SOPInstanceUID, found none; export it again.", reason="bad_header")
-    subject = subject_of(ds, key=keyed.key, fallback=str(candidate.path.parent))
+    subject = subject_of(read_from(ds), key=keyed.key, fallback=str(candidate.path.parent))
     when = (text(ds, "StudyDate") or text(ds, "SeriesDate")) + text(ds, "StudyTime")
     order = (when, integer(ds, "SeriesNumber") or 0, integer(ds, "InstanceNumber") or 0, candidate.file)
     return _Entry(candidate, subject, uid, text(ds, "StudyInstanceUID"), text(ds, "SeriesInstanceUID"), order)
