@@ -11,7 +11,7 @@ import importlib
 import multiprocessing
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
@@ -19,7 +19,7 @@ from typing import Literal
 
 __all__ = ["hold_threads", "import_ahead", "one_image_thread", "process_pool", "start_method", "warm_up"]
 
-_PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
+_PRELOAD = ["angio_pipeline.batch.jobs", "angio_pipeline.pipeline"]
 
 
 def start_method() -> Literal["forkserver", "spawn"]:
@@ -38,7 +38,9 @@ def warm_up() -> None:
 
 
 @contextmanager
-def process_pool(workers: int, *, initializer: Callable[[], None], preload: str) -> Iterator[ProcessPoolExecutor]:
+def process_pool(
+    workers: int, *, initializer: Callable[[], None], preload: str | Sequence[str]
+) -> Iterator[ProcessPoolExecutor]:
     """Yield worker processes for work that is made again when it was not finished.
 
     Whoever interrupts does not wait: what has not begun is cancelled, what runs is ended.
@@ -47,12 +49,12 @@ def process_pool(workers: int, *, initializer: Callable[[], None], preload: str)
     ----------
     initializer : callable
         Called once in each worker.
-    preload : str
-        Module that the server imports once, so that each worker starts from there.
+    preload : str or sequence of str
+        Modules that the server imports once, so that each worker starts from there.
     """
     context: BaseContext = multiprocessing.get_context(start_method())
     if start_method() == "forkserver":
-        context.set_forkserver_preload([preload])
+        context.set_forkserver_preload([preload] if isinstance(preload, str) else list(preload))
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer)
     try:

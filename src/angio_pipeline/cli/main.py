@@ -8,7 +8,7 @@ import sys
 import typer
 
 from angio_pipeline import __version__
-from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, run, schema, segment, simulate, train
+from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, run, schema, segment, simulate, status, train
 
 __all__ = ["app", "main"]
 
@@ -38,6 +38,7 @@ def _options(
 
 
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("cohort")(cohort.cohort)
