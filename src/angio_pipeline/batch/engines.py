@@ -22,7 +22,7 @@ from angio_pipeline.batch.jobs import Job, do_job, give_up, live_with_parent
 from angio_pipeline.batch.tasks import Outcome, run_task
 from angio_pipeline.workers import process_pool
 
-__all__ = ["Engine", "Finished", "Future", "choose_engine", "in_window"]
+__all__ = ["Engine", "Finished", "Future", "choose_engine", "in_window", "work_here"]
 
 MOST_IN_POOL = 64
 _BEAT_S = 1.0
@@ -88,7 +88,7 @@ def choose_engine(
         When the scheduler cannot be reached.
     """
     if debug and scheduler is None:
-        yield Engine("process", _here, lambda: 1)
+        yield Engine("process", work_here, lambda: 1)
     elif scheduler is None and tasks <= MOST_IN_POOL:
         width = max(1, min(workers, tasks))
         yield Engine("pool", partial(_pool_work, width=width, beat=beat), lambda: width)
@@ -100,7 +100,8 @@ def choose_engine(
             yield engine
 
 
-def _here(jobs: Sequence[Job]) -> Generator[Finished, None, None]:
+def work_here(jobs: Sequence[Job]) -> Generator[Finished, None, None]:
+    """Yield the outcomes of jobs done in this process, without watch or limits."""
     for job in jobs:
         yield job, run_task(job.task, job.settings)
 

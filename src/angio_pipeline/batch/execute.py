@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from angio_pipeline import outputs
-from angio_pipeline.batch.engines import Engine, choose_engine
+from angio_pipeline.batch.engines import Engine, choose_engine, work_here
 from angio_pipeline.batch.jobs import Job, make_jobs
 from angio_pipeline.batch.logs import BatchLog, open_log, resident_mb
-from angio_pipeline.batch.plan import Plan
+from angio_pipeline.batch.plan import Plan, ReportTask
 from angio_pipeline.batch.tasks import Outcome, Settings, Task, code_version, task_kind, told_full_disk
 from angio_pipeline.batch.watch import Limits, clear_signs
 from angio_pipeline.core.errors import AngioError
@@ -84,7 +84,8 @@ def execute(
             log.write("engine", name=engine.name, workers=engine.workers())
             started(engine)
             report = _carry_out(plan, engine, book, lambda tasks: make_jobs(tasks, settings, given, log.run_id))
-        _write_pages(settings, report.subjects, report.refusals)
+        log.write("tables")
+        _write_overview(settings, report.refusals)
         return report
 
 
@@ -93,11 +94,13 @@ def _carry_out(plan: Plan, engine: Engine, book: _Book, make: Callable[[Sequence
     outcomes = book.follow(engine, make(tasks))
     # Projections and comparisons stand on what their runs' analyses wrote; they are no input, and not counted as one.
     compared = book.follow(engine, make([*plan.projections, *plan.comparisons]))
+    subjects = tuple(sorted({task.subject for task in tasks}))
+    pages = book.write_reports(engine, make([ReportTask(subject) for subject in subjects]))
     return BatchReport(
         analysed=sum(o.analysed for o in outcomes),
         resumed=sum(o.resumed for o in outcomes),
-        refusals=(*plan.refusals, *(r for o in (*outcomes, *compared) for r in o.refusals)),
-        subjects=tuple(sorted({task.subject for task in tasks})),
+        refusals=(*plan.refusals, *(r for o in (*outcomes, *compared, *pages) for r in o.refusals)),
+        subjects=subjects,
     )
 
 
@@ -134,11 +137,25 @@ class _Book:
                 self.beat()
         return [found[job.id] for job in jobs]
 
+    def write_reports(self, engine: Engine, jobs: Sequence[Job]) -> list[Outcome]:
+        """Return what became of each patient's page: few are written here, where all is loaded, many by the workers."""
+        self.log.write("reports", subjects=len(jobs))
+        outcomes = []
+        finished = engine.work(jobs) if engine.name == "dask" else work_here(jobs)
+        with closing(finished):
+            for job, outcome in finished:
+                outcomes.append(outcome)
+                if not outcome.analysed:
+                    self._enter(job, outcome)
+                self.beat()
+        return outcomes
+
     def _enter(self, job: Job, outcome: Outcome) -> None:
         state = "resumed" if outcome.resumed else "analysed" if outcome.analysed else "refused"
         reasons = sorted({refusal.reason for refusal in outcome.refusals})
         cost = asdict(outcome.cost) if outcome.cost else {}
-        self.log.write("task", kind=task_kind(job.task), task=job.id, state=state, reasons=reasons, **cost)
+        kind, held_mb = task_kind(job.task), round(resident_mb(), 1)
+        self.log.write("task", kind=kind, task=job.id, state=state, reasons=reasons, main_mb=held_mb, **cost)
 
     def beat(self) -> None:
         """Say that the batch lives, when that was not said for a while."""
@@ -169,11 +186,7 @@ def _clear_leftovers(settings: Settings) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_pages(settings: Settings, subjects: Sequence[str], refusals: Sequence[Refusal]) -> None:
+def _write_overview(settings: Settings, refusals: Sequence[Refusal]) -> None:
     outputs.write_refused(settings.out, refusals)
-    for subject in subjects:
-        folder = settings.out / "subjects" / subject
-        if folder.is_dir():
-            outputs.write_report(folder)
     outputs.write_tables(settings.out)
     outputs.write_index(settings.out)

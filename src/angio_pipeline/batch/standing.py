@@ -83,7 +83,7 @@ def read_standing(out: Path) -> Standing:
             reason="no_batch",
         )
     state, reason = _state(events, alive)
-    tasks = [event for event in events if event["event"] == "task"]
+    tasks = [event for event in events if event["event"] == "task" and event["kind"] != "report"]
     count = {word: sum(task["state"] == word for task in tasks) for word in ("analysed", "resumed", "refused")}
     plan = next((event for event in events if event["event"] == "plan"), {})
     rate = _rate_per_s(events)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import angio_pipeline
 from angio_pipeline import ingest, outputs
 from angio_pipeline.batch.comparisons import compare_task
-from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, ProjectionTask, RunTask, relative_folder
+from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, ProjectionTask, ReportTask, RunTask, relative_folder
 from angio_pipeline.batch.projections import join_task
 from angio_pipeline.batch.watch import Cost
 from angio_pipeline.config import PipelineConfig
@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
-Task = RunTask | FollowUpTask | ComparisonTask | ProjectionTask
+Input = RunTask | FollowUpTask | ComparisonTask | ProjectionTask
+Task = Input | ReportTask
 _RECORD = {"schema": "angio-pipeline/record/1"}
+_KINDS = {
+    RunTask: "run",
+    FollowUpTask: "follow-ups",
+    ComparisonTask: "comparison",
+    ProjectionTask: "projections",
+    ReportTask: "report",
+}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _LEAST_ROOM_BYTES = 2**20
 
@@ -76,8 +84,7 @@ class Outcome:
 
 def task_kind(task: Task) -> str:
     """Return what kind of task it is, in a word."""
-    kinds = {RunTask: "run", FollowUpTask: "follow-ups", ComparisonTask: "comparison", ProjectionTask: "projections"}
-    return kinds[type(task)]
+    return _KINDS[type(task)]
 
 
 def task_id(task: Task) -> str:
@@ -100,14 +107,20 @@ def run_task(task: Task, settings: Settings, begin: Callable[[str], None] = lamb
     """
     folder = _folder(task, settings)
     try:
+        if isinstance(task, ReportTask):
+            begin("write")
+            if folder.parent.is_dir():
+                outputs.write_report(folder.parent)
+            return Outcome(task.subject, analysed=True)
         begin("digest")
+        stamps = _stamps(task)
         digest = task_digest(task, settings.config)
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
             again = tuple(Refusal(*row) for row in record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         refusals = _analyse(task, folder, settings, begin)
         begin("check")
-        _check_unchanged(task, settings.config, digest)
+        _check_unchanged(task, settings.config, digest, stamps)
         rows = [[r.path, r.reason, r.sentence] for r in refusals]
         outputs.write_record(folder, {**_RECORD, "digest": digest, "code": code_version(), "refusals": rows})
         return Outcome(task.subject, analysed=True, refusals=refusals)
@@ -124,7 +137,7 @@ def run_task(task: Task, settings: Settings, begin: Callable[[str], None] = lamb
         return fail_task(task, settings, "internal_error", sentence)
 
 
-def _analyse(task: Task, folder: Path, settings: Settings, begin: Callable[[str], None]) -> tuple[Refusal, ...]:
+def _analyse(task: Input, folder: Path, settings: Settings, begin: Callable[[str], None]) -> tuple[Refusal, ...]:
     if isinstance(task, RunTask):
         return _analyse_run(task, folder, settings, begin)
     if isinstance(task, FollowUpTask):
@@ -137,10 +150,30 @@ def _analyse(task: Task, folder: Path, settings: Settings, begin: Callable[[str]
     return ()
 
 
-def _check_unchanged(task: Task, config: PipelineConfig, digest: str) -> None:
-    """Look at the input once more: a record must not vouch for other bytes than were analysed."""
+def _stamps(task: Input) -> list[tuple[int, int, int]]:
+    """Return what the disk says of a task's files; it differs when one was written, also to what it was before."""
+    paths = [path for item in _items(task) for path in item.paths]
+    return [(found.st_ino, found.st_size, found.st_mtime_ns) for found in (path.stat() for path in paths)]
+
+
+def _items(task: Input) -> tuple[ingest.Item, ...]:
+    if isinstance(task, RunTask):
+        return (task.item,)
+    if isinstance(task, FollowUpTask):
+        return (*task.volumes, *task.films)
+    return tuple(run.item for run in task.runs)
+
+
+def _check_unchanged(task: Input, config: PipelineConfig, digest: str, stamps: list[tuple[int, int, int]]) -> None:
+    """Look at the input once more: a record must not vouch for other bytes than were analysed.
+
+    Raises
+    ------
+    AngioError
+        When it is not what it was when its digest was taken.
+    """
     try:
-        same = task_digest(task, config) == digest
+        same = _stamps(task) == stamps and task_digest(task, config) == digest
     except OSError:
         same = False
     if not same:
@@ -184,9 +217,10 @@ def told_full_disk(out: Path) -> Iterator[None]:
 
 def fail_task(task: Task, settings: Settings, reason: str, sentence: str) -> Outcome:
     """Return the refusal of a task, after what an earlier analysis left there is gone."""
-    folder = _folder(task, settings)
-    outputs.clear_results(folder)
-    outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
+    if not isinstance(task, ReportTask):
+        folder = _folder(task, settings)
+        outputs.clear_results(folder)
+        outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
     return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
 
 
@@ -199,6 +233,8 @@ def refuse(task: Task, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
         return (Refusal(task.item.shown[0], reason, sentence),)
+    if isinstance(task, ReportTask):
+        return (Refusal(f"subjects/{task.subject}/{task.folder}", reason, sentence),)
     if isinstance(task, ComparisonTask | ProjectionTask):
         # Its runs were analysed; what failed is the last one's comparison with the others.
         return (Refusal(task.runs[-1].item.shown[0], reason, sentence),)
@@ -315,15 +351,14 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: Task, config: PipelineConfig) -> str:
+def task_digest(task: Input, config: PipelineConfig) -> str:
     """Return the resume key of a task: code, settings, input, regions, and what a reader said of this run or patient.
 
     That of a comparison, or of projections, holds those of its runs.
     """
     if isinstance(task, ComparisonTask | ProjectionTask):
         return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
-    items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
-    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
+    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in _items(task))]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
         if task.corrections:
