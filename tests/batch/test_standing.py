@@ -22,6 +22,7 @@ def _write(log: object, *states: str, planned: int = 10) -> None:
     log.write("plan", tasks=planned, refused_before=1)
     log.write("engine", name="pool", workers=2)
     for k, state in enumerate(states):
+        log.began -= 5
         log.write("task", kind="run", task=f"P1/{k}", state=state, reasons=[])
 
 
