@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from typing import Literal
 __all__ = ["hold_threads", "import_ahead", "one_image_thread", "process_pool", "start_method", "warm_up"]
 
 _PRELOAD = ["angio_pipeline.batch.jobs", "angio_pipeline.pipeline"]
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_method() -> Literal["forkserver", "spawn"]:
@@ -82,6 +85,8 @@ def import_ahead(*modules: str) -> None:
 
 def hold_threads(count: int) -> None:
     """Hold image libraries and linear algebra to `count` threads: the processes of a batch share the cores."""
+    # Libraries that are loaded later look here when they are.
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
     import cv2
     from threadpoolctl import threadpool_limits
 

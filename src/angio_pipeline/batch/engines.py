@@ -7,12 +7,13 @@ had, none of its neighbours is under suspicion for waiting behind it, and the sc
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future as PoolFuture
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -80,7 +81,7 @@ def choose_engine(
     scheduler : str, optional
         `local` for Dask on this machine whatever the number, or the address of a running scheduler.
     beat : callable
-        Called about once a second while nothing else happens.
+        Called about once a second.
 
     Raises
     ------
@@ -111,19 +112,19 @@ def in_window(
 ) -> Iterator[tuple[Job, Future]]:
     """Yield jobs as they are done, never more than `width` at a time; when that is 0 the rest stays in `waiting`."""
     done: SimpleQueue[tuple[Job, Future]] = SimpleQueue()
-    at_work = 0
+    at_work, beaten_s = 0, time.monotonic()
     while at_work or (waiting and width() > 0):
         while waiting and at_work < width():
             job = waiting.popleft()
             submit(job).add_done_callback(partial(_tell, done, job))
             at_work += 1
-        try:
+        with suppress(Empty):
             finished = done.get(timeout=_BEAT_S)
-        except Empty:
+            at_work -= 1
+            yield finished
+        if time.monotonic() - beaten_s >= _BEAT_S:
+            beaten_s = time.monotonic()
             beat()
-            continue
-        at_work -= 1
-        yield finished
 
 
 def _tell(done: SimpleQueue[tuple[Job, Future]], job: Job, future: Future) -> None:

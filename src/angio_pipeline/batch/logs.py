@@ -27,6 +27,7 @@ __all__ = ["FOLDER", "BatchLog", "held", "latest_log", "now_text", "open_log", "
 FOLDER = "logs"
 _SCHEMA = "angio-pipeline/log/1"
 _LOCK = "lock"
+_TRIES, _BETWEEN_S = 5, 0.1
 
 
 def now_text() -> str:
@@ -111,13 +112,22 @@ def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
 def _lock(path: Path) -> Iterator[None]:
     # The system gives the lock back when the process ends, however it ends.
     with path.open("a", encoding="utf-8") as stream:
-        if _try_lock(stream) is False:
+        if _lock_stays_held(stream):
             raise AngioError(
                 f"Expected no other batch at work in {path.parent.parent}, found one; "
                 "wait for it (angio status), or name another --out.",
                 reason="busy",
             )
         yield
+
+
+def _lock_stays_held(stream: IO[str]) -> bool:
+    # Whoever asks how a batch stands has the lock for a moment.
+    for _ in range(_TRIES):
+        if _try_lock(stream) is not False:
+            return False
+        time.sleep(_BETWEEN_S)
+    return True
 
 
 def _try_lock(stream: IO[str]) -> bool | None:
