@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +48,22 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def signs(out: Path) -> list[dict[str, Any]]:
-    """Return what the tasks at work say of themselves."""
+def signs(batch: subprocess.Popen[str], out: Path) -> list[dict[str, Any]]:
+    """Return what the tasks say of themselves that are at work in a batch."""
+    own = {line["run_id"] for line in read_log(out) if line["event"] == "begin" and line["pid"] == batch.pid}
     found = []
     for path in (out / "logs" / "running").glob("*.json"):
         try:
             found.append(json.loads(path.read_text()))
         except FileNotFoundError:
             continue
-    return found
+    return [sign for sign in found if sign["batch"] in own]
 
 
 def wait_for_work(batch: subprocess.Popen[str], out: Path) -> None:
-    """Return when the first task is at work."""
+    """Return when the first task is at work, or all are done."""
     deadline = time.monotonic() + 120
-    while not signs(out):
-        assert batch.poll() is None, batch.communicate()
+    while not signs(batch, out) and batch.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -82,8 +81,3 @@ def kill_job(batch: subprocess.Popen[str]) -> None:
     batch.communicate()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive, "workers outlive the batch that was killed"
-
-
-def family(batch: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-    """Yield the processes that a batch started."""
-    yield from psutil.Process(batch.pid).children(recursive=True)
