@@ -97,19 +97,19 @@ def measure_speed(runs: int, repeats: int) -> dict[str, Any]:
     return {"case": f"{CASE.size_px}x{CASE.frames}", "file_mb": file_mb, "machine": machine(), "batches": best}
 
 
-def measure_memory() -> dict[str, Any]:
-    """Return what the main process and the workers held after 100 tasks and after 500."""
+def measure_memory(runs: int) -> dict[str, Any]:
+    """Return what the main process and the workers held after the first tasks and after all."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "fast.toml").write_text(FAST)
-        write_small_runs(place / "in", SMALL_RUNS)
+        write_small_runs(place / "in", runs)
         options = ("--config", str(place / "fast.toml"))
         found = measure_batch(place / "in", place / "out", 2, *options)
         again = measure_batch(place / "in", place / "out", 2, *options, state="resumed")
     held = {}
     for name, column in (("main_mb", 0), ("worker_mb", 1)):
         values = [row[column] for row in found["memory"]]
-        held[name] = {str(n): median(values[n - 20 : n]) for n in (EARLY, SMALL_RUNS)}
+        held[name] = {str(n): median(values[n - 20 : n]) for n in (EARLY, runs)}
     keep = ("runs", "wall_s", "work_s", "pages_s", "overhead", "start_s")
     return {**held, "again_s": again["work_s"], **{name: found[name] for name in keep}, "machine": machine()}
 
@@ -158,6 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write benchmarks/batch.json and two sections of docs/scale.md.")
     parser.add_argument("--only", choices=("speed", "memory", "schedule"), help="do this, take the rest as it stands")
     parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--small-runs", type=int, default=SMALL_RUNS)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--print", action="store_true", help="print the sections and write no page")
     given = parser.parse_args()
@@ -166,7 +167,7 @@ def main() -> int:
     if given.only in (None, "speed"):
         parts |= {"speed": measure_speed(given.runs, given.repeats), "measured_with": state()}
     if given.only in (None, "memory"):
-        parts["memory"] = measure_memory()
+        parts["memory"] = measure_memory(given.small_runs)
     figures = write_parts(FIGURES, parts)
     sections = {"cost": cost_section(figures), "schedule": make_schedule(figures)}
     for name, text in sections.items():

@@ -39,6 +39,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.pause": False,
     # A worker that is over its limit ends itself and says so; this is for one that no longer can.
     "distributed.worker.memory.terminate": 1.1,
+    # Its profiler keeps the call trees of a thousand seconds: two hundred megabytes in every process.
+    "distributed.worker.profile.enabled": False,
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "1h",
 }

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 
 from angio_pipeline import outputs
 from angio_pipeline.batch.engines import Engine, choose_engine, work_here
@@ -83,25 +85,34 @@ def execute(
         ) as engine:
             log.write("engine", name=engine.name, workers=engine.workers())
             started(engine)
-            report = _carry_out(plan, engine, book, lambda tasks: make_jobs(tasks, settings, given, log.run_id))
+            make = partial(make_jobs, settings=settings, limits=given, batch=log.run_id)
+            report = _carry_out(plan, engine, book, make, settings.out)
         log.write("tables")
         _write_overview(settings, report.refusals)
         return report
 
 
-def _carry_out(plan: Plan, engine: Engine, book: _Book, make: Callable[[Sequence[Task]], list[Job]]) -> BatchReport:
+def _carry_out(
+    plan: Plan, engine: Engine, book: _Book, make: Callable[[Sequence[Task]], list[Job]], out: Path
+) -> BatchReport:
     tasks: list[Task] = [*plan.runs, *plan.follow_ups]
     outcomes = book.follow(engine, make(tasks))
     # Projections and comparisons stand on what their runs' analyses wrote; they are no input, and not counted as one.
     compared = book.follow(engine, make([*plan.projections, *plan.comparisons]))
     subjects = tuple(sorted({task.subject for task in tasks}))
-    pages = book.write_reports(engine, make([ReportTask(subject) for subject in subjects]))
+    # Whatever changes a patient's results takes the page away; one that is there need not be written anew.
+    outdated = [ReportTask(subject) for subject in subjects if not _page(out, subject).exists()]
+    pages = book.write_reports(engine, make(outdated))
     return BatchReport(
         analysed=sum(o.analysed for o in outcomes),
         resumed=sum(o.resumed for o in outcomes),
         refusals=(*plan.refusals, *(r for o in (*outcomes, *compared, *pages) for r in o.refusals)),
         subjects=subjects,
     )
+
+
+def _page(out: Path, subject: str) -> Path:
+    return out / "subjects" / subject / ReportTask(subject).folder
 
 
 def _planned(plan: Plan) -> dict[str, object]:

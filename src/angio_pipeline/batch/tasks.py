@@ -118,6 +118,7 @@ def run_task(task: Task, settings: Settings, begin: Callable[[str], None] = lamb
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
             again = tuple(Refusal(*row) for row in record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
+        _outdate_page(task, settings)
         refusals = _analyse(task, folder, settings, begin)
         begin("check")
         _check_unchanged(task, settings.config, digest, stamps)
@@ -162,6 +163,11 @@ def _items(task: Input) -> tuple[ingest.Item, ...]:
     if isinstance(task, FollowUpTask):
         return (*task.volumes, *task.films)
     return tuple(run.item for run in task.runs)
+
+
+def _outdate_page(task: Input, settings: Settings) -> None:
+    # A patient's page that is there tells what the results say: so a batch that changes nothing need not write it anew.
+    (settings.out / "subjects" / task.subject / "report.html").unlink(missing_ok=True)
 
 
 def _check_unchanged(task: Input, config: PipelineConfig, digest: str, stamps: list[tuple[int, int, int]]) -> None:
@@ -218,6 +224,7 @@ def told_full_disk(out: Path) -> Iterator[None]:
 def fail_task(task: Task, settings: Settings, reason: str, sentence: str) -> Outcome:
     """Return the refusal of a task, after what an earlier analysis left there is gone."""
     if not isinstance(task, ReportTask):
+        _outdate_page(task, settings)
         folder = _folder(task, settings)
         outputs.clear_results(folder)
         outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
