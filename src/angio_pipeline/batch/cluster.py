@@ -23,6 +23,7 @@ from distributed.security import Security
 
 from angio_pipeline.batch.engines import Engine, Finished, Future, in_window
 from angio_pipeline.batch.jobs import Job, do_job, give_up
+from angio_pipeline.batch.tasks import task_kind
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.workers import start_method
 
@@ -124,7 +125,9 @@ def _work(client: Client, jobs: Sequence[Job], *, beat: Callable[[], None]) -> G
     width = _Width(client)
 
     def submit(job: Job) -> Future:
-        future: Future = client.submit(do_job, job, key=f"{job.id}#{next(numbers)}", pure=False)
+        # One group for all jobs of a kind: the scheduler never forgets a group.
+        key = (task_kind(job.task), f"{job.id}#{next(numbers)}")
+        future: Future = client.submit(do_job, job, key=key, pure=False)
         return future
 
     def look() -> None:
