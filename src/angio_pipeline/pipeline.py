@@ -63,6 +63,7 @@ def process_run(
     rois: Sequence[FilmRoi] = (),
     corrections: Sequence[GivenEdit] = (),
     networks: Networks,
+    begin: Callable[[str], None] = lambda stage: None,
 ) -> RunResult:
     """Return everything measured on one run.
 
@@ -72,6 +73,8 @@ def process_run(
         Tumours drawn on this run; they take the place of detection.
     corrections : sequence of GivenEdit
         What a reader changed in an earlier result of this run.
+    begin : callable
+        Told the name of each stage as it begins, so that whoever holds a clock may say what each one took.
 
     Raises
     ------
@@ -79,16 +82,23 @@ def process_run(
         When the run has a single frame or no valid pixel.
     """
     _check(run)
+    begin("subtract")
     sub, maps = subtract_run(run, config=config)
     edits, misplaced = tumour.place_edits(corrections, sub, params=config.corrections)
     maps, phases_set = perfusion.relabel_phases(maps, edits, run.shape[0])
+    begin("segment")
     arteries = vessels.segment(sub, maps, params=config.segment, predict=networks.run, predict_frame=networks.frame)
+    begin("tumours")
     found, blush_quality, drawn = _tumours(rois, edits, sub, maps, arteries, config)
+    begin("graph")
     graph, tip = vessels.build_graph(arteries, sub, maps, params=config.graph, tumours=_union(found, sub))
     measures, flow_quality = vessels.measure_branches(graph, arteries.artery, sub, maps, params=config.measures)
+    begin("feeders")
     feeding = _feeding(sub, maps, found, networks.feeding)
     fed, feeder_quality, reread = _feeders(found, feeding, edits, graph, sub, config)
+    begin("shunts")
     shunts, shunt_quality = tumour.find_shunts(sub, maps, arteries, graph, fed, tip=tip, params=config.shunts)
+    begin("result")
     told = _in_order(misplaced, phases_set, drawn, reread, _notes(edits))
     quality = _all_quality(sub, maps, arteries, graph) | flow_quality | blush_quality | feeder_quality | shunt_quality
     return RunResult(

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
@@ -28,7 +28,9 @@ __all__ = [
     "warm_up",
 ]
 
-_PRELOAD = ["angio_pipeline.batch.tasks", "angio_pipeline.pipeline"]
+_PRELOAD = ["angio_pipeline.batch.jobs", "angio_pipeline.pipeline"]
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_method() -> Literal["forkserver", "spawn"]:
@@ -47,7 +49,9 @@ def warm_up() -> None:
 
 
 @contextmanager
-def process_pool(workers: int, *, initializer: Callable[[], None], preload: str) -> Iterator[ProcessPoolExecutor]:
+def process_pool(
+    workers: int, *, initializer: Callable[[], None], preload: str | Sequence[str]
+) -> Iterator[ProcessPoolExecutor]:
     """Yield worker processes for work that is made again when it was not finished.
 
     Whoever interrupts does not wait: what has not begun is cancelled, what runs is ended.
@@ -56,12 +60,12 @@ def process_pool(workers: int, *, initializer: Callable[[], None], preload: str)
     ----------
     initializer : callable
         Called once in each worker.
-    preload : str
-        Module that the server imports once, so that each worker starts from there.
+    preload : str or sequence of str
+        Modules that the server imports once, so that each worker starts from there.
     """
     context: BaseContext = multiprocessing.get_context(start_method())
     if start_method() == "forkserver":
-        context.set_forkserver_preload([preload])
+        context.set_forkserver_preload([preload] if isinstance(preload, str) else list(preload))
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer)
     try:
@@ -101,6 +105,8 @@ def import_ahead(*modules: str) -> None:
 
 def hold_threads(count: int) -> None:
     """Hold image libraries and linear algebra to `count` threads: the processes of a batch share the cores."""
+    # Libraries that are loaded later look here when they are.
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
     import cv2
     from threadpoolctl import threadpool_limits
 

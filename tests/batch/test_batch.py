@@ -338,3 +338,29 @@ def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path:
     assert report.analysed == 2
     assert [r.reason for r in report.refusals] == ["worker_died"]
     assert report.refusals[0].path == "kill.dcm"
+
+
+def test_a_page_is_written_anew_when_its_results_change_and_only_then(run_file: Path, tmp_path: Path) -> None:
+    def page_of(**how: bool) -> tuple[int, str]:
+        execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True, **how))
+        (page,) = (tmp_path / "out").rglob("report.html")
+        return page.stat().st_mtime_ns, page.read_text()
+
+    plan = _plan(run_file, workspace=tmp_path)
+    first, again, anew = page_of(), page_of(), page_of(resume=False)
+    assert again == first
+    assert anew[0] > first[0]
+    assert anew[1] == first[1]
+
+
+def test_no_page_outlives_the_results_that_it_tells_of(run_file: Path, tmp_path: Path, monkeypatch) -> None:
+    plan = _plan(run_file, workspace=tmp_path)
+    execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("angio_pipeline.outputs.write_run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, Settings(tmp_path / "out", PipelineConfig(), resume=False, debug=True))
+    assert not list((tmp_path / "out").rglob("report.html"))

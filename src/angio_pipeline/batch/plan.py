@@ -16,7 +16,16 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.readings import Reading
 from angio_pipeline.core.results import Refusal
 
-__all__ = ["ComparisonTask", "FollowUpTask", "Plan", "ProjectionTask", "RunTask", "make_plan", "relative_folder"]
+__all__ = [
+    "ComparisonTask",
+    "FollowUpTask",
+    "Plan",
+    "ProjectionTask",
+    "ReportTask",
+    "RunTask",
+    "make_plan",
+    "relative_folder",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,18 @@ class ProjectionTask:
     def folder(self) -> str:
         """Where the results go, below the subject's folder."""
         return outputs.PROJECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTask:
+    """The page of one patient, when all else of it is written; no part of a plan, and never left out."""
+
+    subject: str
+
+    @property
+    def folder(self) -> str:
+        """The page's name, below the subject's folder."""
+        return "report.html"
 
 
 @dataclass(frozen=True, slots=True)

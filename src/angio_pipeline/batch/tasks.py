@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import angio_pipeline
 from angio_pipeline import ingest, outputs
 from angio_pipeline.batch.comparisons import compare_task
-from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, ProjectionTask, RunTask, relative_folder
+from angio_pipeline.batch.plan import ComparisonTask, FollowUpTask, ProjectionTask, ReportTask, RunTask, relative_folder
 from angio_pipeline.batch.projections import join_task
+from angio_pipeline.batch.watch import Cost
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
@@ -28,10 +32,33 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
-Task = RunTask | FollowUpTask | ComparisonTask | ProjectionTask
+Input = RunTask | FollowUpTask | ComparisonTask | ProjectionTask
+Task = Input | ReportTask
 _RECORD = {"schema": "angio-pipeline/record/1"}
+_KINDS = {
+    RunTask: "run",
+    FollowUpTask: "follow-ups",
+    ComparisonTask: "comparison",
+    ProjectionTask: "projections",
+    ReportTask: "report",
+}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_LEAST_ROOM_BYTES = 2**20
 
-__all__ = ["Outcome", "Settings", "Task", "check_weights", "code_version", "refuse", "run_task", "task_digest"]
+__all__ = [
+    "Outcome",
+    "Settings",
+    "Task",
+    "check_weights",
+    "code_version",
+    "fail_task",
+    "refuse",
+    "run_task",
+    "task_digest",
+    "task_id",
+    "task_kind",
+    "told_full_disk",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,72 +73,177 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one task."""
+    """What became of one task; `cost` is unknown where no worker told it."""
 
     subject: str
     analysed: bool
     resumed: bool = False
     refusals: tuple[Refusal, ...] = ()
+    cost: Cost | None = None
 
 
-def run_task(task: Task, settings: Settings) -> Outcome:
-    """Return what became of a task; nothing that goes wrong with one task reaches another."""
+def task_kind(task: Task) -> str:
+    """Return what kind of task it is, in a word."""
+    return _KINDS[type(task)]
+
+
+def task_id(task: Task) -> str:
+    """Return a task's name within its batch: the pseudonym and the folder of its results."""
+    return f"{task.subject}/{'follow-ups' if isinstance(task, FollowUpTask) else task.folder}"
+
+
+def run_task(task: Task, settings: Settings, begin: Callable[[str], None] = lambda stage: None) -> Outcome:
+    """Return what became of a task; nothing that goes wrong with one task reaches another.
+
+    Parameters
+    ----------
+    begin : callable
+        Told the name of each stage as it begins.
+
+    Raises
+    ------
+    OSError
+        When there is no room for the results: that is not the task's fault, and the next would fare no better.
+    """
     folder = _folder(task, settings)
     try:
+        if isinstance(task, ReportTask):
+            begin("write")
+            if folder.parent.is_dir():
+                outputs.write_report(folder.parent)
+            return Outcome(task.subject, analysed=True)
+        begin("digest")
+        stamps = _stamps(task)
         digest = task_digest(task, settings.config)
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
             again = _refusals_again(task, record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
-        if isinstance(task, RunTask):
-            refusals = _analyse_run(task, folder, settings)
-        elif isinstance(task, ComparisonTask):
-            compare_task(task, folder, settings.config)
-            refusals = ()
-        elif isinstance(task, ProjectionTask):
-            join_task(task, folder, settings.config)
-            refusals = ()
-        else:
-            refusals = _analyse_follow_ups(task, folder, settings)
+        _outdate_page(task, settings)
+        refusals = _analyse(task, folder, settings, begin)
+        begin("check")
+        _check_unchanged(task, settings.config, digest, stamps)
         rows = _refusal_rows(task, refusals)
         outputs.write_record(folder, {**_RECORD, "digest": digest, "code": code_version(), "refusals": rows})
         return Outcome(task.subject, analysed=True, refusals=refusals)
     except AngioError as error:
-        return _failed(task, folder, error.reason, error.sentence)
+        return fail_task(task, settings, error.reason, error.sentence)
     except MemoryError:
         sentence = "Expected the input to fit in memory, found that it does not; use fewer workers or a larger machine."
-        return _failed(task, folder, "out_of_memory", sentence)
+        return fail_task(task, settings, "out_of_memory", sentence)
     except Exception as error:
-        if settings.debug:
+        if settings.debug or _disk_is_full(error, settings.out):
             raise
         # The message of an unforeseen error may quote a header; only its kind is safe to pass on.
         sentence = f"Analysis stopped with an unforeseen {type(error).__name__}; run again with --debug and report it."
-        return _failed(task, folder, "internal_error", sentence)
+        return fail_task(task, settings, "internal_error", sentence)
 
 
-def _refusal_rows(task: Task, refusals: Sequence[Refusal]) -> list[list[str | int]]:
+def _refusal_rows(task: Input, refusals: Sequence[Refusal]) -> list[list[str | int]]:
     """Return refusals as a record holds them: an input by its place in the task, as its path may name a patient."""
     places = {name: index for index, name in enumerate(_inputs(task))}
     return [[places.get(r.path, r.path), r.reason, r.sentence] for r in refusals]
 
 
-def _refusals_again(task: Task, rows: Sequence[Sequence[str | int]]) -> tuple[Refusal, ...]:
+def _refusals_again(task: Input, rows: Sequence[Sequence[str | int]]) -> tuple[Refusal, ...]:
     names = _inputs(task)
     told = ((names[path] if isinstance(path, int) else path, str(reason), str(said)) for path, reason, said in rows)
     return tuple(Refusal(*row) for row in told)
 
 
-def _inputs(task: Task) -> list[str]:
+def _inputs(task: Input) -> list[str]:
+    return [_shown(item) for item in _items(task)]
+
+
+def _analyse(task: Input, folder: Path, settings: Settings, begin: Callable[[str], None]) -> tuple[Refusal, ...]:
     if isinstance(task, RunTask):
-        return [_shown(task.item)]
-    if isinstance(task, ComparisonTask | ProjectionTask):
-        return [_shown(run.item) for run in task.runs]
-    return [_shown(item) for item in (*task.volumes, *task.films)]
+        return _analyse_run(task, folder, settings, begin)
+    if isinstance(task, FollowUpTask):
+        return _analyse_follow_ups(task, folder, settings, begin)
+    begin("analyse")
+    if isinstance(task, ComparisonTask):
+        compare_task(task, folder, settings.config)
+    else:
+        join_task(task, folder, settings.config)
+    return ()
 
 
-def _failed(task: Task, folder: Path, reason: str, sentence: str) -> Outcome:
+def _stamps(task: Input) -> list[tuple[int, int, int]]:
+    """Return what the disk says of a task's files; it differs when one was written, also to what it was before."""
+    paths = [path for item in _items(task) for path in item.paths]
+    return [(found.st_ino, found.st_size, found.st_mtime_ns) for found in (path.stat() for path in paths)]
+
+
+def _items(task: Input) -> tuple[ingest.Item, ...]:
+    if isinstance(task, RunTask):
+        return (task.item,)
+    if isinstance(task, FollowUpTask):
+        return (*task.volumes, *task.films)
+    return tuple(run.item for run in task.runs)
+
+
+def _outdate_page(task: Input, settings: Settings) -> None:
+    # A patient's page that is there tells what the results say: so a batch that changes nothing need not write it anew.
+    (settings.out / "subjects" / task.subject / "report.html").unlink(missing_ok=True)
+
+
+def _check_unchanged(task: Input, config: PipelineConfig, digest: str, stamps: list[tuple[int, int, int]]) -> None:
+    """Look at the input once more: a record must not vouch for other bytes than were analysed.
+
+    Raises
+    ------
+    AngioError
+        When it is not what it was when its digest was taken.
+    """
+    try:
+        same = _stamps(task) == stamps and task_digest(task, config) == digest
+    except OSError:
+        same = False
+    if not same:
+        raise AngioError(
+            "Expected the files to stay as they are while they are read, found that they changed; "
+            "run again when they are complete.",
+            reason="changed_while_read",
+        )
+
+
+def _disk_is_full(error: Exception, out: Path) -> bool:
+    """Return whether an error is for want of room; libraries that are not Python's own do not say so."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    return shutil.disk_usage(out).free < _LEAST_ROOM_BYTES
+
+
+@contextmanager
+def told_full_disk(out: Path) -> Iterator[None]:
+    """Tell in one sentence when there is no room below `out`.
+
+    Raises
+    ------
+    AngioError
+        In place of the error that a full disk, or one that can no longer be written, gives rise to.
+    """
+    try:
+        yield
+    except AngioError:
+        raise
+    except Exception as error:
+        if not _disk_is_full(error, out):
+            raise
+        told = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise AngioError(
+            f"Expected room for the results on the disk of {out}, found none{told}; "
+            "make room and run the same command again to go on.",
+            reason="disk_full",
+        ) from None
+
+
+def fail_task(task: Task, settings: Settings, reason: str, sentence: str) -> Outcome:
     """Return the refusal of a task, after what an earlier analysis left there is gone."""
-    outputs.clear_results(folder)
-    outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
+    if not isinstance(task, ReportTask):
+        _outdate_page(task, settings)
+        folder = _folder(task, settings)
+        outputs.clear_results(folder)
+        outputs.write_record(folder, {**_RECORD, "digest": None, "reason": reason, "sentence": sentence})
     return Outcome(task.subject, analysed=False, refusals=refuse(task, reason, sentence))
 
 
@@ -124,6 +256,8 @@ def refuse(task: Task, reason: str, sentence: str) -> tuple[Refusal, ...]:
     """Return one refusal for each input of a task."""
     if isinstance(task, RunTask):
         return (Refusal(task.item.shown[0], reason, sentence),)
+    if isinstance(task, ReportTask):
+        return (Refusal(f"subjects/{task.subject}/{task.folder}", reason, sentence),)
     if isinstance(task, ComparisonTask | ProjectionTask):
         # Its runs were analysed; what failed is the last one's comparison with the others.
         return (Refusal(task.runs[-1].item.shown[0], reason, sentence),)
@@ -135,11 +269,12 @@ def _shown(item: ingest.Item) -> str:
     return f"{item.shown[0]} (and {more} more of its series)" if more else item.shown[0]
 
 
-def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
+def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callable[[str], None]) -> tuple[Refusal, ...]:
     from angio_pipeline.pipeline import process_run
 
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
     import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
+    begin("read")
     limits = settings.config.limits
     run = ingest.read_run(task.item, limits=limits)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
@@ -149,7 +284,9 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
         rois=ingest.read_rois(task.rois, limits=limits).drawn_on(uid, size),
         corrections=ingest.read_corrections(task.corrections, uid),
         networks=_loaded_networks(settings.config.segment, settings.config.feeders.network),
+        begin=begin,
     )
+    begin("write")
     outputs.write_run(result, folder)
     return tuple(_unapplied(one) for one in result.corrections if not one.applied)
 
@@ -190,9 +327,12 @@ def _loaded_when_asked(load: Callable[[], Callable[..., Any]]) -> Callable[..., 
     return lambda *shown: loaded()(*shown)
 
 
-def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) -> tuple[Refusal, ...]:
+def _analyse_follow_ups(
+    task: FollowUpTask, folder: Path, settings: Settings, begin: Callable[[str], None]
+) -> tuple[Refusal, ...]:
     from angio_pipeline.pipeline import process_follow_ups
 
+    begin("read")
     refusals: list[Refusal] = []
     limits = settings.config.limits
     volumes = _read_each(task.volumes, partial(ingest.read_volume, limits=limits), refusals)
@@ -203,11 +343,13 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
     given = ingest.read_rois(task.rois, limits=limits)
     fitting = [roi for film in films for roi in given.drawn_on(film.source.sop_instance_uid, film.valid.shape)]
     drawn = [*fitting, *(roi for roi in given.films if roi not in fitting)]
+    begin("analyse")
     result = process_follow_ups(
         volumes, given.volumes, films, drawn, treated=task.treated, readings=task.readings, config=settings.config
     )
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
+    begin("write")
     outputs.write_follow_up(result, folder, folder_of=relative_folder)
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
     unused = () if result.response is None else result.response.unused
@@ -234,15 +376,14 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: Task, config: PipelineConfig) -> str:
+def task_digest(task: Input, config: PipelineConfig) -> str:
     """Return the resume key of a task: code, settings, input, regions, and what a reader said of this run or patient.
 
     That of a comparison, or of projections, holds those of its runs.
     """
     if isinstance(task, ComparisonTask | ProjectionTask):
         return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
-    items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
-    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
+    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in _items(task))]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
         if task.corrections:

@@ -19,6 +19,7 @@ from angio_pipeline.cli import (
     schema,
     segment,
     simulate,
+    status,
     train,
 )
 
@@ -51,6 +52,7 @@ def _options(
 
 app.command("run")(run.run)
 app.command("ingest")(ingest.ingest)
+app.command("status")(status.status)
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("cohort")(cohort.cohort)

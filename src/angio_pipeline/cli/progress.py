@@ -10,20 +10,43 @@ if TYPE_CHECKING:
 __all__ = ["progress_bar"]
 
 
-def progress_bar(*, shown: bool = True, transient: bool = False) -> Progress:
-    """Return bars on standard error with what is done of how much, and how long it took and will take."""
+# A speed is the mean over this long: over less, work whose pieces take minutes would have none.
+_SPEED_OVER_S = 3600.0
+
+
+def progress_bar(*, shown: bool = True, transient: bool = False, rate: bool = False) -> Progress:
+    """Return bars on standard error with what is done of how much, and how long it took and will take.
+
+    With `rate` they tell as well how many pieces are done in a minute.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> str:
+            speed = task.finished_speed or task.speed
+            return f"{60 * speed:.1f}/min" if speed else ""
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     hidden = not (shown and console.is_terminal)
-    return Progress(*columns, *times, console=console, disable=hidden, transient=transient)
+    rates = (RateColumn(),) if rate else ()
+    return Progress(
+        *columns,
+        *rates,
+        *times,
+        console=console,
+        disable=hidden,
+        transient=transient,
+        speed_estimate_period=_SPEED_OVER_S,
+    )

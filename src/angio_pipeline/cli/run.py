@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from angio_pipeline.batch import BatchReport, Plan, Settings
+    from angio_pipeline.batch import BatchReport, Engine, Limits, Plan, Settings
 
 __all__ = ["run"]
 
@@ -38,7 +38,15 @@ def run(
         typer.Option(metavar="ROW,COL", help="Move the mask by hand, pixels down and right, up to 200."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A running Dask scheduler (tcp://…), or local: Dask here also for few tasks."),
+    ] = None,
+    task_timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="End a task after this.")] = 3600,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="GB", help="End a task whose process takes more; by default its equal share."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Leave alone what was analysed with the same code and settings.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
@@ -57,6 +65,8 @@ def run(
     table of subject, date, lesion and statement; it changes what the criteria of response call.
 
     Example: angio run exports/ --out results --roi lesions.dcm --readings readings.csv
+
+    Stopped or killed, the same command goes on where it ended; angio status OUT tells where that is.
 
     Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
     could be analysed; 2: usage.
@@ -77,13 +87,16 @@ def run(
     _check_corrections(corrections or [])
     _check_readings(readings or [])
     batch.check_weights(chosen)
+    count = workers or os.cpu_count() or 1
+    limits = batch.limit_tasks(task_timeout, memory_limit, workers=count, elsewhere=scheduler not in (None, "local"))
     try:
         with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
             found = ingest.discover(source, workspace=Path(workspace), limits=chosen.limits, apart=not debug)
             plan = batch.make_plan(found, roi or [], corrections or [], readings or [])
-            report = _execute(plan, settings, workers or os.cpu_count() or 1, scheduler, show=not (quiet or json))
+            report = _execute(plan, settings, count, scheduler, limits, show=not (quiet or json))
     except KeyboardInterrupt:
-        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
+        told = "run the same command again to go on where it ended (angio status tells where)"
+        typer.echo(f"angio: stopped; {told}.", err=True)
         raise typer.Exit(130) from None
     _tell(report, out, quiet=quiet, as_json=json)
     if report.analysed == 0:
@@ -150,14 +163,27 @@ def _usage(sentence: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _execute(plan: Plan, settings: Settings, workers: int, scheduler: str | None, *, show: bool) -> BatchReport:
+def _execute(
+    plan: Plan, settings: Settings, workers: int, scheduler: str | None, limits: Limits, *, show: bool
+) -> BatchReport:
     from angio_pipeline import batch
     from angio_pipeline.cli.progress import progress_bar
 
-    with progress_bar(shown=show, transient=True) as bar:
+    with progress_bar(shown=show, transient=True, rate=True) as bar:
         task = bar.add_task("Analysing", total=len(plan))
+
+        def tell_dashboard(engine: Engine) -> None:
+            if engine.dashboard and show:
+                bar.print(f"Dashboard: {engine.dashboard}")
+
         return batch.execute(
-            plan, settings, workers=workers, scheduler=scheduler, progress=lambda outcome: bar.advance(task)
+            plan,
+            settings,
+            workers=workers,
+            scheduler=scheduler,
+            limits=limits,
+            progress=lambda outcome: bar.advance(task),
+            started=tell_dashboard,
         )
 
 

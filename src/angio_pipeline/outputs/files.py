@@ -43,6 +43,10 @@ _OF_A_SUBJECT = (
     "*/*/deposit-*.dcm",
     "*/*/slice-*.png",
     "*/*/aligned-*.png",
+    # What was being written when a worker was killed; runs of the same subject may be written meanwhile.
+    "*/*/.tmp-*-deposit-*",
+    "*/*/.tmp-*-slice-*",
+    "*/*/.tmp-*-aligned-*",
 )
 
 
