@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -92,6 +93,8 @@ def _prepare(more_bytes: int) -> None:
     """Silence what native libraries say of broken files, and hold this process to its memory."""
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
         os.dup2(nowhere.fileno(), 2)
+    # Loaded under the limit, libraries would count against it; OpenBLAS, where it finds no memory, asks for ever.
+    import_module("angio_pipeline.ingest.discovery")
     _hold_memory(more_bytes)
 
 
