@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,6 +42,7 @@ class Settings:
     config: PipelineConfig
     resume: bool = True
     debug: bool = False
+    objects: outputs.ObjectChoice = field(default_factory=outputs.ObjectChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def run_task(task: Task, settings: Settings) -> Outcome:
     """Return what became of a task; nothing that goes wrong with one task reaches another."""
     folder = _folder(task, settings)
     try:
-        digest = task_digest(task, settings.config)
+        digest = task_digest(task, settings.config, settings.objects)
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
             again = tuple(Refusal(*row) for row in record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
@@ -130,7 +131,15 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
         networks=_loaded_networks(settings.config.segment, settings.config.feeders.network),
     )
     outputs.write_run(result, folder)
+    weights = {name: model_entry(name).sha256 for name in _networks(settings.config)}
+    origin = _origin(task.item, settings.objects)
+    outputs.write_run_objects(result, origin, folder, choice=settings.objects, weights=weights)
     return tuple(_unapplied(one) for one in result.corrections if not one.applied)
+
+
+def _origin(item: ingest.Item, choice: outputs.ObjectChoice) -> outputs.Origin:
+    """Return an input as the objects name it; who the patient is, is read only where they are to carry it."""
+    return outputs.Origin(item.source, ingest.object_headers(item, identity=choice.keep_identity))
 
 
 def _unapplied(one: CorrectionOutcome) -> Refusal:
@@ -186,7 +195,14 @@ def _analyse_follow_ups(task: FollowUpTask, folder: Path, settings: Settings) ->
     )
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
-    outputs.write_follow_up(result, folder, folder_of=relative_folder)
+    items = {item.source: item for item in (*task.volumes, *task.films)}
+    outputs.write_follow_up(
+        result,
+        folder,
+        folder_of=relative_folder,
+        origin_of=lambda source: _origin(items[source], settings.objects),
+        choice=settings.objects,
+    )
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
     unused = () if result.response is None else result.response.unused
     unread = (ingest.refuse_reading(one.reading.file, one.reading.row, one.sentence) for one in unused)
@@ -212,15 +228,19 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: Task, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input, regions, and what a reader said of this run or patient.
+def task_digest(
+    task: Task,
+    config: PipelineConfig,
+    objects: outputs.ObjectChoice = outputs.ObjectChoice(),  # noqa: B008 - frozen
+) -> str:
+    """Return the resume key of a task: code, settings, objects, input, regions, and what a reader said of it.
 
     That of a comparison, or of projections, holds those of its runs.
     """
     if isinstance(task, ComparisonTask | ProjectionTask):
-        return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
+        return hashlib.sha256("\n".join(task_digest(run, config, objects) for run in task.runs).encode()).hexdigest()
     items = (task.item,) if isinstance(task, RunTask) else (*task.volumes, *task.films)
-    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in items)]
+    parts = [code_version(), config.model_dump_json(), repr(objects), *(ingest.digest(item) for item in items)]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
         if task.corrections:

@@ -5,6 +5,7 @@ from angio_pipeline.ingest.discover import discover
 from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.images import SingleImage, read_image
 from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunItem, VolumeItem, digest
+from angio_pipeline.ingest.object_headers import object_headers
 from angio_pipeline.ingest.readings import read_readings, refuse_reading
 from angio_pipeline.ingest.rois import RoiSet, projections_of, read_rois
 from angio_pipeline.ingest.runs import read_run
@@ -25,6 +26,7 @@ __all__ = [
     "digest",
     "discover",
     "edits_digest",
+    "object_headers",
     "projections_of",
     "read_corrections",
     "read_film",
