@@ -20,6 +20,7 @@ EXPLAINED = {
     r"Unrecognized defined term = <99ANGIO>": (
         "A scheme of this project's own, for what the standard's have no word for; the object says whose it is."
     ),
+    r"PatientName.* - Retired Person Name form": "A pseudonym has no first name and no last name.",
     r"Laterality.* is only permitted to be empty when actually unknown": (
         "It is unknown where the source does not say which part of the body it shows."
     ),

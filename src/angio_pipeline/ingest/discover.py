@@ -40,6 +40,8 @@ _CT = {"1.2.840.10008.5.1.4.1.1.2"}
 _CT_MULTIFRAME = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "13.1.1")}
 _SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")} | {STRUCTURE_SET}
 _CAPTURE = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
+# What `outputs.dicom` calls itself as equipment.
+_OWN_MODEL = "angio-pipeline"
 _ROI_SUFFIXES = (".png", ".nii", ".nii.gz")
 _IMAGE_TAGS = (
     "BitsAllocated",
@@ -47,6 +49,7 @@ _IMAGE_TAGS = (
     "Columns",
     "HighBit",
     "ImageType",
+    "ManufacturerModelName",
     "NumberOfFrames",
     "PhotometricInterpretation",
     "PixelRepresentation",
@@ -180,6 +183,12 @@ def _role(header: Header, *, in_rois: bool) -> _Role:
     ds = header.dataset
     kind = text(ds, "SOPClassUID") or text(getattr(ds, "file_meta", ds), "MediaStorageSOPClassUID")
     modality = text(ds, "Modality").upper()
+    if text(ds, "ManufacturerModelName") == _OWN_MODEL and not in_rois:
+        # An archive gives them back with the study: a vessel is no lesion, a subtracted run no second run.
+        sentence = (
+            "Expected an image, found a result of this software; put it into a folder named rois to use it as one."
+        )
+        raise InputRefused(sentence, reason="own_result")
     if kind in _SEGMENTATION:
         return _Role.ROI
     if kind in PRESENTATION_STATES:

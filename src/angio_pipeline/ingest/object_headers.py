@@ -6,11 +6,12 @@ here, at the moment of writing, and goes nowhere else.
 
 from __future__ import annotations
 
-from datetime import date, time
 from typing import Any
 
+from pydicom.config import RAISE
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, TM, validate_value
+from pydicom.multival import MultiValue
+from pydicom.valuerep import validate_value
 
 from angio_pipeline.ingest.headers import element_value, quiet_pydicom, read_header
 from angio_pipeline.ingest.items import Item
@@ -68,6 +69,9 @@ _TECHNICAL_TAGS = (
     "StudyInstanceUID",
 )
 
+# Read as numbers, names and dates, of which the letters have to be right.
+_WRITTEN_AS_TEXT = ("DS", "IS", "PN", "DA", "TM")
+
 
 def object_headers(item: Item, *, identity: bool) -> tuple[Dataset, ...]:
     """Return for each file of an input the elements that an object derived from it repeats.
@@ -104,12 +108,10 @@ def _plain(vr: str, value: Any) -> Any:
 
 
 def _fits(vr: str, value: Any) -> bool:
-    from pydicom.config import RAISE
-
-    parts = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    parts = value if isinstance(value, MultiValue) else [value]
     try:
         for part in parts:
-            validate_value(vr, str(part) if isinstance(part, DA | TM | date | time) or vr == "PN" else part, RAISE)
+            validate_value(vr, str(part) if vr in _WRITTEN_AS_TEXT else part, RAISE)
     except (ValueError, TypeError):
         return False
     return True

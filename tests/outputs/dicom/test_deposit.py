@@ -63,7 +63,7 @@ def test_it_names_the_pseudonym_alone_and_repeats_exactly(point, origin):
     content = deposit_bytes(point.deposit, origin, "L1")
     assert content == deposit_bytes(point.deposit, origin, "L1")
     ds = pydicom.dcmread(io.BytesIO(content))
-    assert (str(ds.PatientName), ds.PatientID) == ("", point.source.subject)
+    assert (str(ds.PatientName), ds.PatientID) == (point.source.subject,) * 2
 
 
 def test_a_validator_finds_no_fault(point, origin, tmp_path):

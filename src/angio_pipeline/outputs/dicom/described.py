@@ -140,7 +140,8 @@ def _name_patient(ds: Dataset, origin: Origin) -> None:
                 setattr(ds, keyword, header.get(keyword))
         ds.setdefault("PatientID", "")
         return
-    ds.PatientID = origin.source.subject
+    # Some readers refuse an object whose patient has no name.
+    ds.PatientName = ds.PatientID = origin.source.subject
     ds.StudyDate = origin.source.date if origin.source.date.isdigit() else ""
     ds.PatientIdentityRemoved = "YES"
     ds.DeidentificationMethod = "Keyed pseudonym for the patient; UIDs and dates kept"

@@ -18,7 +18,7 @@ from pydicom.uid import XAXRFGrayscaleSoftcopyPresentationStateStorage
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Background, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
-from angio_pipeline.outputs.dicom.described import Origin, describe, object_bytes
+from angio_pipeline.outputs.dicom.described import Origin, describe, object_bytes, tell_body_part
 from angio_pipeline.outputs.dicom.elements import decimal, graphic_points, item
 from angio_pipeline.outputs.pictures import mask_outlines, vessel_window
 
@@ -38,6 +38,7 @@ def presentation_bytes(result: RunResult, origin: Origin) -> bytes:
     """Return the presentation state of a run."""
     ds = Dataset()
     describe(ds, origin, modality="PR", number=9005, label="Feeders and targets")
+    tell_body_part(ds, origin)
     ds.PresentationCreationDate, ds.PresentationCreationTime = origin.content_date, origin.content_time
     ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = "FEEDERS", "Feeders and targets over the run", ""
     ds.ReferencedSeriesSequence = [item(SeriesInstanceUID=origin.series, ReferencedImageSequence=[origin.image()])]
