@@ -83,3 +83,39 @@ def ct_headers(deposit: Any, source: Any, **more: Any) -> tuple[Dataset, ...]:
             setattr(ds, keyword, value)
         made.append(ds)
     return tuple(made)
+
+
+# What says when a group was measured: numbers, but no measurements.
+_OF_TIME = ("126073", "128740")
+
+
+def report_groups(path: Path) -> list[dict[str, Any]]:
+    """The groups of a measurement report as another reader sees them: what, when, numbers, answers, words, places."""
+    from highdicom import sr
+
+    return [_group(group) for group in sr.srread(path).content.get_image_measurement_groups()]
+
+
+def _group(group: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"numbers": {}, "places": {}, "answers": [], "texts": [], "images": []}
+    found["id"], found["finding"] = group.tracking_identifier, group.finding_type.meaning
+    for one in group.get_measurements():
+        if one.name.value in _OF_TIME:
+            continue
+        found["numbers"].setdefault((one.name.value, one.unit.value), []).append(one.value)
+        places = [
+            (p.GraphicType, np.reshape(p.GraphicData, (-1, 2))[:, ::-1] - 0.5) for p in one.referenced_coordinates
+        ]
+        found["places"].setdefault((one.name.value, one.unit.value), []).extend(places)
+    for item in group[0].ContentSequence:
+        name = item.ConceptNameCodeSequence[0].CodeMeaning
+        if item.ValueType == "CODE" and item.RelationshipType == "CONTAINS":
+            found["answers"].append((name, item.ConceptCodeSequence[0].CodeMeaning))
+        elif item.ValueType == "TEXT":
+            found["texts"].append((name, item.TextValue))
+        elif item.ValueType == "IMAGE":
+            image = item.ReferencedSOPSequence[0]
+            found["images"].append((image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber")))
+        elif item.ValueType == "NUM" and name == "Longitudinal Temporal Offset from Event":
+            found["days"] = float(item.MeasuredValueSequence[0].FloatingPointValue)
+    return found
