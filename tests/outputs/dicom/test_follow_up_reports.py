@@ -8,9 +8,12 @@ from dataclasses import replace
 import pydicom
 import pytest
 from dicom_objects import complaints, ct_headers, report_groups, said_by
+from response_lesions import lesion
 
+from angio_pipeline.core.response import Histology
 from angio_pipeline.outputs import write_follow_up
 from angio_pipeline.outputs.dicom import Origin, choose_objects
+from angio_pipeline.response import ResponseParams, judge_lesions
 
 POINT = {
     "iodine_mg": ("IODINE", "mg"),
@@ -183,3 +186,38 @@ def test_a_patient_without_any_lesion_has_no_report(follow_up_maker, folder_of, 
     nothing = replace(follow_up_maker(), lesions=(), liver=None)
     write_follow_up(nothing, tmp_path, folder_of=folder_of)
     assert not (tmp_path / "lipiodol-sr.dcm").exists()
+
+
+@pytest.fixture
+def judged(follow_up_maker, folder_of, tmp_path):
+    lesions = [lesion("L1", 40.0, 25.0), lesion("L2", 20.0, 15.0, missing="cut off by the edge of the scan")]
+    response = judge_lesions(lesions, histology=[Histology(80.0, lesion_id="L1")], params=ResponseParams())
+    result = replace(follow_up_maker(), response=response)
+    write_follow_up(result, tmp_path, folder_of=folder_of, origin_of=origin_of(result))
+    return tmp_path
+
+
+def test_the_response_s_numbers_are_those_of_the_document(judged):
+    document = json.loads((judged / "response.json").read_text())
+    wanted = expected_response(document)
+    assert read(judged / "response-sr.dcm") == wanted
+    assert sum(len(numbers) for _, _, numbers in wanted) > 50
+
+
+def test_every_call_is_told_with_its_rule(judged):
+    document = json.loads((judged / "response.json").read_text())
+    groups = report_groups(judged / "response-sr.dcm")
+    reasons = [reason for point in document["timepoints"] for reason in point["reasons"]]
+    told = [group for group in groups if group["finding"] == "Response to treatment" and "days" in group]
+    words = {"CR": "Complete response", "PR": "Partial response", "SD": "Stable disease", "PD": "Progressive disease"}
+    words["NE"] = "Not evaluable"
+    assert len(told) == len(reasons) > 5
+    for group, reason in zip(told, reasons, strict=True):
+        call = words.get(reason["call"], f"Response {reason['call']}")
+        assert ("Response", call) in group["answers"], reason["name"]
+        assert ("Comment", reason["sentence"]) in group["texts"]
+
+
+def test_a_validator_finds_no_fault_in_the_response(judged):
+    assert complaints(judged / "response-sr.dcm") == []
+    assert "Response to treatment" in said_by("dsrdump", str(judged / "response-sr.dcm"))
