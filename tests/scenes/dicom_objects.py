@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ EXPLAINED = {
 
 def program(name: str) -> str:
     """The path of a program; without it the test is skipped, and fails where all of them have to be there."""
-    # A library of the tests puts programs of the same names in front: those of the system are meant.
-    found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+    # A library puts programs of the same names beside the interpreter: where the system has one, that is meant.
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which(name, path=os.pathsep.join(["/usr/local/bin", "/usr/bin", "/bin", beside]))
     if found is None:
         tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         tell(f"{name} is not installed")

@@ -9,7 +9,8 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from dicom_objects import complaints, ct_headers
+import SimpleITK as sitk
+from dicom_objects import complaints, ct_headers, said_by
 
 from angio_pipeline import ingest
 from angio_pipeline.outputs.dicom.deposit import deposit_bytes
@@ -32,6 +33,18 @@ def test_another_reader_finds_the_deposit_s_voxels(point, origin):
     assert read.get_segment_description(1).segment_label == "L1"
     planes = point.deposit.mask[point.deposit.mask.any(axis=(1, 2))]
     np.testing.assert_array_equal(read.pixel_array.reshape(planes.shape) > 0, planes)
+
+
+def test_a_second_reader_finds_them_at_the_same_place(point, origin, tmp_path):
+    path = tmp_path / "deposit.dcm"
+    path.write_bytes(deposit_bytes(point.deposit, origin, "L1"))
+    said_by("segimage2itkimage", "--inputDICOM", str(path), "--outputDirectory", str(tmp_path), "--prefix", "L1")
+    image = sitk.ReadImage(str(tmp_path / "L1-1.nrrd"))
+    found = np.argwhere(sitk.GetArrayFromImage(image) > 0)
+    placed = [image.TransformIndexToPhysicalPoint([int(k) for k in voxel[::-1]]) for voxel in found]
+    voxels = np.argwhere(point.deposit.mask)
+    true = (point.deposit.affine @ np.column_stack([voxels, np.ones(len(voxels))]).T)[:3].T
+    np.testing.assert_allclose(sorted(placed), sorted(map(tuple, true)), atol=1e-4)
 
 
 def test_each_frame_names_the_slice_that_it_lies_on(point):

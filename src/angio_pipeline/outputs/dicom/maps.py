@@ -85,7 +85,7 @@ def _place_frame(
 ) -> None:
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    shared = _plane(result)
+    shared, corner = _plane(result)
     shared.ParametricMapFrameTypeSequence = [item(FrameType=ds.ImageType)]
     window = item(WindowCenter=decimal((low + high) / 2), WindowWidth=decimal(max(high - low, 1e-3)))
     window.VOILUTFunction = "LINEAR_EXACT"
@@ -107,14 +107,18 @@ def _place_frame(
     ds.PerFrameFunctionalGroupsSequence = [
         item(
             FrameContentSequence=[content],
+            PlanePositionSequence=[corner],
             DerivationImageSequence=[frame_source(result, origin, codes.SUBTRACTED)],
         )
     ]
     ds.ReferencedSeriesSequence = [origin.referenced_series()]
 
 
-def _plane(result: RunResult) -> Dataset:
-    """Return where the pixels lie in the map's own frame of reference; one millimetre apart where no scale is known."""
+def _plane(result: RunResult) -> tuple[Dataset, Dataset]:
+    """Return how the pixels lie in the map's own frame of reference, and where the first of them does.
+
+    They are one millimetre apart where no scale is known.
+    """
     rows, columns = result.maps.peak.shape
     spacing, pose = result.run.spacing, result.run.pose
     row_mm, col_mm = (spacing.row_mm, spacing.col_mm) if spacing is not None and spacing.in_patient else (1.0, 1.0)
@@ -123,11 +127,11 @@ def _plane(result: RunResult) -> Dataset:
     to_detector = np.array([np.sin(p) * np.cos(s), -np.cos(p) * np.cos(s), np.sin(s)])
     down = np.cross(right, to_detector)
     corner = -right * col_mm * (columns - 1) / 2 - down * row_mm * (rows - 1) / 2
-    return item(
+    shared = item(
         PixelMeasuresSequence=[item(PixelSpacing=[decimal(row_mm), decimal(col_mm)], SliceThickness=decimal(col_mm))],
-        PlanePositionSequence=[item(ImagePositionPatient=[decimal(float(v)) for v in corner])],
         PlaneOrientationSequence=[item(ImageOrientationPatient=[decimal(float(v)) for v in (*right, *down)])],
     )
+    return shared, item(ImagePositionPatient=[decimal(float(v)) for v in corner])
 
 
 def _meaning(label: str, quantity: Code, unit: Code, low: float, high: float) -> Dataset:
