@@ -14,7 +14,7 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 from angio_pipeline.core.runs import Background, Quantity
 from angio_pipeline.outputs.dicom.presentation import presentation_bytes
 
-# Type 1 attributes of the modules that the validator at hand does not know (PS3.3 C.11.13 to C.11.15).
+# Type 1 attributes of the modules that the validator at hand does not know (PS3.3 C.11.19, C.11.21).
 NEEDED = {
     "MaskSubtractionSequence": ("MaskOperation", "ApplicableFrameRange", "MaskFrameNumbers", "PixelShiftSequence"),
     "PixelShiftSequence": ("RegionPixelShiftSequence", "PixelShiftFrameRange"),
