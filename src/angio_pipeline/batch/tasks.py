@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,7 +42,7 @@ class Settings:
     config: PipelineConfig
     resume: bool = True
     debug: bool = False
-    objects: outputs.ObjectChoice = field(default_factory=outputs.ObjectChoice)
+    objects: outputs.ObjectChoice = outputs.DEFAULT_OBJECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,8 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings) -> tuple[Refus
 
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
     import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
+    if settings.objects.kinds:
+        import_ahead("highdicom")
     run = ingest.read_run(task.item)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
     result = process_run(
@@ -228,11 +230,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(
-    task: Task,
-    config: PipelineConfig,
-    objects: outputs.ObjectChoice = outputs.ObjectChoice(),  # noqa: B008 - frozen
-) -> str:
+def task_digest(task: Task, config: PipelineConfig, objects: outputs.ObjectChoice = outputs.DEFAULT_OBJECTS) -> str:
     """Return the resume key of a task: code, settings, objects, input, regions, and what a reader said of it.
 
     That of a comparison, or of projections, holds those of its runs.

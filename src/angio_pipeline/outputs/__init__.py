@@ -5,7 +5,14 @@ functions that need them.
 """
 
 from angio_pipeline.outputs.comparisons import ComparedRuns, RunsNotCompared, write_comparisons
-from angio_pipeline.outputs.dicom import ObjectChoice, ObjectKind, Origin, choose_objects, write_run_objects
+from angio_pipeline.outputs.dicom import (
+    DEFAULT_OBJECTS,
+    ObjectChoice,
+    ObjectKind,
+    Origin,
+    choose_objects,
+    write_run_objects,
+)
 from angio_pipeline.outputs.files import clear_results, write_record
 from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, read_subject
 from angio_pipeline.outputs.follow_ups import write_follow_up
@@ -19,6 +26,7 @@ from angio_pipeline.outputs.tables import write_refused, write_tables
 from angio_pipeline.outputs.worklist import write_index
 
 __all__ = [
+    "DEFAULT_OBJECTS",
     "EMBOLISATION",
     "PROJECTIONS",
     "ComparedRuns",

@@ -8,7 +8,7 @@ from pathlib import Path
 from angio_pipeline.core.followups import LesionCourse, LipiodolTimepoint, ScanAlignment
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
-from angio_pipeline.outputs.dicom.choice import ObjectChoice, ObjectKind
+from angio_pipeline.outputs.dicom.choice import DEFAULT_OBJECTS, ObjectChoice, ObjectKind
 from angio_pipeline.outputs.dicom.deposit import deposit_bytes
 from angio_pipeline.outputs.dicom.described import Origin
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
@@ -27,7 +27,7 @@ def write_follow_up(
     *,
     folder_of: Callable[[Source], str],
     origin_of: Callable[[Source], Origin] = lambda source: Origin(source, ()),
-    choice: ObjectChoice = ObjectChoice(),  # noqa: B008 - frozen
+    choice: ObjectChoice = DEFAULT_OBJECTS,
 ) -> None:
     """Write `lipiodol.json`, `response.json`, and of each scan its deposits (`.dcm` unless empty) and pictures.
 

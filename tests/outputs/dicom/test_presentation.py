@@ -128,6 +128,22 @@ def test_a_run_stored_white_on_black_is_turned_over(run_result, origin_of):
     assert ds.PresentationLUTShape == "INVERSE"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"PixelIntensityRelationship": "LOG"},
+        {"PixelIntensityRelationshipSign": -1},
+        {"PhotometricInterpretation": "MONOCHROME1"},
+    ],
+    ids=["led back by a table", "falling", "turned over"],
+)
+def test_values_that_are_not_the_stored_ones_give_no_window_and_no_table(run_result, origin_of, told):
+    result = as_intensities(run_result)
+    ds = pydicom.dcmread(io.BytesIO(presentation_bytes(result, origin_of(result, **told))))
+    assert "SoftcopyVOILUTSequence" not in ds
+    assert "PixelIntensityRelationshipLUTSequence" not in ds.MaskSubtractionSequence[0]
+
+
 def test_nothing_found_draws_nothing(run_maker, origin_of):
     result = run_maker(tumour=False, vessels=False)
     ds = pydicom.dcmread(io.BytesIO(presentation_bytes(result, origin_of(result))))

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from angio_pipeline.core.errors import ConfigError
 
-__all__ = ["ObjectChoice", "ObjectKind", "choose_objects"]
+__all__ = ["DEFAULT_OBJECTS", "ObjectChoice", "ObjectKind", "choose_objects"]
 
 
 class ObjectKind(StrEnum):
@@ -33,6 +33,9 @@ class ObjectChoice:
 
     kinds: tuple[ObjectKind, ...] = _BY_DEFAULT
     keep_identity: bool = False
+
+
+DEFAULT_OBJECTS = ObjectChoice()
 
 
 def choose_objects(names: Sequence[str] = (), *, keep_identity: bool = False) -> ObjectChoice:

@@ -47,7 +47,8 @@ def presentation_bytes(result: RunResult, origin: Origin) -> bytes:
     if result.subtracted.background is Background.MASK and result.subtracted.mask_frames:
         ds.MaskSubtractionSequence = [_subtraction(result, origin)]
         ds.MultiFramePresentationSequence = [_cine(result)]
-    ds.SoftcopyVOILUTSequence = [_window(result, origin)]
+    if _as_stored(result, origin):
+        ds.SoftcopyVOILUTSequence = [_window(result, origin)]
     _draw(ds, result, origin)
     return object_bytes(ds, XAXRFGrayscaleSoftcopyPresentationStateStorage)
 
@@ -78,7 +79,7 @@ def _subtraction(result: RunResult, origin: Origin) -> Dataset:
         )
         for first, last, (row, col) in _shifts(subtracted.motion_px)
     ]
-    if result.run.quantity is Quantity.INTENSITY and not _inverted(origin):
+    if _has_table(result, origin):
         made.PixelIntensityRelationshipLUTSequence = [_to_log(result, origin)]
     return made
 
@@ -91,6 +92,18 @@ def _shifts(motion_px: npt.NDArray[np.float64]) -> list[tuple[int, int, tuple[fl
         members = list(frames)
         out.append((members[0], members[-1], shift))
     return out
+
+
+def _has_table(result: RunResult, origin: Origin) -> bool:
+    """Whether stored values are proportional to the beam, so that a viewer needs the way to their logarithm."""
+    return result.run.quantity is Quantity.INTENSITY and _as_stored(result, origin)
+
+
+def _as_stored(result: RunResult, origin: Origin) -> bool:
+    """Whether the run's values are those that its file stores: not turned over, not led back by a table."""
+    table = result.run.quantity is Quantity.INTENSITY and origin.header.get("PixelIntensityRelationship") == "LOG"
+    falling = origin.header.get("PixelIntensityRelationshipSign") == -1
+    return not (table or falling or _inverted(origin))
 
 
 def _bits(origin: Origin, result: RunResult) -> int:
@@ -131,7 +144,7 @@ def _cine(result: RunResult) -> Dataset:
 def _window(result: RunResult, origin: Origin) -> Dataset:
     """Return the window, in the values that a viewer has after it subtracted."""
     shown, valid = _as_viewed(result, origin), result.subtracted.valid
-    # Contrast takes from the beam: least is darkest, unless the stored values fall as the beam rises.
+    # Contrast takes from the beam: least is darkest.
     low, high = vessel_window(-shown, valid)
     return item(
         WindowCenter=decimal(-(low + high) / 2),
@@ -142,14 +155,17 @@ def _window(result: RunResult, origin: Origin) -> Dataset:
 
 def _as_viewed(result: RunResult, origin: Origin) -> npt.NDArray[np.float32]:
     """Return the reference frame (H, W) as a viewer has it before the window, brighter meaning more X-rays."""
-    run, subtracted = result.run, result.subtracted
-    frames = run.frames.astype(np.float64, copy=False)
-    if run.quantity is Quantity.INTENSITY and not _inverted(origin):
-        frames = _logarithm(frames, _bits(origin, result))
-    shown = frames[subtracted.reference_frame]
+    subtracted = result.subtracted
+    shown = _stored(result, origin, [subtracted.reference_frame])[0]
     if subtracted.background is Background.MASK and subtracted.mask_frames:
-        shown = shown - frames[list(subtracted.mask_frames)].mean(axis=0)
+        shown = shown - _stored(result, origin, list(subtracted.mask_frames)).mean(axis=0)
     return np.asarray(shown, dtype=np.float32)
+
+
+def _stored(result: RunResult, origin: Origin, frames: list[int]) -> npt.NDArray[np.float64]:
+    """Return some frames of the run as they are stored, or as the table to the logarithm makes them."""
+    values = result.run.frames[frames].astype(np.float64)
+    return _logarithm(values, _bits(origin, result)) if _has_table(result, origin) else values
 
 
 # --- graphics -----------------------------------------------------------------------------------
