@@ -25,7 +25,7 @@ from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunI
 from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
 from angio_pipeline.ingest.presentation import PRESENTATION_STATES
 from angio_pipeline.ingest.pseudonym import read_key
-from angio_pipeline.ingest.rois import read_rois
+from angio_pipeline.ingest.rois import OWN_MODEL, read_rois
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
 from angio_pipeline.ingest.stages import STAGE_TAGS, stage_of
@@ -40,8 +40,6 @@ _CT = {"1.2.840.10008.5.1.4.1.1.2"}
 _CT_MULTIFRAME = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "13.1.1")}
 _SEGMENTATION = {f"1.2.840.10008.5.1.4.1.1.66.{end}" for end in ("4", "7")} | {STRUCTURE_SET}
 _CAPTURE = {f"1.2.840.10008.5.1.4.1.1.7{end}" for end in ("", ".1", ".2", ".3", ".4")}
-# What `outputs.dicom` calls itself as equipment.
-_OWN_MODEL = "angio-pipeline"
 _ROI_SUFFIXES = (".png", ".nii", ".nii.gz")
 _IMAGE_TAGS = (
     "BitsAllocated",
@@ -183,7 +181,7 @@ def _role(header: Header, *, in_rois: bool) -> _Role:
     ds = header.dataset
     kind = text(ds, "SOPClassUID") or text(getattr(ds, "file_meta", ds), "MediaStorageSOPClassUID")
     modality = text(ds, "Modality").upper()
-    if text(ds, "ManufacturerModelName") == _OWN_MODEL and not in_rois:
+    if text(ds, "ManufacturerModelName") == OWN_MODEL and not in_rois:
         # An archive gives them back with the study: a vessel is no lesion, a subtracted run no second run.
         sentence = (
             "Expected an image, found a result of this software; put it into a folder named rois to use it as one."

@@ -28,12 +28,15 @@ from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frame
 from angio_pipeline.ingest.structures import STRUCTURE_SET, read_structures
 from angio_pipeline.numerics.polygons import fill_polygons
 
-__all__ = ["RoiSet", "projections_of", "read_mask", "read_rois"]
+__all__ = ["OWN_MODEL", "RoiSet", "projections_of", "read_mask", "read_rois"]
 
 Mask = npt.NDArray[np.bool_]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _LIVER_CODES = {"10200004", "T-62000"}
-# Artery, vein, catheter: what a segmentation may hold beside its lesions.
+OWN_MODEL = "angio-pipeline"
+"""What `outputs.dicom` calls itself as equipment."""
+
+# Artery, vein, catheter: what a segmentation of ours holds beside its lesions.
 _NO_LESION_CODES = {"51114001", "29092000", "19923001"}
 
 
@@ -190,7 +193,8 @@ def _read_seg(header: Header) -> RoiSet:
     segments = {integer(item, "SegmentNumber"): item for item in items(header.dataset, "SegmentSequence")}
     if not segments:
         raise _bad_roi("a DICOM segmentation", "another DICOM object")
-    lesions = {number: item for number, item in segments.items() if not _NO_LESION_CODES & _type_codes(item)}
+    ours = text(header.dataset, "ManufacturerModelName") == OWN_MODEL
+    lesions = {k: item for k, item in segments.items() if not (ours and _NO_LESION_CODES & _type_codes(item))}
     if not lesions:
         raise _bad_roi("a DICOM segmentation of lesions", "one of vessels alone")
     frames = read_segment_frames(header)
