@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
+from pydicom.uid import PYDICOM_ROOT_UID, UID, ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
 
 import angio_pipeline
 from angio_pipeline.core.provenance import Source
@@ -26,6 +26,7 @@ MANUFACTURER = "angio-pipeline"
 # The standard wants a date here and there: one that is surely none stands for an unknown one.
 _NO_DATE = "19000101"
 _IMPLEMENTATION = UID("1.2.826.0.1.3680043.8.498.92742313408")
+_PLACES = ("instance", "series")
 _STUDY_TAGS = ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 
 
@@ -165,10 +166,19 @@ def object_bytes(ds: Dataset, sop_class: str, *, syntax: UID = ExplicitVRLittleE
     ds.SOPClassUID = sop_class
     if _holds_own_codes(ds):
         ds.CodingSchemeIdentificationSequence = own_scheme()
-    ds.SOPInstanceUID = ds.SeriesInstanceUID = "0"
-    digest = hashlib.sha256(_written(ds, syntax)).hexdigest()
-    ds.SOPInstanceUID, ds.SeriesInstanceUID = own_uid("instance", digest), own_uid("series", digest)
-    return _written(ds, syntax)
+    # Written once, with identifiers that hold the place of those that follow from what was written.
+    ds.SOPInstanceUID, ds.SeriesInstanceUID = (_full_uid(words) for words in _PLACES)
+    content = _written(ds, syntax)
+    digest = hashlib.sha256(content).hexdigest()
+    for words in _PLACES:
+        content = content.replace(_full_uid(words).encode(), _full_uid(f"{words} {digest}").encode())
+    return content
+
+
+def _full_uid(words: str) -> str:
+    """Return an identifier that depends on `words` alone, always of the full 64 characters."""
+    number = int.from_bytes(hashlib.sha256(f"{MANUFACTURER} {words}".encode()).digest(), "big")
+    return f"{PYDICOM_ROOT_UID}{10**37 + number % (9 * 10**37)}"
 
 
 def _written(ds: Dataset, syntax: UID) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 
-from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from angio_pipeline.outputs.dicom import codes
@@ -52,16 +51,13 @@ def run_report_bytes(document: RunDocument, origin: Origin, weights: Mapping[str
         SHA-256 of the weights of each network that was asked, by name.
     """
     tumours = chain.from_iterable(_tumour(one) for one in document.tumours)
-    shunts = (_shunt(number, one) for number, one in enumerate(document.shunts, start=1))
+    shunts = (_shunt(count, one) for count, one in enumerate(document.shunts, start=1))
+    run = replace(_run(document), algorithms=weights)
     frame = origin.image(document.subtraction.reference_frame)
-    groups = [_on(group, frame_of=frame, weights=weights) for group in (_run(document), *tumours, *shunts)]
+    groups = [replace(group, images=(frame,)) for group in (run, *tumours, *shunts)]
     return report_bytes(
         groups, [origin], procedure=codes.ANGIOGRAPHY, label="Vessels, tumors and feeders", series_number=9009
     )
-
-
-def _on(group: Group, *, frame_of: Dataset, weights: Mapping[str, str]) -> Group:
-    return replace(group, images=(frame_of,), algorithms=weights)
 
 
 def _run(document: RunDocument) -> Group:
