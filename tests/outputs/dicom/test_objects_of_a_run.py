@@ -9,7 +9,6 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
 from dicom_objects import complaints, report_groups, said_by
 from report_numbers import check_numbers
 
@@ -85,13 +84,6 @@ def test_what_an_archive_gives_back_is_no_new_input(analysed, sample, tmp_path):
     assert found.rois == ()
     own = [refusal for refusal in found.refusals if refusal.reason == "own_result"]
     assert len(own) == len(KINDS)
-
-
-def test_a_second_reader_of_maps_finds_the_same_values(analysed, tmp_path):
-    said_by("paramap2itkimage", "--inputDICOM", str(analysed / "arrival.dcm"), "--outputDirectory", str(tmp_path))
-    (image,) = tmp_path.glob("*.nrrd")
-    with np.load(analysed / "maps.npz") as maps:
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(image)))[0], maps["arrival_s"])
 
 
 def test_a_second_reader_of_reports_finds_every_measurement(analysed, tmp_path):

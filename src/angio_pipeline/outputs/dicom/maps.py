@@ -128,7 +128,7 @@ def _plane(result: RunResult) -> tuple[Dataset, Dataset]:
     down = np.cross(right, to_detector)
     corner = -right * col_mm * (columns - 1) / 2 - down * row_mm * (rows - 1) / 2
     shared = item(
-        PixelMeasuresSequence=[item(PixelSpacing=[decimal(row_mm), decimal(col_mm)], SliceThickness=decimal(col_mm))],
+        PixelMeasuresSequence=[item(PixelSpacing=[decimal(row_mm), decimal(col_mm)], SliceThickness="1")],
         PlaneOrientationSequence=[item(ImageOrientationPatient=[decimal(float(v)) for v in (*right, *down)])],
     )
     return shared, item(ImagePositionPatient=[decimal(float(v)) for v in corner])
