@@ -13,6 +13,7 @@ from angio_pipeline.batch.plan import FollowUpTask, RunTask, make_plan
 from angio_pipeline.batch.tasks import Settings, run_task, task_digest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.outputs import choose_objects
 
 
 @pytest.fixture
@@ -73,6 +74,23 @@ def test_an_unchanged_task_is_not_done_again_and_a_changed_setting_is(run_file: 
     assert not run_task(task, Settings(tmp_path / "out", PipelineConfig(), resume=False)).resumed
     other = PipelineConfig.model_validate({"mask": {"most_candidates": 2}})
     assert task_digest(task, other) != task_digest(task, PipelineConfig())
+
+
+def test_another_choice_of_objects_is_another_analysis(run_file: Path, tmp_path: Path) -> None:
+    (task,) = _plan(run_file, workspace=tmp_path).runs
+    choices = [choose_objects(), choose_objects(["all"]), choose_objects(keep_identity=True)]
+    digests = [task_digest(task, PipelineConfig(), choice) for choice in choices]
+    assert len(set(digests)) == 3
+    assert task_digest(task, PipelineConfig()) == digests[0]
+
+
+def test_the_identity_that_is_kept_reaches_the_objects_alone(run_file: Path, tmp_path: Path) -> None:
+    plan = _plan(run_file, workspace=tmp_path)
+    objects = choose_objects(["seg", "sr"], keep_identity=True)
+    execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True, objects=objects))
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    named = [path.name for path in written if b"CANARY" in path.read_bytes().upper()]
+    assert sorted(named) == ["seg.dcm", "sr.dcm"]
 
 
 def test_no_name_of_the_patient_reaches_any_output(run_file: Path, tmp_path: Path) -> None:

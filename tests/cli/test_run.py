@@ -50,6 +50,14 @@ def test_nothing_to_analyse_is_exit_1_with_one_sentence(tmp_path: Path, name: st
     assert reason in (tmp_path / "out" / "refused.csv").read_text()
 
 
+def test_an_object_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").touch()
+    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--dicom", "overlay")
+    assert done.returncode == 2
+    assert "Expected --dicom as one of seg, sr, summary" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path) -> None:
     done = _angio("run", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert done.returncode == 2

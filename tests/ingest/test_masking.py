@@ -17,7 +17,7 @@ def header(*operations: dict[str, object]) -> Dataset:
     return ds
 
 
-def test_average_mask_frames_and_ranges_count_from_zero() -> None:
+def test_average_mask_frames_count_from_zero_and_columns_of_a_shift_from_the_left() -> None:
     ds = header(
         {
             "MaskOperation": "AVG_SUB",
@@ -32,8 +32,8 @@ def test_average_mask_frames_and_ranges_count_from_zero() -> None:
     assert hint.mask_frames == (0, 1)
     assert hint.applicable == ((2, 7), (8, 9))
     assert [(s.first, s.last, s.shift_px) for s in hint.sub_pixel_shifts] == [
-        (2, 7, (0.5, -1.25)),
-        (8, 9, (0.5, -1.25)),
+        (2, 7, (0.5, 1.25)),
+        (8, 9, (0.5, 1.25)),
     ]
 
 
@@ -91,13 +91,13 @@ def test_every_averaging_operation_may_shift_the_mask_for_its_own_frames() -> No
     shifts = hint.shifts_px(10)
     assert shifts[0].tolist() == [0, 0]
     assert shifts[4].tolist() == [1.0, 0]
-    assert shifts[9].tolist() == [0, 2.5]
+    assert shifts[9].tolist() == [0, -2.5]
 
 
 def test_a_shift_without_a_range_is_for_all_frames_and_half_a_shift_is_none() -> None:
     hint = mask_hint(header({"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [0.5, 0.5]}), 4)
     assert hint is not None
-    assert (hint.shifts_px(4) == 0.5).all()
+    assert (hint.shifts_px(4) == [0.5, -0.5]).all()
     hint = mask_hint(header({"MaskOperation": "AVG_SUB", "MaskFrameNumbers": 1, "MaskSubPixelShift": [0.5]}), 4)
     assert hint is not None
     assert hint.sub_pixel_shifts == ()

@@ -69,6 +69,7 @@ class Settings:
     config: PipelineConfig
     resume: bool = True
     debug: bool = False
+    objects: outputs.ObjectChoice = outputs.DEFAULT_OBJECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,14 @@ def run_task(task: Task, settings: Settings, begin: Callable[[str], None] = lamb
             return Outcome(task.subject, analysed=True)
         begin("digest")
         stamps = _stamps(task)
-        digest = task_digest(task, settings.config)
+        digest = task_digest(task, settings.config, settings.objects)
         if settings.resume and (record := _read_record(folder)).get("digest") == digest:
             again = _refusals_again(task, record.get("refusals", ()))
             return Outcome(task.subject, analysed=True, resumed=True, refusals=again)
         _outdate_page(task, settings)
         refusals = _analyse(task, folder, settings, begin)
         begin("check")
-        _check_unchanged(task, settings.config, digest, stamps)
+        _check_unchanged(task, settings, digest, stamps)
         rows = _refusal_rows(task, refusals)
         outputs.write_record(folder, {**_RECORD, "digest": digest, "code": code_version(), "refusals": rows})
         return Outcome(task.subject, analysed=True, refusals=refusals)
@@ -186,7 +187,7 @@ def _outdate_page(task: Input, settings: Settings) -> None:
     (settings.out / "subjects" / task.subject / "report.html").unlink(missing_ok=True)
 
 
-def _check_unchanged(task: Input, config: PipelineConfig, digest: str, stamps: list[tuple[int, int, int]]) -> None:
+def _check_unchanged(task: Input, settings: Settings, digest: str, stamps: list[tuple[int, int, int]]) -> None:
     """Look at the input once more: a record must not vouch for other bytes than were analysed.
 
     Raises
@@ -195,7 +196,7 @@ def _check_unchanged(task: Input, config: PipelineConfig, digest: str, stamps: l
         When it is not what it was when its digest was taken.
     """
     try:
-        same = _stamps(task) == stamps and task_digest(task, config) == digest
+        same = _stamps(task) == stamps and task_digest(task, settings.config, settings.objects) == digest
     except OSError:
         same = False
     if not same:
@@ -275,6 +276,8 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callabl
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
     import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
     begin("read")
+    if settings.objects.kinds:
+        import_ahead("highdicom")
     limits = settings.config.limits
     run = ingest.read_run(task.item, limits=limits)
     uid, size = run.source.sop_instance_uid, (run.shape[1], run.shape[2])
@@ -288,7 +291,15 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callabl
     )
     begin("write")
     outputs.write_run(result, folder)
+    weights = {name: model_entry(name).sha256 for name in _networks(settings.config)}
+    origin = _origin(task.item, settings.objects)
+    outputs.write_run_objects(result, origin, folder, choice=settings.objects, weights=weights)
     return tuple(_unapplied(one) for one in result.corrections if not one.applied)
+
+
+def _origin(item: ingest.Item, choice: outputs.ObjectChoice) -> outputs.Origin:
+    """Return an input as the objects name it; who the patient is, is read only where they are to carry it."""
+    return outputs.Origin(item.source, ingest.object_headers(item, identity=choice.keep_identity))
 
 
 def _unapplied(one: CorrectionOutcome) -> Refusal:
@@ -350,7 +361,14 @@ def _analyse_follow_ups(
     if not result.lesions and len(result.left_out) >= len(volumes) + len(films):
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     begin("write")
-    outputs.write_follow_up(result, folder, folder_of=relative_folder)
+    items = {item.source: item for item in (*task.volumes, *task.films)}
+    outputs.write_follow_up(
+        result,
+        folder,
+        folder_of=relative_folder,
+        origin_of=lambda source: _origin(items[source], settings.objects),
+        choice=settings.objects,
+    )
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}
     unused = () if result.response is None else result.response.unused
     unread = (ingest.refuse_reading(one.reading.file, one.reading.row, one.sentence) for one in unused)
@@ -376,14 +394,15 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def task_digest(task: Input, config: PipelineConfig) -> str:
-    """Return the resume key of a task: code, settings, input, regions, and what a reader said of this run or patient.
+def task_digest(task: Input, config: PipelineConfig, objects: outputs.ObjectChoice = outputs.DEFAULT_OBJECTS) -> str:
+    """Return the resume key of a task: code, settings, objects, input, regions, and what a reader said of it.
 
     That of a comparison, or of projections, holds those of its runs.
     """
     if isinstance(task, ComparisonTask | ProjectionTask):
-        return hashlib.sha256("\n".join(task_digest(run, config) for run in task.runs).encode()).hexdigest()
-    parts = [code_version(), config.model_dump_json(), *(ingest.digest(item) for item in _items(task))]
+        return hashlib.sha256("\n".join(task_digest(run, config, objects) for run in task.runs).encode()).hexdigest()
+    digests = (ingest.digest(item) for item in _items(task))
+    parts = [code_version(), config.model_dump_json(), repr(objects), *digests]
     if isinstance(task, RunTask):
         parts += [model_entry(name).sha256 for name in _networks(config)]
         if task.corrections:

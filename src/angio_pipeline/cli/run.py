@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from angio_pipeline.batch import BatchReport, Engine, Limits, Plan, Settings
+    from angio_pipeline.outputs import ObjectChoice
 
 __all__ = ["run"]
 
@@ -37,6 +38,17 @@ def run(
         str | None,
         typer.Option(metavar="ROW,COL", help="Move the mask by hand, pixels down and right, up to 200."),
     ] = None,
+    dicom: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="DICOM objects to write: seg, sr, summary (the default), probability, maps, presentation, cine, "
+            "subtracted; or all, none, default. May be repeated.",
+        ),
+    ] = None,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="DICOM objects carry the patient's name and study, for a PACS.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
     scheduler: Annotated[
         str | None,
@@ -68,6 +80,10 @@ def run(
 
     Stopped or killed, the same command goes on where it ended; angio status OUT tells where that is.
 
+    What a PACS should file with the study, and nothing else, carries the patient's identity with --keep-identity.
+
+    Example: angio run exports/ --out results --dicom default --dicom presentation --keep-identity
+
     Exit status 0: all that could be analysed was, and refused.csv lists the rest; 1: nothing
     could be analysed; 2: usage.
     """
@@ -82,7 +98,8 @@ def run(
     chosen = load_config(config)
     if pixel_shift is not None:
         chosen = with_pixel_shift(chosen, _pixel_shift(pixel_shift))
-    settings = batch.Settings(out, chosen, resume=resume, debug=debug)
+    objects = _objects(dicom or [], keep_identity)
+    settings = batch.Settings(out, chosen, resume=resume, debug=debug, objects=objects)
     _check_rois(roi or [])
     _check_corrections(corrections or [])
     _check_readings(readings or [])
@@ -125,6 +142,16 @@ def _pixel_shift(text: str) -> tuple[float, float]:
     if not (math.isfinite(row) and math.isfinite(col) and max(abs(row), abs(col)) <= 200):
         _usage(f"Expected --pixel-shift of two numbers from -200 to 200 pixels, found {text!r}.")
     return row, col
+
+
+def _objects(names: list[str], keep_identity: bool) -> ObjectChoice:
+    from angio_pipeline import outputs
+    from angio_pipeline.core.errors import ConfigError
+
+    try:
+        return outputs.choose_objects(names, keep_identity=keep_identity)
+    except ConfigError as error:
+        _usage(error.sentence)
 
 
 def _check_rois(paths: list[Path]) -> None:

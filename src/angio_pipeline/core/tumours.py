@@ -128,6 +128,13 @@ class Feeder:
             raise ValueError(f"Expected probability and contribution of {self.id} between 0 and 1.")
 
     @property
+    def own_start(self) -> int:
+        """Index on the centreline where the feeder leaves the vessel that also feeds something else."""
+        if not len(self.centreline):
+            return 0
+        return int(np.argmin(np.linalg.norm(self.centreline - np.array(self.branch_start), axis=1)))
+
+    @property
     def worth_showing(self) -> bool:
         """Whether pictures and sentences speak of it."""
         return self.probability >= WORTH_SHOWING

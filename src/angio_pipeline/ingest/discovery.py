@@ -28,7 +28,7 @@ from angio_pipeline.ingest.items import Discovery, FilmItem, Item, RoiItem, RunI
 from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.pixels import check_pixels, no_pixel_data, pixel_format
 from angio_pipeline.ingest.pseudonym import read_key
-from angio_pipeline.ingest.rois import read_rois
+from angio_pipeline.ingest.rois import OWN_MODEL, read_rois
 from angio_pipeline.ingest.roles import Kind, is_localizer, kind_of
 from angio_pipeline.ingest.slices import SLICE_TAGS, Slice, read_slice, stack
 from angio_pipeline.ingest.sources import SOURCE_TAGS, describe
@@ -44,6 +44,7 @@ _IMAGE_TAGS = (
     "Columns",
     "HighBit",
     "ImageType",
+    "ManufacturerModelName",
     "NumberOfFrames",
     "PhotometricInterpretation",
     "PixelRepresentation",
@@ -196,6 +197,12 @@ def _loose_roi(candidate: Candidate, limits: Limits) -> _Entry:
 
 def _role(header: Header, *, in_rois: bool) -> _Role:
     ds = header.dataset
+    if text(ds, "ManufacturerModelName") == OWN_MODEL and not in_rois:
+        # An archive gives them back with the study: a vessel is no lesion, a subtracted run no second run.
+        sentence = (
+            "Expected an image, found a result of this software; put it into a folder named rois to use it as one."
+        )
+        raise InputRefused(sentence, reason="own_result")
     read = read_from(ds)
     kind = kind_of(read)
     if kind is Kind.PRESENTATION:

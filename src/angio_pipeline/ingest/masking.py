@@ -47,11 +47,14 @@ def _hint(item: Dataset, frames: int) -> MaskHint:
 
 
 def _shifts(item: Dataset, operation: MaskOperation, applicable: tuple[tuple[int, int], ...]) -> tuple[FrameShift, ...]:
-    """Return Mask Sub-pixel Shift (0028,6114), rows then columns, for each range of frames that it is meant for."""
+    """Return Mask Sub-pixel Shift (0028,6114) as pixels down and right, for each range of frames that it is meant for.
+
+    By DICOM PS3.3 C.7.6.10.1.2 its rows go down where they are positive, but its columns to the left.
+    """
     shift = numbers(item, "MaskSubPixelShift")
     if operation is not MaskOperation.AVG_SUB or len(shift) != 2 or not any(shift) or not np.isfinite(shift).all():
         return ()
-    return tuple(FrameShift(first, last, (shift[0], shift[1])) for first, last in applicable)
+    return tuple(FrameShift(first, last, (shift[0], 0.0 - shift[1])) for first, last in applicable)
 
 
 def _ranges(values: tuple[float, ...], frames: int) -> tuple[tuple[int, int], ...]:

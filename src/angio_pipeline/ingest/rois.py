@@ -30,11 +30,16 @@ from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frame
 from angio_pipeline.ingest.structures import STRUCTURE_SET, read_structures
 from angio_pipeline.numerics.polygons import fill_polygons
 
-__all__ = ["RoiSet", "projections_of", "read_mask", "read_rois"]
+__all__ = ["OWN_MODEL", "RoiSet", "projections_of", "read_mask", "read_rois"]
 
 Mask = npt.NDArray[np.bool_]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _LIVER_CODES = {"10200004", "T-62000"}
+OWN_MODEL = "angio-pipeline"
+"""What `outputs.dicom` calls itself as equipment."""
+
+# Artery, vein, catheter: what a segmentation of ours holds beside its lesions.
+_NO_LESION_CODES = {"51114001", "29092000", "19923001"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,11 +210,15 @@ def _read_seg(header: Header) -> RoiSet:
     segments = {integer(item, "SegmentNumber"): item for item in items(header.dataset, "SegmentSequence")}
     if not segments:
         raise _bad_roi("a DICOM segmentation", "another DICOM object")
+    ours = text(header.dataset, "ManufacturerModelName") == OWN_MODEL
+    lesions = {k: item for k, item in segments.items() if not (ours and _NO_LESION_CODES & _type_codes(item))}
+    if not lesions:
+        raise _bad_roi("a DICOM segmentation of lesions", "one of vessels alone")
     frames = read_segment_frames(header)
     films: list[FilmRoi] = []
     volumes: list[VolumeRoi] = []
     left_px = header.limits.regions_px
-    for segment, item in sorted(segments.items(), key=lambda pair: pair[0] or 0):
+    for segment, item in sorted(lesions.items(), key=lambda pair: pair[0] or 0):
         own = [frame for frame in frames if frame.segment == segment]
         name = _segment_id(item, segment or 0)
         placed = [frame for frame in own if frame.position_mm is not None and frame.mask.any()]
@@ -220,9 +229,12 @@ def _read_seg(header: Header) -> RoiSet:
     return RoiSet(tuple(films), tuple(volumes))
 
 
+def _type_codes(item: Dataset) -> set[str]:
+    return {text(code, "CodeValue") for code in items(item, "SegmentedPropertyTypeCodeSequence")}
+
+
 def _segment_id(item: Dataset, segment: int) -> str:
-    codes = {text(code, "CodeValue") for code in items(item, "SegmentedPropertyTypeCodeSequence")}
-    if codes & _LIVER_CODES:
+    if _type_codes(item) & _LIVER_CODES:
         return "liver"
     label = text(item, "SegmentLabel").replace(" ", "")
     return label if re.fullmatch(r"[A-Za-z]{1,2}[-_]?[0-9]{1,3}", label) else f"S{segment}"

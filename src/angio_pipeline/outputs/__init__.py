@@ -5,6 +5,14 @@ functions that need them.
 """
 
 from angio_pipeline.outputs.comparisons import ComparedRuns, RunsNotCompared, write_comparisons
+from angio_pipeline.outputs.dicom import (
+    DEFAULT_OBJECTS,
+    ObjectChoice,
+    ObjectKind,
+    Origin,
+    choose_objects,
+    write_run_objects,
+)
 from angio_pipeline.outputs.files import clear_results, write_record
 from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, read_subject
 from angio_pipeline.outputs.follow_ups import write_follow_up
@@ -18,15 +26,20 @@ from angio_pipeline.outputs.tables import write_refused, write_tables
 from angio_pipeline.outputs.worklist import write_index
 
 __all__ = [
+    "DEFAULT_OBJECTS",
     "EMBOLISATION",
     "PROJECTIONS",
     "ComparedRuns",
     "LipiodolDocument",
+    "ObjectChoice",
+    "ObjectKind",
+    "Origin",
     "RunDocument",
     "RunFolder",
     "RunsNotCompared",
     "RunsNotJoined",
     "SegmentedImage",
+    "choose_objects",
     "clear_results",
     "json_schema",
     "read_run_result",
@@ -39,6 +52,7 @@ __all__ = [
     "write_refused",
     "write_report",
     "write_run",
+    "write_run_objects",
     "write_segmentation",
     "write_segmented",
     "write_tables",

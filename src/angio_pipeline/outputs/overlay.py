@@ -220,7 +220,7 @@ def _halo(scene: _Scene) -> Floats:
     inside = cv2.distanceTransform(scene.result.vessels.artery.astype(np.uint8), cv2.DIST_L2, 3)
     for feeder in scene.feeders:
         radii = _sampled(inside, feeder.centreline) * scene.scale
-        own = _own_part(feeder)
+        own = feeder.own_start
         _paint_band(halo, _display(feeder.centreline[: own + 1], scene), radii[: own + 1] + 1.5, dashed=False)
         beside = 3.5 if feeder.overlap_ambiguous else 5.0
         line = _display(feeder.centreline[own:], scene)
@@ -232,13 +232,6 @@ def _sampled(image: npt.NDArray[Any], line: npt.NDArray[np.float64]) -> Floats:
     rows = np.clip(np.rint(line[:, 0]).astype(int), 0, image.shape[0] - 1)
     cols = np.clip(np.rint(line[:, 1]).astype(int), 0, image.shape[1] - 1)
     return np.asarray(image[rows, cols], dtype=np.float32)
-
-
-def _own_part(feeder: Feeder) -> int:
-    """Index on the centreline where the feeder leaves the vessel that also feeds something else."""
-    if not len(feeder.centreline):
-        return 0
-    return int(np.argmin(np.linalg.norm(feeder.centreline - np.array(feeder.branch_start), axis=1)))
 
 
 def _display(points: npt.NDArray[np.float64], scene: _Scene) -> npt.NDArray[np.float64]:
@@ -293,7 +286,7 @@ def _feeder_labels(scene: _Scene) -> list[Label]:
         words = f"{_short(feeder.id, scene)}  {told}"
         if feeder.overlap_ambiguous:
             words += "\noverlap: cannot decide"
-        own = feeder.centreline[_own_part(feeder) :]
+        own = feeder.centreline[feeder.own_start :]
         if len(own):
             x, y = _display(own[len(own) * 3 // 5], scene)[0]
             labels.append((words, (float(x), float(y)), _FEEDER))
