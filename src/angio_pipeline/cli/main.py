@@ -8,7 +8,7 @@ import sys
 import typer
 
 from angio_pipeline import __version__
-from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, run, schema, segment, simulate, train
+from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, pacs, run, schema, segment, simulate, train
 
 __all__ = ["app", "main"]
 
@@ -46,6 +46,7 @@ app.command("doctor")(doctor.doctor)
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(pacs.app, name="pacs")
 
 
 def main() -> None:
