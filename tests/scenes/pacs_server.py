@@ -81,8 +81,10 @@ class Archive:
             self.process.send_signal(how)
             self.process.wait(30)
 
-    def start(self) -> None:
-        """Start it anew, with what it holds and at the same ports."""
+    def start(self, **changes: Any) -> None:
+        """Start it anew, with what it holds and at the same ports; None as a setting takes it back."""
+        self.config = {name: value for name, value in (self.config | changes).items() if value is not None}
+        (self.folder / "orthanc.json").write_text(json.dumps(self.config), encoding="utf-8")
         self.process = _start(self.folder, self.dicom_port)
 
 

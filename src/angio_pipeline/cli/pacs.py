@@ -13,6 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from angio_pipeline.pacs.find import Archive, Instance
+    from angio_pipeline.pacs.journal import Journal
+    from angio_pipeline.pacs.push import Outgoing
     from angio_pipeline.pacs.queries import Query
     from angio_pipeline.pacs.settings import Listener, PacsSettings, Server
 
@@ -92,8 +94,9 @@ def find(
     _, chosen = _server(settings, server, host, port, called_aet, calling_aet, url)
     queries = _queries(query, patient_id, study_uid, first, last, modality)
     with archive_of(chosen, _way("web" if web else None, chosen)) as archive:
-        for row in _rows(archive, queries, level, show_patients=show_patients):
-            typer.echo(",".join(row))
+        rows = list(_rows(archive, queries, level, show_patients=show_patients))
+    for row in rows:
+        typer.echo(",".join(row))
 
 
 @app.command("pull")
@@ -161,6 +164,7 @@ def push(
         bool, typer.Option("--commit", help="Ask the server to vouch for it (storage commitment).")
     ] = False,
     listen_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Our port for its report.")] = None,
+    check: Annotated[bool, typer.Option(help="Ask afterwards what it holds: some say yes and drop.")] = True,
 ) -> None:
     """Send files as they are (C-STORE, or STOW by DICOMweb); with --out, each is sent once.
 
@@ -185,7 +189,9 @@ def push(
             f"{len(done.refused)} ({done.why_refused()}); see why there, and run the same command again for those."
         )
     if commit:
-        _commit(chosen, told.listener, [(file.sop_class, file.uid) for file in files], listen_port)
+        _commit(chosen, told.listener, files, listen_port, journal)
+    elif check:
+        _check(chosen, files, by_web, journal)
     kept = f", {len(done.kept)} were sent earlier" if done.kept else ""
     left = f", left out {others} files that are no DICOM objects" if others else ""
     vouched = " It vouches for all of them." if commit else ""
@@ -357,7 +363,7 @@ def _instances(archive: Archive, queries: Sequence[Query], advance: Callable[[],
     return found
 
 
-def _outgoing(sources: list[Path], workspace: Path) -> tuple[list[Any], int]:
+def _outgoing(sources: list[Path], workspace: Path) -> tuple[list[Outgoing], int]:
     from angio_pipeline.ingest.files import list_files
     from angio_pipeline.pacs.push import read_outgoing
 
@@ -369,21 +375,36 @@ def _outgoing(sources: list[Path], workspace: Path) -> tuple[list[Any], int]:
     return files, read.count(None) + len(refusals)
 
 
-def _commit(server: Server, listener: Listener, asked: list[tuple[str, str]], port: int | None) -> None:
+def _commit(
+    server: Server, listener: Listener, files: list[Outgoing], port: int | None, journal: Journal | None
+) -> None:
     from angio_pipeline.pacs.commitment import request_commitment
+    from angio_pipeline.pacs.push import forget
 
     if port is not None:
         listener = listener.model_copy(update={"port": port})
-    report = request_commitment(server, asked, listener)
-    lacking = {uid for _, uid in asked} - report.committed
+    report = request_commitment(server, [(file.sop_class, file.uid) for file in files], listener)
+    lacking = [file for file in files if file.uid not in report.committed]
+    forget(journal, server.place(web=False), lacking)
+    _fail_for_lacking(server.place(web=False), files, lacking, "vouch for")
+
+
+def _check(server: Server, files: list[Outgoing], web: bool, journal: Journal | None) -> None:
+    from angio_pipeline.pacs.push import find_lacking
+
+    lacking = find_lacking(server, files, web=web, journal=journal)
+    _fail_for_lacking(server.place(web=web), files, lacking, "list")
+
+
+def _fail_for_lacking(place: str, files: list[Outgoing], lacking: list[Outgoing], what: str) -> None:
     if lacking:
         _fail(
-            f"Expected {server.place(web=False)} to vouch for {len(asked)} instances, found that it does not for "
-            f"{len(lacking)}; send those again without --out."
+            f"Expected {place} to {what} the {len(files)} instances that it took, found that it does not for "
+            f"{len(lacking)}: see what it filters, and run the same command again for those."
         )
 
 
-def _journal(folder: Path) -> Any:
+def _journal(folder: Path) -> Journal:
     from angio_pipeline.pacs.journal import Journal
 
     if folder.exists() and not folder.is_dir():

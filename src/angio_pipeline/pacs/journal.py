@@ -70,6 +70,10 @@ class Journal:
         """Remember that a server has taken an instance."""
         self._add({"pushed": uid, "server": server, "sha256": sha256})
 
+    def forget_pushed(self, server: str, uid: str) -> None:
+        """Remember that a server has not got an instance, whatever it answered when it was sent."""
+        self._add({"lacking": uid, "server": server})
+
     def analysed(self, study: str) -> str | None:
         """Return the digest of the study when it was last analysed, or None."""
         return self._analysed.get(study)
@@ -91,6 +95,8 @@ class Journal:
                 self._kept[uid] = Kept(uid, file, size, sha256)
             case {"pushed": str(uid), "server": str(server), "sha256": str(sha256)}:
                 self._pushed.add((server, uid, sha256))
+            case {"lacking": str(uid), "server": str(server)}:
+                self._pushed = {one for one in self._pushed if one[:2] != (server, uid)}
             case {"analysed": str(study), "digest": str(digest)}:
                 self._analysed[study] = digest
             case _:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import pydicom
-from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 from pynetdicom import build_context
 from pynetdicom.association import Association
@@ -19,13 +18,14 @@ from pynetdicom.presentation import PresentationContext
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.dimse import associate, status_of, status_words
+from angio_pipeline.pacs.find import Series, dimse_archive, find_instances
 from angio_pipeline.pacs.inbox import is_uid
 from angio_pipeline.pacs.journal import Journal, digest_of
 from angio_pipeline.pacs.retry import ConnectionLost, work_through
 from angio_pipeline.pacs.settings import Server
 from angio_pipeline.pacs.web import WebArchive, web_archive
 
-__all__ = ["Outgoing", "Pushed", "push", "read_outgoing"]
+__all__ = ["Outgoing", "Pushed", "find_lacking", "forget", "push", "read_outgoing"]
 
 _STORED_WITH_REMARK = {0xB000, 0xB006, 0xB007}
 _NOT_ACCEPTED = 0x0122
@@ -37,6 +37,8 @@ class Outgoing:
     """One file that can be sent."""
 
     path: Path
+    study: str
+    series: str
     uid: str
     sop_class: str
     syntax: str
@@ -67,16 +69,15 @@ class Pushed:
 def read_outgoing(path: Path) -> Outgoing | None:
     """Return what a file holds, or None where it is no DICOM object that can be sent."""
     try:
-        meta = read_file_meta_info(path)
-        sop_class, uid, syntax = (
-            str(meta.get(name, ""))
-            for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
-        )
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
+        names = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+        sop_class, uid, syntax = (str(head.file_meta.get(name, "")) for name in names)
+        study, series = (str(head.get(name, "")) for name in ("StudyInstanceUID", "SeriesInstanceUID"))
     except (pydicom.errors.InvalidDicomError, OSError, ValueError, EOFError, AttributeError):
         return None
-    if not all(map(is_uid, (sop_class, uid, syntax))) or sop_class == MediaStorageDirectoryStorage:
+    if not all(map(is_uid, (study, series, uid, sop_class, syntax))) or sop_class == MediaStorageDirectoryStorage:
         return None
-    return Outgoing(path, uid, sop_class, syntax)
+    return Outgoing(path, study, series, uid, sop_class, syntax)
 
 
 def push(
@@ -122,6 +123,34 @@ def push(
         for group in _groups(waiting):
             _push_dimse(server, group, note)
     return result
+
+
+def find_lacking(
+    server: Server, files: Sequence[Outgoing], *, web: bool = False, journal: Journal | None = None
+) -> list[Outgoing]:
+    """Return the files that the archive does not list, although it may have answered that it took them.
+
+    The journal forgets that these were sent.
+
+    Raises
+    ------
+    PacsError
+        When the archive cannot be asked.
+    """
+    held: set[str] = set()
+    with web_archive(server) if web else dimse_archive(server) as archive:
+        for study, name in sorted({(file.study, file.series) for file in files}):
+            held |= {one.uid for one in find_instances(archive, Series(study, name, "", None))}
+    lacking = [file for file in files if file.uid not in held]
+    forget(journal, server.place(web=web), lacking)
+    return lacking
+
+
+def forget(journal: Journal | None, place: str, files: Sequence[Outgoing]) -> None:
+    """Let the journal forget that these were sent, so that they are sent again."""
+    if journal is not None:
+        for file in files:
+            journal.forget_pushed(place, file.uid)
 
 
 Note = Callable[[Outgoing, int | None], None]

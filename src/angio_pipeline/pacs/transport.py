@@ -6,6 +6,7 @@ greatest size. It reads sockets 4 kB at a time and copies what is left to send a
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import socket
@@ -35,6 +36,7 @@ __all__ = ["LARGEST_PDU", "BoundedServer", "Entity", "be_quiet", "client_context
 
 LARGEST_PDU = 1 << 20
 _HANDSHAKE_S = 10.0
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _LOUD = ("pynetdicom", "pydicom", "dicomweb_client", "urllib3", "requests", "retrying")
 
 
@@ -55,6 +57,13 @@ def prepare(connection: socket.socket, timeout_s: float | None) -> None:
     """Send small messages at once (else each waits 40 ms for the peer's acknowledgement), wait for no peer for ever."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.settimeout(timeout_s)
+
+
+def _acknowledge_at_once(connection: socket.socket) -> None:
+    # dcmtk, and with it most archives, writes the head of a PDU and its body apart and waits with the body until
+    # the head was acknowledged, which a receiver puts off for 40 ms. The system forgets this wish: it is made anew.
+    if _QUICKACK is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
 class BoundedSocket(AssociationSocket):
@@ -79,12 +88,20 @@ class BoundedSocket(AssociationSocket):
         content, read = bytearray(nr_bytes), 0
         with memoryview(content) as view:
             while read < nr_bytes:
+                _acknowledge_at_once(self.socket)
                 count = self.socket.recv_into(view[read:])
                 if not count:
                     break
                 read += count
         del content[read:]
         return content
+
+    def _shutdown_socket(self) -> None:
+        # One that was never connected cannot be shut down, and has to be closed all the same.
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
 
     def send(self, bytestream: bytes) -> None:
         """Send all of it; a connection that ends is told to the association."""
