@@ -41,9 +41,8 @@ def give(
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(
-        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".pacs-state.jsonl"
-    )
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".pacs-state.jsonl"]
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pacs_command import angio, by_uid, need_orthanc, one_sentence
 from pacs_server import DCMTK, Archive, free_port, orthanc
+from tls_front import tls_front
 
 from angio_pipeline.pacs.dimse import echo
 from angio_pipeline.pacs.inbox import Inbox
@@ -60,13 +61,20 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
         )
         run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
             "-extfile", f"{name}.ext", "-out", f"{name}.pem")  # fmt: skip
-    (folder / "both.pem").write_text((folder / "server.pem").read_text() + (folder / "server.key").read_text())
     return Keys(folder)
 
 
+@dataclass(frozen=True)
+class Secure:
+    """An Orthanc behind TLS."""
+
+    archive: Archive
+    url: str
+
+
 @pytest.fixture(scope="module")
-def secure(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """An Orthanc that speaks nothing but TLS and wants our certificate."""
+def secure(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """An Orthanc that speaks DICOM by TLS alone, with HTTPS before it, and wants our certificate for both."""
     need_orthanc()
     changes = {
         "DicomTlsEnabled": True,
@@ -74,29 +82,27 @@ def secure(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arc
         "DicomTlsPrivateKey": str(keys["server.key"]),
         "DicomTlsTrustedCertificates": str(keys["ca.pem"]),
         "DicomTlsRemoteCertificateRequired": True,
-        "SslEnabled": True,
-        "SslCertificate": str(keys["both.pem"]),
-        "SslVerifyPeers": True,
-        "SslTrustedClientCertificates": str(keys["ca.pem"]),
     }
-    with orthanc(tmp_path_factory.mktemp("secure"), **changes) as archive:
-        yield archive
+    own = {"certificate": keys["server.pem"], "key": keys["server.key"], "ca": keys["ca.pem"]}
+    folder = tmp_path_factory.mktemp("secure")
+    with orthanc(folder, **changes) as archive, tls_front(archive.http_port, **own) as https_port:
+        yield Secure(archive, f"https://127.0.0.1:{https_port}/dicom-web")
 
 
-def settings(tmp_path: Path, archive: Archive, **tls: object) -> tuple[str, ...]:
-    lines = [
-        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(str(value))}" for name, value in tls.items()
-    ]
+def settings(tmp_path: Path, secure: Secure, **tls: object) -> tuple[str, ...]:
+    texts = {name: str(value).lower() if isinstance(value, bool) else repr(str(value)) for name, value in tls.items()}
+    lines = [f"{name} = {text}" for name, text in texts.items()]
     path = tmp_path / "pacs.toml"
     path.write_text(
-        f"[servers.a]\nhost = '127.0.0.1'\nport = {archive.dicom_port}\ncalled_aet = 'ORTHANC'\nurl = '{archive.url}'\n"
+        f"[servers.a]\nhost = '127.0.0.1'\nport = {secure.archive.dicom_port}\ncalled_aet = 'ORTHANC'\n"
+        f"url = '{secure.url}'\n"
         "timeout_s = 10\nretry.attempts = 1\n[servers.a.tls]\n" + "\n".join(lines)
     )
     return ("--settings", str(path), "--server", "a")
 
 
 def test_files_go_and_come_by_tls_both_ways(
-    secure: Archive, keys: Keys, images: dict[str, Path], tmp_path: Path
+    secure: Secure, keys: Keys, images: dict[str, Path], tmp_path: Path
 ) -> None:
     named = settings(tmp_path, secure, ca=keys["ca.pem"], certificate=keys["client.pem"], key=keys["client.key"])
     film = next(path for path in images.values() if path.name == "film-000.dcm")
@@ -110,7 +116,7 @@ def test_files_go_and_come_by_tls_both_ways(
 
 
 @pytest.mark.parametrize("web", [False, True])
-def test_a_certificate_of_a_stranger_is_refused(secure: Archive, keys: Keys, tmp_path: Path, web: bool) -> None:
+def test_a_certificate_of_a_stranger_is_refused(secure: Secure, keys: Keys, tmp_path: Path, web: bool) -> None:
     own = {"certificate": keys["client.pem"], "key": keys["client.key"]}
     named = settings(tmp_path, secure, ca=keys["stranger.pem"], **own)
     said = one_sentence(angio("find", *named, *EVER, *(["--web"] if web else [])))
@@ -118,30 +124,30 @@ def test_a_certificate_of_a_stranger_is_refused(secure: Archive, keys: Keys, tmp
 
 
 @pytest.mark.parametrize("web", [False, True])
-def test_the_systems_certificates_do_not_know_the_server(secure: Archive, tmp_path: Path, web: bool) -> None:
+def test_the_systems_certificates_do_not_know_the_server(secure: Secure, tmp_path: Path, web: bool) -> None:
     named = settings(tmp_path, secure, verify=True)
     assert "tls.ca" in one_sentence(angio("find", *named, *EVER, *(["--web"] if web else [])))
 
 
 @pytest.mark.parametrize("web", [False, True])
-def test_without_our_certificate_the_server_refuses_us(secure: Archive, keys: Keys, tmp_path: Path, web: bool) -> None:
+def test_without_our_certificate_the_server_refuses_us(secure: Secure, keys: Keys, tmp_path: Path, web: bool) -> None:
     named = settings(tmp_path, secure, ca=keys["ca.pem"])
     said = one_sentence(angio("find", *named, *EVER, *(["--web"] if web else [])))
     assert "certificate" in said
 
 
-def test_plain_text_to_a_server_with_tls_is_told(secure: Archive) -> None:
-    one_sentence(angio("echo", *secure.options))
+def test_plain_text_to_a_server_with_tls_is_told(secure: Secure) -> None:
+    one_sentence(angio("echo", *secure.archive.options))
 
 
-def test_verification_that_is_off_is_told_each_time(secure: Archive, keys: Keys, tmp_path: Path) -> None:
+def test_verification_that_is_off_is_told_each_time(secure: Secure, keys: Keys, tmp_path: Path) -> None:
     named = settings(tmp_path, secure, verify=False, certificate=keys["client.pem"], key=keys["client.key"])
     done = angio("echo", *named)
     assert done.returncode == 0, done.stderr
     assert "tls.verify is off" in done.stderr
 
 
-def test_a_file_that_is_no_certificate_is_told(secure: Archive, keys: Keys, tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate_is_told(secure: Secure, keys: Keys, tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("nothing")
     named = settings(tmp_path, secure, ca=tmp_path / "no.pem")
     assert "readable PEM files" in one_sentence(angio("echo", *named), status=2)

@@ -50,8 +50,7 @@ class Archive:
     @property
     def url(self) -> str:
         """Its DICOMweb address."""
-        scheme = "https" if self.config.get("SslEnabled") else "http"
-        return f"{scheme}://127.0.0.1:{self.http_port}/dicom-web"
+        return f"http://127.0.0.1:{self.http_port}/dicom-web"
 
     @property
     def options(self) -> list[str]:
