@@ -113,7 +113,8 @@ def _next_analysis(
     if status in (0, 1):  # 1: nothing in them can be analysed, which is no other the next time
         watch.end(begun)
     if status is not None:
-        typer.echo(f"angio: analysed {len(begun)} studies, status {status}.", err=True)
+        count = f"{len(begun)} studies" if len(begun) != 1 else "1 study"
+        typer.echo(f"angio: analysed {count}, status {status}.", err=True)
     studies = watch.due(time.monotonic(), quiet_s)
     if not studies:
         return {}

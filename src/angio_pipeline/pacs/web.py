@@ -56,6 +56,7 @@ def _session(server: Server) -> requests.Session:
     session.trust_env = False  # no secrets from .netrc, no other certificates than those that are set
     session.max_redirects = 0
     session.headers["Accept"] = "application/dicom+json"
+    session.headers["Accept-Encoding"] = "identity"  # packing noise costs a server more than sending it
     if server.tls is not None:
         session.mount("https://", _VerifiedAdapter(server.tls))
         session.verify = server.tls.verify
