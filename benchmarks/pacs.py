@@ -26,9 +26,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from angio_pipeline.pacs.find import list_instances
 from angio_pipeline.pacs.journal import Journal
-from angio_pipeline.pacs.pull import archive_of, pull
+from angio_pipeline.pacs.pull import list_instances, pull
 from angio_pipeline.pacs.push import push, read_outgoing
 from angio_pipeline.pacs.queries import make_query
 from angio_pipeline.pacs.settings import Listener, Server
@@ -84,8 +83,7 @@ def our_push(archive: Archive, source: Path, associations: int, *, web: bool = F
 def our_pull(archive: Archive, out: Path, associations: int, way: Any) -> None:
     """Find and fetch the patient as `angio pacs pull` does."""
     server, query = server_of(archive, associations), make_query({"patient_id": "BENCHMARK"}, place="here")
-    with archive_of(server, way) as found:
-        instances = list_instances(found, [query])
+    instances = list_instances(server, [query], way=way)
     done = pull(server, instances, Journal(out), way=way, listener=Listener(port=archive.our_port))
     assert not done.missing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,16 @@ def test_nothing_found_is_told(loaded: Archive, tmp_path: Path) -> None:
     done = angio("pull", *loaded.options, "--patient-id", "NOBODY-9", "--out", tmp_path)
     assert "found none in the archive" in one_sentence(done)
     assert "NOBODY-9" not in done.stderr
+
+
+def test_no_log_quotes_what_is_sent_or_asked(loaded: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("pynetdicom", "dicomweb_client", "urllib3", "pydicom"):
+        assert not logging.getLogger(f"{name}.anything").isEnabledFor(logging.CRITICAL)
+    for way in (loaded.options, ("--url", loaded.url)):
+        angio("find", *way, "--patient-id", PATIENT)
+        angio("pull", *way, "--patient-id", PATIENT, "--modality", "XA", "--out", tmp_path / str(len(way)))
+    assert PATIENT not in caplog.text
 
 
 def test_an_echo_is_answered(loaded: Archive) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,19 @@ def test_a_full_archive_is_told_and_takes_the_rest_when_it_has_room(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         assert f"Sent {58 - taken} instances" in done.stdout
         assert len(archive.instances()) == 58
+
+
+def test_a_server_that_is_back_in_time_is_waited_for(tmp_path: Path, slices: Path) -> None:
+    need_orthanc()
+    with orthanc(tmp_path / "orthanc") as archive:
+        assert angio("push", slices, *archive.options).returncode == 0
+        archive.stop()
+        later = threading.Timer(0.7, archive.start)
+        later.start()
+        done = angio("pull", *archive.options, *EVER, "--out", tmp_path / "out")
+        later.join()
+        assert done.returncode == 0, done.stderr
+        assert len(by_uid(tmp_path / "out")) == 58
 
 
 HALF = """n = 0

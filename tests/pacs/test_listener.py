@@ -24,6 +24,7 @@ from pynetdicom import AE
 from angio_pipeline.core.errors import ConfigError, PacsError
 from angio_pipeline.pacs.commitment import request_commitment
 from angio_pipeline.pacs.dimse import echo
+from angio_pipeline.pacs.find import dimse_archive
 from angio_pipeline.pacs.inbox import Inbox
 from angio_pipeline.pacs.journal import Journal
 from angio_pipeline.pacs.listener import listening
@@ -131,6 +132,12 @@ def test_who_is_not_on_the_lists_is_kept_out(tmp_path: Path, called: str, callin
         server = Server(host="127.0.0.1", port=port, called_aet=called, calling_aet=calling, timeout_s=5)
         with pytest.raises(PacsError, match="Expected"):
             echo(server)
+
+
+def test_a_server_without_the_service_that_is_asked_for_is_told(station: tuple[int, Inbox]) -> None:
+    server = Server(host="127.0.0.1", port=station[0], called_aet="ANGIO", calling_aet="SENDER", timeout_s=5)
+    with pytest.raises(PacsError, match="offers none of it"), dimse_archive(server):
+        pytest.fail("it can be searched")
 
 
 @pytest.mark.parametrize("empty", ["calling_aets", "hosts"])

@@ -140,9 +140,10 @@ def test_plain_text_to_a_server_with_tls_is_told(secure: Secure) -> None:
     one_sentence(angio("echo", *secure.archive.options))
 
 
-def test_verification_that_is_off_is_told_each_time(secure: Secure, keys: Keys, tmp_path: Path) -> None:
+@pytest.mark.parametrize("web", [False, True])
+def test_verification_that_is_off_is_told_each_time(secure: Secure, keys: Keys, tmp_path: Path, web: bool) -> None:
     named = settings(tmp_path, secure, verify=False, certificate=keys["client.pem"], key=keys["client.key"])
-    done = angio("echo", *named)
+    done = angio("find", *named, *EVER, *(["--web"] if web else []))
     assert done.returncode == 0, done.stderr
     assert "tls.verify is off" in done.stderr
 

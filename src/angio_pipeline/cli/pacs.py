@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 import typer
 
 if TYPE_CHECKING:
-    from angio_pipeline.pacs.find import Archive, Instance
+    from angio_pipeline.pacs.find import Archive
     from angio_pipeline.pacs.journal import Journal
     from angio_pipeline.pacs.push import Outgoing
     from angio_pipeline.pacs.queries import Query
@@ -127,15 +127,17 @@ def pull(
 
     Exit status 0: all that was found is there; 1: something is missing, and a sentence says why; 2: usage.
     """
-    from angio_pipeline.pacs.pull import archive_of
+    from angio_pipeline.pacs.pull import list_instances
     from angio_pipeline.pacs.pull import pull as fetch
 
     told, chosen = _server(settings, server, host, port, called_aet, calling_aet, url)
     queries = _queries(query, patient_id, study_uid, first, last, modality)
     way = _way(by, chosen)
     listener = told.listener if listen_port is None else told.listener.model_copy(update={"port": listen_port})
-    with _stoppable(), _bar("Searching", len(queries)) as advance, archive_of(chosen, way) as archive:
-        instances = _instances(archive, queries, advance)
+    with _stoppable(), _bar("Searching", len(queries)) as advance:
+        instances = list_instances(chosen, queries, way=way, on_query=advance)
+    if not instances:
+        _fail("Expected studies that fit what was asked for, found none in the archive; check numbers and dates.")
     with _stoppable(), _bar("Fetching", len(instances)) as advance:
         done = fetch(chosen, instances, _journal(out), way=way, listener=listener, on_instance=advance)
     if done.missing:
@@ -314,53 +316,55 @@ def _queries(
 
 
 def _rows(archive: Archive, queries: Sequence[Query], level: str, *, show_patients: bool) -> Iterator[list[str]]:
-    from angio_pipeline.pacs import find as archives
-
-    head = {
-        "patient": ["studies"],
-        "study": ["study_uid", "date", "modalities", "series", "instances"],
-        "series": ["study_uid", "series_uid", "modality", "instances"],
-        "image": ["study_uid", "series_uid", "sop_instance_uid", "sop_class_uid"],
+    """Yield the table of what fits, its head first."""
+    head, rows = {
+        "patient": (["studies"], _patient_rows),
+        "study": (["study_uid", "date", "modalities", "series", "instances"], _study_rows),
+        "series": (["study_uid", "series_uid", "modality", "instances"], _series_rows),
+        "image": (["study_uid", "series_uid", "sop_instance_uid", "sop_class_uid"], _image_rows),
     }[level]
     with_patient = show_patients and level in ("patient", "study")
     yield [*head, *(["patient_id"] if with_patient else [])]
     for query in queries:
-        if level == "patient":
-            for patient in archives.find_patients(archive, query):
-                yield [_number(patient.studies), *([_cell(patient.patient_id)] if with_patient else [])]
-            continue
-        for study in archives.find_studies(archive, query):
-            if level == "study":
-                row = [study.uid, study.date, "+".join(study.modalities)]
-                numbers = [_number(study.series), _number(study.instances)]
-                yield [*map(_cell, row), *numbers, *([_cell(study.patient_id)] if with_patient else [])]
-                continue
-            for series in archives.find_series(archive, study, query.modalities):
-                if level == "series":
-                    yield [series.study, series.uid, _cell(series.modality), _number(series.instances)]
-                    continue
-                for one in archives.find_instances(archive, series):
-                    yield [one.study, one.series, one.uid, _cell(one.sop_class)]
+        for *row, patient in rows(archive, query):
+            yield [*map(_cell, row), *([_cell(patient)] if with_patient else [])]
 
 
-def _number(count: int | None) -> str:
-    return "" if count is None else str(count)
+# Each row ends with the patient's number, or with nothing where the level has none.
+def _patient_rows(archive: Archive, query: Query) -> Iterator[list[object]]:
+    from angio_pipeline.pacs.find import find_patients
+
+    for patient in find_patients(archive, query):
+        yield [patient.studies, patient.patient_id]
 
 
-def _cell(text: str) -> str:
+def _study_rows(archive: Archive, query: Query) -> Iterator[list[object]]:
+    from angio_pipeline.pacs.find import find_studies
+
+    for study in find_studies(archive, query):
+        yield [study.uid, study.date, "+".join(study.modalities), study.series, study.instances, study.patient_id]
+
+
+def _series_rows(archive: Archive, query: Query) -> Iterator[list[object]]:
+    from angio_pipeline.pacs.find import find_series, find_studies
+
+    for study in find_studies(archive, query):
+        for series in find_series(archive, study, query.modalities):
+            yield [series.study, series.uid, series.modality, series.instances, ""]
+
+
+def _image_rows(archive: Archive, query: Query) -> Iterator[list[object]]:
+    from angio_pipeline.pacs.find import find_all
+
+    for one in find_all(archive, query):
+        yield [one.study, one.series, one.uid, one.sop_class, ""]
+
+
+def _cell(value: object) -> str:
     # Texts of the archive: no control characters for the terminal, no comma for the table, no formula for a sheet.
-    plain = "".join(c for c in text if c.isprintable())
+    plain = "".join(c for c in str("" if value is None else value) if c.isprintable())
     plain = f"'{plain}" if plain[:1] in "=+-@" and plain else plain
     return '"' + plain.replace('"', '""') + '"' if any(c in plain for c in ',"') else plain
-
-
-def _instances(archive: Archive, queries: Sequence[Query], advance: Callable[[], object]) -> list[Instance]:
-    from angio_pipeline.pacs.find import list_instances
-
-    found = list_instances(archive, queries, on_query=advance)
-    if not found:
-        _fail("Expected studies that fit what was asked for, found none in the archive; check numbers and dates.")
-    return found
 
 
 def _outgoing(sources: list[Path], workspace: Path) -> tuple[list[Outgoing], int]:

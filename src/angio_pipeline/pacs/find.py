@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -30,11 +30,11 @@ __all__ = [
     "Series",
     "Study",
     "dimse_archive",
+    "find_all",
     "find_instances",
     "find_patients",
     "find_series",
     "find_studies",
-    "list_instances",
 ]
 
 Level = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
@@ -174,17 +174,14 @@ def find_instances(archive: Archive, series: Series) -> list[Instance]:
     return [one for one in found if is_uid(one.uid)]
 
 
-def list_instances(
-    archive: Archive, queries: Sequence[Query], *, on_query: Callable[[], object] = lambda: None
-) -> list[Instance]:
-    """Return every instance that fits one of the queries, each once."""
-    found: dict[str, Instance] = {}
-    for query in queries:
-        for study in find_studies(archive, query):
-            for series in find_series(archive, study, query.modalities):
-                found |= {one.uid: one for one in find_instances(archive, series)}
-        on_query()
-    return list(found.values())
+def find_all(archive: Archive, query: Query) -> list[Instance]:
+    """Return every instance that fits a query."""
+    return [
+        one
+        for study in find_studies(archive, query)
+        for series in find_series(archive, study, query.modalities)
+        for one in find_instances(archive, series)
+    ]
 
 
 def _text(answer: Dataset, name: str) -> str:

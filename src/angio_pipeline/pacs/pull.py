@@ -20,15 +20,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.dimse import associate, status_of, status_words
-from angio_pipeline.pacs.find import Archive, Instance, dimse_archive
+from angio_pipeline.pacs.find import Archive, Instance, dimse_archive, find_all
 from angio_pipeline.pacs.inbox import NO_ROOM, Arrival, Inbox
 from angio_pipeline.pacs.journal import Journal
 from angio_pipeline.pacs.listener import SYNTAXES, listening, only_for, store_handler
+from angio_pipeline.pacs.queries import Query
 from angio_pipeline.pacs.retry import work_through
 from angio_pipeline.pacs.settings import Listener, Server
 from angio_pipeline.pacs.web import WebArchive, web_archive
 
-__all__ = ["Pulled", "archive_of", "pull"]
+__all__ = ["Pulled", "archive_of", "list_instances", "pull"]
 
 Way = Literal["get", "move", "web"]
 
@@ -68,6 +69,27 @@ class Pulled:
 def archive_of(server: Server, way: Way) -> AbstractContextManager[Archive]:
     """Return what can be searched: by QIDO where instances come by WADO, by C-FIND else."""
     return web_archive(server) if way == "web" else dimse_archive(server)
+
+
+def list_instances(
+    server: Server, queries: Sequence[Query], *, way: Way, on_query: Callable[[], object] = lambda: None
+) -> list[Instance]:
+    """Return every instance that fits one of the queries, each once, in the order of the queries.
+
+    Raises
+    ------
+    PacsError
+        When the server cannot be searched, or was lost more often than is tried again.
+    """
+    found: dict[int, list[Instance]] = {}
+
+    def look(archive: Archive, job: tuple[int, Query]) -> None:
+        found[job[0]] = find_all(archive, job[1])
+        on_query()
+
+    workers, retry = server.associations, server.retry
+    work_through(enumerate(queries), connect=lambda: archive_of(server, way), do=look, workers=workers, retry=retry)
+    return list({one.uid: one for number in sorted(found) for one in found[number]}.values())
 
 
 def pull(

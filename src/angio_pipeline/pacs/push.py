@@ -18,7 +18,7 @@ from pynetdicom.presentation import PresentationContext
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.dimse import associate, status_of, status_words
-from angio_pipeline.pacs.find import Series, dimse_archive, find_instances
+from angio_pipeline.pacs.find import Archive, Series, dimse_archive, find_instances
 from angio_pipeline.pacs.inbox import is_uid
 from angio_pipeline.pacs.journal import Journal, digest_of
 from angio_pipeline.pacs.retry import ConnectionLost, work_through
@@ -138,9 +138,17 @@ def find_lacking(
         When the archive cannot be asked.
     """
     held: set[str] = set()
-    with web_archive(server) if web else dimse_archive(server) as archive:
-        for study, name in sorted({(file.study, file.series) for file in files}):
-            held |= {one.uid for one in find_instances(archive, Series(study, name, "", None))}
+
+    def look(archive: Archive, series: tuple[str, str]) -> None:
+        held.update(one.uid for one in find_instances(archive, Series(*series, "", None)))
+
+    work_through(
+        sorted({(file.study, file.series) for file in files}),
+        connect=lambda: web_archive(server) if web else dimse_archive(server),
+        do=look,
+        workers=server.associations,
+        retry=server.retry,
+    )
     lacking = [file for file in files if file.uid not in held]
     forget(journal, server.place(web=web), lacking)
     return lacking

@@ -59,7 +59,8 @@ def _session(server: Server) -> requests.Session:
     session.headers["Accept-Encoding"] = "identity"  # packing noise costs a server more than sending it
     if server.tls is not None:
         session.mount("https://", _VerifiedAdapter(server.tls))
-        session.verify = server.tls.verify
+        # A path, or the public authorities would be trusted beside the own one.
+        session.verify = str(server.tls.ca) if server.tls.verify and server.tls.ca else server.tls.verify
     if server.login is not None:
         _refuse_clear_text(str(server.url))
         secret = read_login(server.login)
@@ -109,14 +110,20 @@ class WebArchive:
             raise PacsError("Expected a level that QIDO has (study, series, image), found patient; use a host.")
         filters = {name: value for name, value in keys.items() if value}
         above = [filters.pop(name) for name in _ABOVE[level]]
-        found: list[dict[str, dict[str, Any]]] = []
-        while True:
-            page = self._page(level, above, filters, [name for name in keys if name not in filters], len(found))
-            found += page
-            if len(page) < _PAGE:
-                break
+        fields = [name for name in keys if name not in filters]
+        found: dict[str, dict[str, Any]] = {}
+        # Until nothing new comes: servers differ in how many they give at once, and some give all of them again.
+        while new := self._new(self._page(level, above, filters, fields, len(found)), level, found):
+            found |= new
         with _sentences(self._server):
-            return [Dataset.from_json(answer) for answer in found]
+            return [Dataset.from_json(answer) for answer in found.values()]
+
+    def _new(
+        self, page: list[dict[str, dict[str, Any]]], level: Level, found: Mapping[str, object]
+    ) -> dict[str, dict[str, Any]]:
+        with _sentences(self._server):
+            told = {str(answer[_UID_OF[level]]["Value"][0]): answer for answer in page}
+        return {uid: answer for uid, answer in told.items() if uid not in found}
 
     def _page(
         self, level: Level, above: list[str], filters: dict[str, str], fields: list[str], offset: int
@@ -178,6 +185,7 @@ class WebArchive:
         return None if str(dataset.SOPInstanceUID) in stored else 0x0110
 
 
+_UID_OF: Mapping[str, str] = {"STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
 _ABOVE: Mapping[str, tuple[str, ...]] = {
     "STUDY": (), "SERIES": ("StudyInstanceUID",), "IMAGE": ("StudyInstanceUID", "SeriesInstanceUID"),
 }  # fmt: skip
@@ -203,7 +211,7 @@ def _sentences(server: Server) -> Iterator[None]:
             f"Expected a DICOMweb server at {place}, found no answer ({type(error).__name__}); "
             "see that it runs, and run the same command again to go on."
         ) from None
-    except (requests.RequestException, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (requests.RequestException, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise PacsError(f"Expected DICOMweb from {place}, found another answer ({type(error).__name__}).") from None
 
 
