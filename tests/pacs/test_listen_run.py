@@ -54,7 +54,7 @@ def send(port: int, run: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not come"

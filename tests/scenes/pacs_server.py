@@ -84,21 +84,25 @@ class Archive:
         """Start it anew, with what it holds and at the same ports; None as a setting takes it back."""
         self.config = {name: value for name, value in (self.config | changes).items() if value is not None}
         (self.folder / "orthanc.json").write_text(json.dumps(self.config), encoding="utf-8")
-        self.process = _start(self.folder, self.dicom_port)
+        self.process = _start(self.folder, (self.dicom_port, self.http_port))
 
 
-def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, ports: tuple[int, int]) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
+    for _ in range(600):
+        if all(map(_answers, ports)):
+            return process
         if process.poll() is not None:
             break
         time.sleep(0.05)
     process.kill()
     raise RuntimeError(f"Orthanc did not start:\n{(folder / 'log').read_text(errors='replace')[-2000:]}")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -129,7 +133,7 @@ def orthanc(folder: Path, **changes: Any) -> Iterator[Archive]:
         **changes,
     }
     (folder / "orthanc.json").write_text(json.dumps(config), encoding="utf-8")
-    archive = Archive(folder, dicom_port, http_port, our_port, config, _start(folder, dicom_port))
+    archive = Archive(folder, dicom_port, http_port, our_port, config, _start(folder, (dicom_port, http_port)))
     try:
         yield archive
     finally:
