@@ -29,6 +29,7 @@ from angio_pipeline.pacs.inbox import Inbox
 from angio_pipeline.pacs.journal import Journal
 from angio_pipeline.pacs.listener import listening
 from angio_pipeline.pacs.settings import Listener, Server
+from angio_pipeline.pacs.transport import Entity
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 OPEN = Listener(port=11112, calling_aets=("SENDER", "ANGIO"), hosts=("127.0.0.1", "::1"), reserve_mb=0, timeout_s=10)
@@ -53,7 +54,7 @@ def dcmtk(program: str, port: int, *arguments: object, sender: str = "SENDER") -
 
 def send(port: int, dataset: pydicom.Dataset, sender: str = "SENDER") -> int | None:
     """The status that the station answers to pynetdicom; None when it answers none."""
-    entity = AE(ae_title=sender)
+    entity = Entity(ae_title=sender)  # pynetdicom's own leaves sockets open whose line broke
     entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
     association = entity.associate("127.0.0.1", port, ae_title="ANGIO")
     assert association.is_established
