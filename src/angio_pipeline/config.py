@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from angio_pipeline.assets import configs_dir
 from angio_pipeline.core.errors import ConfigError
-from angio_pipeline.core.params import Params
+from angio_pipeline.core.params import Params, wrong_setting
 from angio_pipeline.dsa import DenoiseParams, MaskParams, SubtractParams
 from angio_pipeline.embolisation import EmbolisationParams
 from angio_pipeline.ingest.limits import Limits
@@ -68,10 +68,7 @@ def load_config(choice: str | None) -> PipelineConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"Expected TOML in {path.name}, found: {error}.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        wrong = "found no such setting" if first["type"] == "extra_forbidden" else f"found: {first['msg']}"
-        raise ConfigError(f"Expected a valid setting for {field!r} in {path.name}, {wrong}.") from None
+        raise wrong_setting(error, path.name) from None
 
 
 def with_pixel_shift(config: PipelineConfig, shift_px: tuple[float, float]) -> PipelineConfig:

@@ -104,6 +104,7 @@ def test_the_table_of_costs_says_what_was_made() -> None:
         ("clinical", "accuracy.md", "clinical"),
         ("feeders", "accuracy.md", "feeders"),
         ("simulator", "simulator.md", "cost"),
+        ("pacs", "pacs.md", "throughput"),
         ("dsa", "subtraction.md", "figures"),
         ("flow", "flow.md", "figures"),
         ("registration", "registration.md", "figures"),

@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = {
     "torch", "matplotlib", "skimage", "SimpleITK", "numba", "cv2", "scipy", "numpy", "pydicom", "networkx", "duckdb",
-    "jinja2", "distributed", "dask", "pandas", "lifelines", "statsmodels",
+    "jinja2", "distributed", "dask", "pandas", "lifelines", "statsmodels", "pynetdicom", "requests",
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_loading_the_command_loads_no_science() -> None:
     assert not HEAVY & modules_loaded_by("import angio_pipeline.cli.main")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["pacs", "pull", "--help"], ["--version"]])
 def test_help_loads_no_science(arguments: list[str]) -> None:
     code = f"import angio_pipeline.cli.main as m\ntry: m.app({arguments!r})\nexcept SystemExit: pass"
     assert not HEAVY & modules_loaded_by(code)

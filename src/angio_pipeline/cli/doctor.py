@@ -14,7 +14,7 @@ __all__ = ["doctor"]
 _PACKAGES = (
     "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pylibjpeg-rle", "SimpleITK", "scikit-image", "scipy", "numpy",
     "numba", "opencv-python-headless", "torch", "openvino", "safetensors", "networkx", "pydantic", "matplotlib",
-    "duckdb", "distributed",
+    "duckdb", "distributed", "pynetdicom", "dicomweb-client",
 )  # fmt: skip
 
 

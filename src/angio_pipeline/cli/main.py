@@ -15,6 +15,7 @@ from angio_pipeline.cli import (
     doctor,
     evaluate,
     ingest,
+    pacs,
     run,
     schema,
     segment,
@@ -62,6 +63,7 @@ app.command("doctor")(doctor.doctor)
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(pacs.app, name="pacs")
 
 
 def main() -> None:

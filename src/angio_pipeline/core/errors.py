@@ -13,6 +13,7 @@ __all__ = [
     "InputRefused",
     "ModelError",
     "NotCalibratedError",
+    "PacsError",
 ]
 
 
@@ -64,3 +65,9 @@ class NotCalibratedError(AngioError):
     """Millimetres in tissue were asked of data without a usable calibration."""
 
     reason = "not_calibrated"
+
+
+class PacsError(AngioError):
+    """A server cannot be reached, refuses, or does not give what was asked for."""
+
+    reason = "pacs"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Params"]
+from angio_pipeline.core.errors import ConfigError
+
+__all__ = ["Params", "wrong_setting"]
 
 
 class Params(BaseModel):
     """Settings of one stage; subclasses stand beside the function that uses them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def wrong_setting(error: ValidationError, file: str) -> ConfigError:
+    """Return what is wrong with the first setting of `file` that cannot be used, by its name."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    wrong = "found no such setting" if first["type"] == "extra_forbidden" else f"found: {first['msg']}"
+    return ConfigError(f"Expected a valid setting for {field!r} in {file}, {wrong}.")
