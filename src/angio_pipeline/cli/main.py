@@ -8,7 +8,7 @@ import sys
 import typer
 
 from angio_pipeline import __version__
-from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, run, schema, segment, simulate, train
+from angio_pipeline.cli import benchmark, cohort, doctor, evaluate, review, run, schema, segment, simulate, train
 
 __all__ = ["app", "main"]
 
@@ -41,6 +41,7 @@ app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("cohort")(cohort.cohort)
+app.command("review")(review.review)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
 app.command("segment")(segment.segment)

@@ -1,0 +1,167 @@
+"""What depends on a reader's corrections, analysed anew in a process of its own, as `angio run --corrections` does.
+
+It goes into a folder of this reader's: what was given to review stays as it is, and no reader sees another's result.
+Runs that are not corrected are taken over as they are, so that comparisons and projections find them, and are left
+alone by the same digests that let `angio run` resume.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from angio_pipeline import batch, ingest, outputs
+from angio_pipeline.batch.plan import ProjectionTask
+from angio_pipeline.batch.tasks import Task, run_task
+from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.results import Refusal
+from angio_pipeline.outputs.folders import RunFolder, SubjectFolder
+from angio_pipeline.review.workshop import end_with_parent
+
+__all__ = ["Order", "carry_out", "edits_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be analysed: one run with what was made from it, or one patient's follow-ups.
+
+    Attributes
+    ----------
+    out, target : Path
+        The results under review, and this reader's own.
+    folder : str
+        Of the case, below either.
+    found : Discovery
+        The patient's inputs.
+    corrections, rois : tuple of Path
+        This reader's files, and those that were given when the server was started.
+    known_edits : frozenset of str
+        Ids of the edits in them.
+    """
+
+    out: Path
+    target: Path
+    folder: str
+    found: ingest.Discovery
+    corrections: tuple[Path, ...]
+    rois: tuple[Path, ...]
+    known_edits: frozenset[str]
+
+
+def carry_out(order: Order, told: Connection) -> None:
+    """Analyse, and tell on the way: ("plan", count), ("done", number), then ("end", sentences) or ("failed", one)."""
+    end_with_parent()
+    logging.disable(logging.WARNING)
+    try:
+        told.send(("end", [refusal.sentence for refusal in _analyse(order, told)]))
+    except AngioError as error:
+        told.send(("failed", error.sentence))
+    except Exception as error:
+        # The message of an unforeseen error may quote a header; only its kind is safe to pass on.
+        told.send(("failed", f"Expected an analysis, found that it ended with an unforeseen {type(error).__name__}."))
+
+
+def _analyse(order: Order, told: Connection) -> tuple[Refusal, ...]:
+    from angio_pipeline.config import PipelineConfig
+
+    subject = outputs.read_subject(order.out / "/".join(order.folder.split("/")[:2]))
+    run = next((one for one in subject.runs if one.path == order.out / order.folder), None)
+    config = PipelineConfig.model_validate(_settings(subject, run))
+    plan = batch.make_plan(order.found, order.rois, order.corrections)
+    tasks = _tasks(plan, order.folder)
+    if run is not None:
+        _check_nothing_is_lost(order, run, tasks)
+        _take_over(order, tasks)
+    told.send(("plan", len(tasks)))
+    refusals: list[Refusal] = []
+    settings = batch.Settings(order.target, config)
+    for number, task in enumerate(tasks, start=1):
+        outcome = run_task(task, settings)
+        refusals += outcome.refusals
+        told.send(("done", number))
+        if number == 1 and not outcome.analysed:
+            raise AngioError(outcome.refusals[0].sentence, reason=outcome.refusals[0].reason)
+    return tuple(refusals)
+
+
+def _settings(subject: SubjectFolder, run: RunFolder | None) -> dict[str, Any]:
+    """Return the settings that the results were made with, from wherever they stand."""
+    told: dict[str, Any] = {}
+    if run is not None and run.document is not None:
+        told |= run.document.settings
+    if subject.follow_up is not None:
+        told["lipiodol"] = subject.follow_up.settings
+    if subject.response is not None:
+        told["response"] = subject.response.settings
+    for document in (subject.embolisation, subject.projections):
+        told |= {} if document is None else document.settings
+    return {name: value for name, value in told.items() if value}
+
+
+def _tasks(plan: batch.Plan, folder: str) -> list[Task]:
+    """Return the task of the case itself first, then what stands on it.
+
+    Raises
+    ------
+    AngioError
+        When the sources hold no such case.
+    """
+    name = "/".join(folder.split("/")[2:])
+    if not name:
+        return [*plan.follow_ups] or _refuse_missing()
+    own = [task for task in plan.runs if task.folder == name]
+    if not own:
+        _refuse_missing()
+    together: list[ProjectionTask | batch.ComparisonTask] = [*plan.projections, *plan.comparisons]
+    concerned = [task for task in together if own[0].folder in {run.folder for run in task.runs}]
+    beside = {run.folder: run for task in concerned for run in task.runs if run.folder != name}
+    return [*own, *beside.values(), *concerned]
+
+
+def _refuse_missing() -> list[Task]:
+    raise AngioError("Expected the source images of this case, found none; start the server with --source FOLDER.")
+
+
+def _check_nothing_is_lost(order: Order, run: RunFolder, tasks: Sequence[Task]) -> None:
+    """See that what the analysis under review was told is told again.
+
+    Raises
+    ------
+    AngioError
+        When a region or an edit that it holds is not among what was given.
+    """
+    if run.document is None:
+        return
+    edits = {one.id for one in run.document.corrections}
+    if not edits <= order.known_edits:
+        raise AngioError(
+            "Expected the corrections that the analysis under review holds, found some missing; start the server with "
+            "--corrections FILE."
+        )
+    drawn = [one for one in run.document.tumours if one.origin == "roi" and one.corrected is None]
+    own = tasks[0]
+    if drawn and not edits and isinstance(own, batch.RunTask) and not own.rois:
+        raise AngioError(
+            "Expected the regions that the analysis under review was given, found none; start the server with --roi."
+        )
+
+
+def _take_over(order: Order, tasks: Sequence[Task]) -> None:
+    """Copy the results of the other runs, where this reader has none of them."""
+    subject = Path(*order.folder.split("/")[:2])
+    for task in tasks[1:]:
+        if isinstance(task, batch.RunTask):
+            source, target = order.out / subject / task.folder, order.target / subject / task.folder
+            if source.is_dir() and not target.exists():
+                shutil.copytree(source, target)
+
+
+def edits_in(paths: Sequence[Path]) -> frozenset[str]:
+    """Return the ids of all edits in files of corrections."""
+    uids = {uid for path in paths for uid in ingest.corrected_runs(path)}
+    return frozenset(given.edit.id for uid in uids for given in ingest.read_corrections(paths, uid))
