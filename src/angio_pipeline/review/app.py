@@ -49,6 +49,7 @@ def make_app(review: Review, *, hosts: Iterable[str], scheme: str = "http") -> F
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.review = review
     for module in _ROUTERS:
