@@ -76,13 +76,14 @@ def case(case: CaseId, session: Reader, review: ReviewOf) -> CaseAnswer:
     has_own = (review.own_results(session.reader) / entry.folder / "record.json").is_file()
     results = [ResultKind.ORIGINAL, *([ResultKind.MINE] if has_own else [])]
     if entry.kind == CaseKind.FOLLOW_UP or not entry.analysed:
-        source = review.sources.availability(found=bool(review.sources.of_subject(entry.subject).volumes))
+        inputs = review.sources.of_subject(entry.subject, runs=entry.kind == CaseKind.RUN)
+        source = review.sources.availability(found=inputs is not None)
         return _bare(row, source, results)
     folder = review.settings.out / entry.folder
     document = review.files.run(folder)
     return CaseAnswer(
         row=row,
-        source=review.sources.availability(found=review.sources.run(entry.sop_instance_uid) is not None),
+        source=review.sources.availability(found=review.sources.of_run(entry.sop_instance_uid) is not None),
         results=results,
         pictures=review.files.pictures(folder),
         masks=mask_names(document),
@@ -203,8 +204,8 @@ def linked_picture(
 
 
 def _prepared(review: Review, entry: CaseEntry, document: RunDocument) -> Prepared | str | None:
-    item = review.sources.run(entry.sop_instance_uid)
-    if item is None:
+    found = review.sources.of_run(entry.sop_instance_uid)
+    if found is None:
         return review.sources.availability(found=False).sentence
     image = document.image
     expected = {
@@ -214,7 +215,7 @@ def _prepared(review: Review, entry: CaseEntry, document: RunDocument) -> Prepar
         "reference_frame": document.subtraction.reference_frame,
     }
     key = "r" + hashlib.sha256(f"{entry.id} {entry.stamp_ns}".encode()).hexdigest()[:24]
-    return review.store.ask(key, prepare_run, item, document.settings, expected)
+    return review.store.ask(key, prepare_run, found, entry.sop_instance_uid, document.settings, expected)
 
 
 def _ready(review: Review, case: str) -> tuple[RunDocument, Prepared]:

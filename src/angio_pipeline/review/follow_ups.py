@@ -10,24 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.followups import AlignmentMethod
-from angio_pipeline.numerics.polygons import fill_polygons
 from angio_pipeline.outputs.schemas import LipiodolDocument, ScanAlignmentDocument, TimepointDocument
 from angio_pipeline.review.answers import Alignment, FollowUpAnswer, Plane, ScanInfo, Window
 from angio_pipeline.review.frames import Prepared
-from angio_pipeline.review.index import CaseEntry
 from angio_pipeline.review.preparing import prepare_follow_up
 from angio_pipeline.review.problems import not_found, unusable
 from angio_pipeline.review.results import below, read_plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from angio_pipeline.review.state import Review
 
 __all__ = ["contours", "describe", "lesion_masks", "plane_of", "prepared_follow_up", "view_path"]
@@ -54,35 +51,34 @@ def _points(document: LipiodolDocument) -> dict[str, list[tuple[str, TimepointDo
     return found
 
 
-def prepared_follow_up(review: Review, entry: CaseEntry) -> Prepared | str | None:
-    """Return the scans on the reference grid, None while they are made, or why there are none."""
-    folder = review.settings.out / entry.folder
+def prepared_follow_up(review: Review, folder: Path) -> Prepared | str | None:
+    """Return the scans of a result on the reference grid, None while they are made, or why there are none."""
     document = _document(folder)
     alignments = {one.series_instance_uid: one for one in document.alignments}
     reference_uid = next((u for u, one in alignments.items() if one.method is AlignmentMethod.REFERENCE), None)
     if reference_uid is None:
         return "Films alone were followed: there is no scan to cut; stored pictures are shown."
-    reference = review.sources.scan(reference_uid)
-    if reference is None:
+    found = review.sources.of_scan(reference_uid)
+    if found is None:
         return review.sources.availability(found=False).sentence
     scans, deposits = [], []
     for index, (uid, points) in enumerate(_points(document).items()):
-        item, told = review.sources.scan(uid), alignments.get(uid)
-        if item is None or (told is not None and told.method is AlignmentMethod.REFUSED):
+        told = alignments.get(uid)
+        if review.sources.of_scan(uid) is None or (told is not None and told.method is AlignmentMethod.REFUSED):
             continue
-        scans.append((index, item, None if told is None else told.motion))
+        scans.append((index, uid, None if told is None else told.motion))
         deposits += [(index, name, below(folder, p.deposit_mask)) for name, p in points if p.deposit_mask]
     if reference_uid not in _points(document):
-        scans.append((len(_points(document)), reference, None))
-    key = "f" + hashlib.sha256(f"{entry.id} {entry.stamp_ns}".encode()).hexdigest()[:24]
-    return review.store.ask(key, prepare_follow_up, scans, reference, deposits)
+        scans.append((len(_points(document)), reference_uid, None))
+    stamp_ns = (folder / "lipiodol.json").stat().st_mtime_ns
+    key = "f" + hashlib.sha256(f"{folder} {stamp_ns}".encode()).hexdigest()[:24]
+    return review.store.ask(key, prepare_follow_up, found, scans, reference_uid, deposits)
 
 
-def describe(review: Review, entry: CaseEntry) -> FollowUpAnswer:
-    """Return everything about one patient's follow-ups."""
-    folder = review.settings.out / entry.folder
+def describe(review: Review, folder: Path) -> FollowUpAnswer:
+    """Return everything about one patient's follow-ups, as a result tells it."""
     document = _document(folder)
-    prepared = prepared_follow_up(review, entry)
+    prepared = prepared_follow_up(review, folder)
     ready = prepared if isinstance(prepared, Prepared) else None
     sentence = prepared if isinstance(prepared, str) else ("" if ready else "The scans are being laid on one grid.")
     info = ready.info if ready is not None else {}
@@ -157,15 +153,14 @@ def _alignment(told: ScanAlignmentDocument | None, numbers: dict[str, int], *, s
     )
 
 
-def view_path(review: Review, entry: CaseEntry, number: int) -> Path:
-    """Return the file of one stored picture, by its place in `view_names`.
+def view_path(folder: Path, number: int) -> Path:
+    """Return the file of one stored picture of a result, by its place in `view_names`.
 
     Raises
     ------
     ReviewProblem
         404, when there is none of that number.
     """
-    folder = review.settings.out / entry.folder
     names = view_names(_document(folder))
     if not 0 <= number < len(names):
         raise not_found("this picture")
@@ -227,6 +222,8 @@ def lesion_masks(
     ReviewProblem
         422, when an outline lies outside the grid or holds no voxel.
     """
+    from angio_pipeline.numerics.polygons import fill_polygons
+
     shape = tuple(prepared.info["shape"])
     masks = {}
     for edit in edits:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from angio_pipeline.review.answers import JobAnswer, JobState
+from angio_pipeline.review.orders import Order, carry_out_order
 from angio_pipeline.review.problems import ReviewProblem, not_found
-from angio_pipeline.review.reanalysis import Order, carry_out
 
 __all__ = ["Job", "Jobs"]
 
@@ -118,7 +118,7 @@ class Jobs:
         # A new interpreter: a fork would carry the server's locks along.
         context = multiprocessing.get_context("spawn")
         told, telling = context.Pipe(duplex=False)
-        self._process = context.Process(target=carry_out, args=(job.order, telling))
+        self._process = context.Process(target=carry_out_order, args=(job.order, telling))
         self._process.start()
         telling.close()
         try:

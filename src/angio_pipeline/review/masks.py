@@ -7,11 +7,11 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.ingest.pixels import PixelLimits
 from angio_pipeline.review.problems import unusable
 
 __all__ = ["checked_mask"]
 
+_MOST_PX = 1 << 25
 _START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -26,7 +26,7 @@ def checked_mask(png: bytes) -> npt.NDArray[np.bool_]:
     import cv2
 
     size = struct.unpack(">LL", png[16:24]) if png[:8] == _START and len(png) >= 24 else (0, 0)
-    if not 0 < size[0] * size[1] <= PixelLimits().frame_px:
+    if not 0 < size[0] * size[1] <= _MOST_PX:
         raise unusable("Expected a PNG of the frame's size, found something else.")
     image = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8 or image.ndim != 2 or not np.isin(image, (0, 255)).all():

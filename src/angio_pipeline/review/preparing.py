@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import ingest
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.review.sources import FoundInputs
+
+if TYPE_CHECKING:
+    from angio_pipeline import ingest
 
 __all__ = ["prepare_follow_up", "prepare_run"]
 
@@ -23,11 +26,15 @@ _LEVELS = 65535
 _HU_INTERCEPT = -2048.0
 
 
-def prepare_run(item: ingest.RunItem, settings: Mapping[str, Any], expected: Mapping[str, int], folder: Path) -> None:
+def prepare_run(
+    found: FoundInputs, uid: str, settings: Mapping[str, Any], expected: Mapping[str, int], folder: Path
+) -> None:
     """Write the layers of a run, and `info.json` last.
 
     Parameters
     ----------
+    found : FoundInputs
+        Of the patient whose run has the SOP instance UID `uid`.
     settings : mapping
         As in `analysis.json`.
     expected : mapping
@@ -38,8 +45,10 @@ def prepare_run(item: ingest.RunItem, settings: Mapping[str, Any], expected: Map
     AngioError
         When the file cannot be read, or is not what was analysed.
     """
+    from angio_pipeline import ingest
     from angio_pipeline.pipeline import subtract_run
 
+    item = next(one for one in found.unpack().runs if one.source.sop_instance_uid == uid)
     run = ingest.read_run(item)
     if run.shape != (expected["frames"], expected["rows"], expected["columns"]):
         raise AngioError("Expected the image that was analysed, found one of another size; analyse it again.")
@@ -127,8 +136,9 @@ def _vessel_window(frame: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_])
 
 
 def prepare_follow_up(
-    scans: Sequence[tuple[int, ingest.VolumeItem, Sequence[Sequence[float]] | None]],
-    reference: ingest.VolumeItem,
+    found: FoundInputs,
+    scans: Sequence[tuple[int, str, Sequence[Sequence[float]] | None]],
+    reference: str,
     deposits: Sequence[tuple[int, str, Path]],
     folder: Path,
 ) -> None:
@@ -137,20 +147,22 @@ def prepare_follow_up(
     Parameters
     ----------
     scans : sequence
-        Number of a scan, its files, and the (4, 4) motion from the reference's LPS points to its own; None leaves it
-        where the scanner's table put it.
+        Number of a scan, its series instance UID, and the (4, 4) motion from the reference's LPS points to its own;
+        None leaves it where the scanner's table put it.
     deposits : sequence
         Number of a scan, name of a lesion, and the file with its deposit.
     """
+    from angio_pipeline import ingest
     from angio_pipeline.numerics import volumes as space
 
-    grid = ingest.read_volume(reference)
+    items = {item.source.series_instance_uid: item for item in found.unpack().volumes}
+    grid = ingest.read_volume(items[reference])
     shape, affine = grid.hu.shape, np.asarray(grid.affine)
     folder.mkdir(parents=True)
     motions: dict[int, npt.NDArray[np.float64]] = {}
-    for index, item, motion in scans:
+    for index, uid, motion in scans:
         motions[index] = np.eye(4) if motion is None else np.asarray(motion, dtype=np.float64)
-        volume = grid if item == reference else ingest.read_volume(item)
+        volume = grid if uid == reference else ingest.read_volume(items[uid])
         hu = (
             volume.hu
             if volume is grid
@@ -170,6 +182,7 @@ def _deposit(
     path: Path, shape: tuple[int, ...], affine: npt.NDArray[np.float64], motion: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_] | None:
     """Return a deposit on the grid, None where the file holds none."""
+    from angio_pipeline import ingest
     from angio_pipeline.numerics import volumes as space
 
     try:

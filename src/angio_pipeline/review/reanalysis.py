@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,38 +19,11 @@ from angio_pipeline import batch, ingest, outputs
 from angio_pipeline.batch.plan import ProjectionTask
 from angio_pipeline.batch.tasks import Task, run_task
 from angio_pipeline.core.errors import AngioError
-from angio_pipeline.core.results import Refusal
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder
+from angio_pipeline.review.orders import Order
 from angio_pipeline.review.workshop import end_with_parent
 
-__all__ = ["Order", "carry_out", "edits_in"]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be analysed: one run with what was made from it, or one patient's follow-ups.
-
-    Attributes
-    ----------
-    out, target : Path
-        The results under review, and this reader's own.
-    folder : str
-        Of the case, below either.
-    found : Discovery
-        The patient's inputs.
-    corrections, rois : tuple of Path
-        This reader's files, and those that were given when the server was started.
-    known_edits : frozenset of str
-        Ids of the edits in them.
-    """
-
-    out: Path
-    target: Path
-    folder: str
-    found: ingest.Discovery
-    corrections: tuple[Path, ...]
-    rois: tuple[Path, ...]
-    known_edits: frozenset[str]
+__all__ = ["carry_out"]
 
 
 def carry_out(order: Order, told: Connection) -> None:
@@ -58,7 +31,7 @@ def carry_out(order: Order, told: Connection) -> None:
     end_with_parent()
     logging.disable(logging.WARNING)
     try:
-        told.send(("end", [refusal.sentence for refusal in _analyse(order, told)]))
+        told.send(("end", _analyse(order, told)))
     except AngioError as error:
         told.send(("failed", error.sentence))
     except Exception as error:
@@ -66,27 +39,28 @@ def carry_out(order: Order, told: Connection) -> None:
         told.send(("failed", f"Expected an analysis, found that it ended with an unforeseen {type(error).__name__}."))
 
 
-def _analyse(order: Order, told: Connection) -> tuple[Refusal, ...]:
+def _analyse(order: Order, told: Connection) -> list[str]:
+    """Return what was not applied, a sentence each."""
     from angio_pipeline.config import PipelineConfig
 
     subject = outputs.read_subject(order.out / "/".join(order.folder.split("/")[:2]))
     run = next((one for one in subject.runs if one.path == order.out / order.folder), None)
     config = PipelineConfig.model_validate(_settings(subject, run))
-    plan = batch.make_plan(order.found, order.rois, order.corrections)
-    tasks = _tasks(plan, order.folder)
+    plan = batch.make_plan(order.found.unpack(), order.rois, order.corrections)
+    tasks = _tasks(plan, order.folder, order.rois)
     if run is not None:
         _check_nothing_is_lost(order, run, tasks)
         _take_over(order, tasks)
     told.send(("plan", len(tasks)))
-    refusals: list[Refusal] = []
+    sentences: list[str] = []
     settings = batch.Settings(order.target, config)
     for number, task in enumerate(tasks, start=1):
         outcome = run_task(task, settings)
-        refusals += outcome.refusals
+        sentences += [refusal.sentence for refusal in outcome.refusals]
         told.send(("done", number))
         if number == 1 and not outcome.analysed:
             raise AngioError(outcome.refusals[0].sentence, reason=outcome.refusals[0].reason)
-    return tuple(refusals)
+    return sentences if run is not None else [*sentences, *_lesions_lost(order, subject)]
 
 
 def _settings(subject: SubjectFolder, run: RunFolder | None) -> dict[str, Any]:
@@ -103,8 +77,18 @@ def _settings(subject: SubjectFolder, run: RunFolder | None) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def _tasks(plan: batch.Plan, folder: str) -> list[Task]:
+def _lesions_lost(order: Order, before: SubjectFolder) -> list[str]:
+    """Return a sentence for each lesion that is followed no more: once one is outlined, no other is looked for."""
+    after = outputs.read_subject(order.target / order.folder).follow_up
+    found = set() if after is None else {lesion.id for lesion in after.lesions}
+    lost = [one.id for one in before.follow_up.lesions if one.id not in found] if before.follow_up is not None else []
+    return [f"{name} was found by the program and is not in this analysis; outline it as well." for name in lost]
+
+
+def _tasks(plan: batch.Plan, folder: str, first: Sequence[Path]) -> list[Task]:
     """Return the task of the case itself first, then what stands on it.
+
+    Of two outlines of one lesion the analysis takes the first: those of the reader come `first`.
 
     Raises
     ------
@@ -113,7 +97,8 @@ def _tasks(plan: batch.Plan, folder: str) -> list[Task]:
     """
     name = "/".join(folder.split("/")[2:])
     if not name:
-        return [*plan.follow_ups] or _refuse_missing()
+        ordered = [replace(one, rois=tuple(sorted(one.rois, key=lambda p: p not in first))) for one in plan.follow_ups]
+        return [*ordered] or _refuse_missing()
     own = [task for task in plan.runs if task.folder == name]
     if not own:
         _refuse_missing()
@@ -138,7 +123,7 @@ def _check_nothing_is_lost(order: Order, run: RunFolder, tasks: Sequence[Task]) 
     if run.document is None:
         return
     edits = {one.id for one in run.document.corrections}
-    if not edits <= order.known_edits:
+    if not edits <= _edits_in(order.corrections):
         raise AngioError(
             "Expected the corrections that the analysis under review holds, found some missing; start the server with "
             "--corrections FILE."
@@ -161,7 +146,7 @@ def _take_over(order: Order, tasks: Sequence[Task]) -> None:
                 shutil.copytree(source, target)
 
 
-def edits_in(paths: Sequence[Path]) -> frozenset[str]:
+def _edits_in(paths: Sequence[Path]) -> frozenset[str]:
     """Return the ids of all edits in files of corrections."""
     uids = {uid for path in paths for uid in ingest.corrected_runs(path)}
     return frozenset(given.edit.id for uid in uids for given in ingest.read_corrections(paths, uid))

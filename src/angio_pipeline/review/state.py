@@ -18,9 +18,9 @@ from angio_pipeline.review.frames import PreparedStore
 from angio_pipeline.review.index import CaseEntry, CaseIndex
 from angio_pipeline.review.jobs import Job, Jobs
 from angio_pipeline.review.journal import Journal
+from angio_pipeline.review.orders import Order
 from angio_pipeline.review.problems import ReviewProblem, not_found
 from angio_pipeline.review.readings import Readings, masks_of
-from angio_pipeline.review.reanalysis import Order, edits_in
 from angio_pipeline.review.results import ResultFiles
 from angio_pipeline.review.sessions import Sessions
 from angio_pipeline.review.sources import Sources
@@ -161,14 +161,14 @@ class Review:
         ReviewProblem
             409, when its source cannot be reached.
         """
-        found = self.sources.of_subject(entry.subject)
-        if not (found.runs if entry.kind == CaseKind.RUN else (*found.volumes, *found.films)):
+        found = self.sources.of_subject(entry.subject, runs=entry.kind == CaseKind.RUN)
+        if found is None:
             told = self.sources.availability(found=False)
             raise ReviewProblem(409, "no_source", f"Expected the source images to analyse again. {told.sentence}")
         target = self.own_results(reader)
         paths = (*self._write_corrections(reader, entry.subject, target), *self.settings.corrections)
         rois = (*self._write_regions(reader, entry, target), *self.settings.rois)
-        order = Order(self.settings.out, target, entry.folder, found, paths, rois, edits_in(paths))
+        order = Order(self.settings.out, target, entry.folder, found, paths, rois)
         return Job(reader, entry.id, self.readings.of(reader, entry.id).revision, order)
 
     def _write_corrections(self, reader: str, subject: str, target: Path) -> tuple[Path, ...]:
@@ -207,7 +207,7 @@ class Review:
         drawn = [edit for edit in held if edit["kind"] == "redraw_lesion"]
         if not drawn:
             return {}
-        prepared = prepared_follow_up(self, entry)
+        prepared = prepared_follow_up(self, self.settings.out / entry.folder)
         if isinstance(prepared, str) or prepared is None:
             raise ReviewProblem(
                 409, "no_source", "Expected the reference scan that the lesion was drawn on, found none."
