@@ -11,7 +11,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from review_server import Browser, Served, make_edit
-from schemathesis.checks import not_a_server_error
 
 ENDING = {("/api/session", "DELETE"), ("/api/cases/{case}/reanalysis", "POST")}
 """These would end the session, or take minutes: they are asked without the token that they need."""
@@ -59,7 +58,7 @@ def test_no_request_ends_in_a_failure_of_the_server(description: Any, writer: Br
         if (case.path, case.method.upper()) in ENDING:
             headers["X-CSRF-Token"] = ""
         answer = case.call(headers=headers, cookies=dict(writer.client.cookies))
-        not_a_server_error(None, answer, case)
+        assert answer.status_code < 500, case.as_curl_command()
         statuses[answer.status_code] += 1
         if answer.status_code >= 400 and answer.headers.get("content-type") == ["application/json"]:
             assert set(answer.json()) == {"code", "sentence"}

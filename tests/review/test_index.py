@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from review_server import fill_worklist, serve
 
+from angio_pipeline.evaluate.answers import find_runs
 from angio_pipeline.review.index import CaseIndex, case_id
 
 COUNT = 5000
@@ -74,6 +76,15 @@ def test_what_is_kept_from_the_last_start_is_not_read_again(small: Path, tmp_pat
     assert indexed(small, tmp_path / "kept.json").entries() == first
     (tmp_path / "kept.json").write_text("{}")
     assert not any(one.analysed for one in indexed(small, tmp_path / "kept.json").entries())
+
+
+def test_what_a_reader_had_analysed_is_not_taken_for_the_result(small: Path) -> None:
+    path = sorted(small.rglob("analysis.json"))[0]
+    uid = json.loads(path.read_text())["source"]["sop_instance_uid"]
+    shutil.copytree(path.parent, small / "review" / "results" / "r0" / path.parent.relative_to(small))
+    found = find_runs(small, [])
+    assert found[uid][1] == path.parent
+    assert len(found) == 8
 
 
 def test_a_case_that_goes_is_forgotten_and_one_that_comes_is_found(small: Path, tmp_path: Path) -> None:

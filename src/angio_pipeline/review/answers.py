@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 Point = tuple[float, float]
-AnyReviewEdit = (
+AnyReviewEdit = Annotated[
     AcceptFeeder
     | RejectFeeder
     | AddFeeder
@@ -68,8 +68,9 @@ AnyReviewEdit = (
     | RemoveTumour
     | SetPhase
     | Note
-    | RedrawLesion
-)
+    | RedrawLesion,
+    Field(discriminator="kind"),
+]
 
 
 class _Answer(BaseModel):

@@ -66,7 +66,7 @@ class EditAsk(_Ask):
     Its id is the client's: the same edit sent twice counts once.
     """
 
-    edit: Annotated[AnyReviewEdit, Field(discriminator="kind")]
+    edit: AnyReviewEdit
 
 
 class StateAsk(_Ask):

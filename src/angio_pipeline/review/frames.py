@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -28,6 +29,7 @@ from angio_pipeline.review.workshop import Workshop
 __all__ = ["Prepared", "PreparedStore"]
 
 _MOST_BYTES = 8 << 30
+_TRIED_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class PreparedStore:
         self._lock = threading.Lock()
         self._ready: OrderedDict[str, tuple[Prepared, int]] = OrderedDict()
         self._waiting: dict[str, Future[None]] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
 
     def ask(self, key: str, work: Callable[..., None], *arguments: Any) -> Prepared | str | None:
         """Return what was prepared under a key, None while it is, or why it cannot be.
@@ -78,8 +80,9 @@ class PreparedStore:
             if key in self._ready:
                 self._ready.move_to_end(key)
                 return self._ready[key][0]
-            if key in self._failed:
-                return self._failed[key]
+            sentence, since = self._failed.get(key, ("", 0.0))
+            if sentence and time.monotonic() - since < _TRIED_AGAIN_S:
+                return sentence
             if key not in self._waiting:
                 folder = self._folder / key
                 self._waiting[key] = made = self._workshop.submit(work, *arguments, folder)
@@ -96,7 +99,7 @@ class PreparedStore:
         with self._lock:
             self._waiting.pop(key, None)
             if sentence is not None:
-                self._failed[key] = sentence
+                self._failed[key] = sentence, time.monotonic()
                 shutil.rmtree(folder, ignore_errors=True)
                 return
             info = json.loads((folder / "info.json").read_bytes())

@@ -7,6 +7,7 @@ has to be the server itself, and nothing is changed without the header that only
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,6 +24,7 @@ POLICY = (
     "worker-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+_LOG = logging.getLogger(__name__)
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -63,7 +65,24 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, self._dressed(scope, send))
             return
-        await self._app(scope, _counted(receive), self._dressed(scope, send))
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        dressed = self._dressed(scope, told)
+        try:
+            await self._app(scope, _counted(receive), dressed)
+        except Exception as error:
+            # Its message may quote a document; only its kind is told, here and in the log.
+            kind = type(error).__name__
+            _LOG.error("stopped by an unforeseen %s; a log at the level of debug tells where", kind)
+            _LOG.debug("unforeseen", exc_info=True)
+            if not begun:
+                answer = _problem(500, "unforeseen", f"Expected an answer, found an unforeseen {kind}; report it.")
+                await answer(scope, receive, dressed)
 
     def _refusal(self, headers: Headers) -> JSONResponse | None:
         hosts = headers.getlist("host")

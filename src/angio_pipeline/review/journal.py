@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,6 +143,13 @@ class Journal:
         with self._reading:
             rows = self._reader.execute(f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY seq", values).fetchall()
         return [_event(row) for row in rows]
+
+    def by_reader_and_case(self) -> Iterator[Event]:
+        """Yield all events, those of one reader and one case together and in their order; none is kept."""
+        with self._reading:
+            order = "ORDER BY reader, case_id, seq"
+            for row in self._reader.execute(f"SELECT {_COLUMNS} FROM events WHERE case_id != '' {order}"):
+                yield _event(row)
 
     def keep_mask(self, png: bytes) -> str:
         """Return the name under which a mask is kept; the same mask has the same name."""

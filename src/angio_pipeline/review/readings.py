@@ -6,9 +6,11 @@ Readers are blind to each other because everything here is asked for by reader, 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,6 +23,7 @@ __all__ = ["MOST_EDITS", "Reading", "Readings", "masks_of"]
 
 MOST_EDITS = 10000
 """As many edits as one run may have in the document."""
+_KEPT = 256
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyReviewEdit)
 
 
@@ -86,39 +89,59 @@ class Readings:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], Reading] = {}
-        for event in journal.events():
-            if event.case:
-                self._taken(event)
+        self._recent: OrderedDict[tuple[str, str], Reading] = OrderedDict()
+        self._told: dict[str, dict[str, tuple[ReviewState, int]]] = {}
+        for (reader, case), events in groupby(journal.by_reader_and_case(), key=lambda one: (one.reader, one.case)):
+            reading = Reading(reader)
+            for event in events:
+                reading.take(event)
+            self._tell(reader, case, reading)
 
-    def _taken(self, event: Event) -> Reading:
-        reading = self._known.setdefault((event.reader, event.case), Reading(event.reader))
-        reading.take(event)
-        return reading
+    def _tell(self, reader: str, case: str, reading: Reading) -> None:
+        self._told.setdefault(reader, {})[case] = (reading.state, len(reading.edits))
+
+    def _reading(self, reader: str, case: str) -> Reading:
+        """Return a reading as the journal has it; the last ones that were asked for are kept."""
+        key = reader, case
+        if key not in self._recent:
+            reading = Reading(reader)
+            if case in self._told.get(reader, {}):
+                for event in self.journal.events(case=case, reader=reader):
+                    reading.take(event)
+            self._recent[key] = reading
+        self._recent.move_to_end(key)
+        while len(self._recent) > _KEPT:
+            self._recent.popitem(last=False)
+        return self._recent[key]
 
     def of(self, reader: str, case: str) -> CorrectionsAnswer:
         """Return what a reader says of a case."""
         with self._lock:
-            return self._known.get((reader, case), Reading(reader)).answer()
+            return self._reading(reader, case).answer()
 
     def summary(self, reader: str) -> dict[str, tuple[ReviewState, int]]:
         """Return by case how far a reader is, and how many edits hold; cases never touched are left out."""
         with self._lock:
-            return {case: (one.state, len(one.edits)) for (who, case), one in self._known.items() if who == reader}
+            return dict(self._told.get(reader, {}))
 
     def of_all(self, case: str) -> list[CorrectionsAnswer]:
         """Return what each reader says of a case."""
         with self._lock:
-            return [one.answer() for (_, which), one in sorted(self._known.items()) if which == case]
+            return [self._reading(who, case).answer() for who in sorted(self._told) if case in self._told[who]]
 
     def cases_of(self, reader: str) -> list[str]:
         """Return the cases that a reader has edits of."""
         with self._lock:
-            return [case for (who, case), one in self._known.items() if who == reader and one.edits]
+            return [case for case, (_, edits) in self._told.get(reader, {}).items() if edits]
 
-    def _append(self, reader: str, case: str, action: str, on_revision: int | None, before: Any, after: Any) -> None:
+    def _append(
+        self, reader: str, case: str, action: str, on_revision: int | None, before: Any, after: Any
+    ) -> CorrectionsAnswer:
         # Under the lock, so that what is known takes events in the journal's own order.
-        self._taken(self.journal.append(reader, case, action, before=before, after=after, on_revision=on_revision))
+        reading = self._reading(reader, case)
+        reading.take(self.journal.append(reader, case, action, before=before, after=after, on_revision=on_revision))
+        self._tell(reader, case, reading)
+        return reading.answer()
 
     def add(self, reader: str, case: str, edit: AnyReviewEdit, on_revision: int) -> CorrectionsAnswer:
         """Return the reading with one more edit, its time and reader set here; one sent twice counts once.
@@ -134,7 +157,7 @@ class Readings:
             if self.journal.mask(name) is None:
                 raise unusable("Expected a mask that was sent before, found none of that name; send the mask first.")
         with self._lock:
-            known = self._known.get((reader, case), Reading(reader))
+            known = self._reading(reader, case)
             same = next((one for action, one in known.done if action == "edit" and one["id"] == edit.id), None)
             if same is not None and _without_time(same) == _without_time(content):
                 return known.answer()
@@ -142,8 +165,7 @@ class Readings:
                 raise unusable("Expected an edit with an id of its own, found one that another edit has.")
             if len(known.done) >= MOST_EDITS:
                 raise unusable(f"Expected at most {MOST_EDITS} edits of one case, found more.")
-            self._append(reader, case, "edit", on_revision, None, content)
-            return self._known[reader, case].answer()
+            return self._append(reader, case, "edit", on_revision, None, content)
 
     def remove(self, reader: str, case: str, edit_id: str, on_revision: int) -> CorrectionsAnswer:
         """Return the reading without one of its edits.
@@ -154,12 +176,11 @@ class Readings:
             404 for an edit that does not hold, 409 on another revision.
         """
         with self._lock:
-            held = self._known.get((reader, case), Reading(reader)).edits
+            held = self._reading(reader, case).edits
             found = next((one for one in held if one["id"] == edit_id), None)
             if found is None:
                 raise not_found("this edit")
-            self._append(reader, case, "remove", on_revision, found, None)
-            return self._known[reader, case].answer()
+            return self._append(reader, case, "remove", on_revision, found, None)
 
     def step(self, reader: str, case: str, action: str, on_revision: int) -> CorrectionsAnswer:
         """Return the reading after `undo` or `redo` of one step.
@@ -170,14 +191,13 @@ class Readings:
             409, when there is nothing to undo or redo, or on another revision.
         """
         with self._lock:
-            known = self._known.get((reader, case), Reading(reader))
+            known = self._reading(reader, case)
             steps = known.done if action == "undo" else known.undone
             if not steps:
                 raise ReviewProblem(409, "nothing_left", f"Expected something to {action}, found nothing.")
             what, edit = steps[-1]
             goes = (what == "edit") == (action == "undo")
-            self._append(reader, case, action, on_revision, edit if goes else None, None if goes else edit)
-            return self._known[reader, case].answer()
+            return self._append(reader, case, action, on_revision, edit if goes else None, None if goes else edit)
 
     def set_state(self, reader: str, case: str, state: ReviewState, on_revision: int) -> CorrectionsAnswer:
         """Return the reading with another state.
@@ -188,17 +208,16 @@ class Readings:
             409, on another revision.
         """
         with self._lock:
-            before = self._known.get((reader, case), Reading(reader)).state
-            self._append(reader, case, "state", on_revision, before.value, state.value)
-            return self._known[reader, case].answer()
+            before = self._reading(reader, case).state
+            return self._append(reader, case, "state", on_revision, before.value, state.value)
 
     def keep_draft(self, reader: str, case: str, text: str) -> CorrectionsAnswer:
         """Return the reading with text that is still being typed; it is no edit, and conflicts with none."""
         with self._lock:
-            before = self._known.get((reader, case), Reading(reader)).draft
-            if text != before:
-                self._append(reader, case, "draft", None, before, text)
-            return self._known.get((reader, case), Reading(reader)).answer()
+            before = self._reading(reader, case).draft
+            if text == before:
+                return self._reading(reader, case).answer()
+            return self._append(reader, case, "draft", None, before, text)
 
 
 def masks_of(edits: Sequence[dict[str, Any]]) -> list[str]:

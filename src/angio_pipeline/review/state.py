@@ -91,7 +91,7 @@ class Review:
 
     def own_results(self, reader: str) -> Path:
         """Return the folder of the re-analyses of a reader; the name stays out of the path."""
-        return self.settings.folder / "results" / ("r" + hashlib.sha256(reader.casefold().encode()).hexdigest()[:16])
+        return self.settings.folder / "results" / ("r" + hashlib.sha256(reader.encode()).hexdigest()[:16])
 
     def folder(self, entry: CaseEntry, reader: str, result: ResultKind) -> Path:
         """Return the folder of a case's results.
