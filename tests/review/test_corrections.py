@@ -111,6 +111,24 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(started) -> None:
     assert told["draft"] == "Half a sentence"
 
 
+def test_of_twenty_readers_at_once_none_loses_a_correction(started) -> None:
+    served = started()
+    browsers = [served.browser(f"Reader {k}") for k in range(20)]
+    case = only(browsers[0])
+
+    def read(browser: Browser) -> list[int]:
+        return [browser.edit(case, on, **make_edit(on)).status_code for on in range(10)]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(read, browsers))
+    assert answers == [[201] * 10] * 20
+    served.kill()
+    again = started()
+    for k in range(20):
+        edits = again.browser(f"Reader {k}").corrections(case)["edits"]
+        assert [(one["id"], one["reviewer"]) for one in edits] == [(f"e{n}", f"Reader {k}") for n in range(10)]
+
+
 def test_the_journal_only_grows_and_shows_when_it_was_changed_behind_its_back(started, copied) -> None:
     served = started()
     reader = served.browser()

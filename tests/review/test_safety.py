@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from review_server import Browser, Served, make_edit
 
 from angio_pipeline.core.errors import ConfigError
-from angio_pipeline.review.guard import MOST_BODY_BYTES
+from angio_pipeline.review.guard import MOST_BODY_BYTES, Guard
 from angio_pipeline.review.page import page_routes
 from angio_pipeline.review.server import Listening
 from angio_pipeline.review.sessions import Sessions, read_tokens
@@ -229,6 +232,43 @@ def test_others_are_let_in_with_tokens_and_tls_alone(copied, tmp_path: Path, opt
     assert done.stderr.startswith("angio: Expected --")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_with_tls_the_cookie_goes_nowhere_else(started, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
+    key, certificate, tokens = (tmp_path / name for name in ("key.pem", "certificate.pem", "tokens"))
+    made = (
+        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout {key} -out"
+    )
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([openssl, *made.split(), str(certificate), *names], capture_output=True, timeout=60, check=True)
+    tokens.write_text("a" * 24)
+    tokens.chmod(0o600)
+    served = started("--tokens", tokens, "--certificate", certificate, "--key", key)
+    assert served.address.startswith("https://")
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(certificate)), timeout=30) as client:
+        ask = {"name": "Reader 1", "token": "a" * 24}
+        answer = client.post(f"{served.address}/api/session", json=ask, headers={"Origin": served.address})
+        assert answer.status_code == 200
+        assert "secure" in answer.headers["set-cookie"].lower()
+        assert "max-age" in answer.headers["strict-transport-security"]
+        assert client.get(f"{served.address}/api/worklist").status_code == 200
+
+
+def test_an_unforeseen_failure_tells_its_kind_and_nothing_of_its_message(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(scope: object, receive: object, send: object) -> None:
+        raise RuntimeError("Patient Name")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=Guard(fails, hosts=["x"], scheme="http"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get("/api/session")
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["code"]) == (500, "unforeseen")
+    assert "RuntimeError" in answer.text
+    assert "content-security-policy" in answer.headers
+    assert "Patient Name" not in answer.text + caplog.text
 
 
 @pytest.mark.parametrize(

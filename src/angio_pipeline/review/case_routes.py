@@ -64,6 +64,10 @@ def _run_entry(review: Review, case: str) -> CaseEntry:
     return entry
 
 
+def _any_folder(review: Review, case: str, reader: str, result: ResultKind) -> FilePath:
+    return review.folder(review.index.entry(case), reader, result)
+
+
 def _folder(review: Review, case: str, reader: str, result: ResultKind) -> FilePath:
     return review.folder(_run_entry(review, case), reader, result)
 
@@ -172,7 +176,7 @@ def perfusion_map(
 @router.get("/objects")
 def objects(case: CaseId, session: Reader, review: ReviewOf, result: ResultKind = ResultKind.ORIGINAL) -> ObjectsAnswer:
     """Return the names of the DICOM objects that the analysis wrote beside its documents."""
-    return ObjectsAnswer(objects=list(review.files.objects(_folder(review, case, session.reader, result))))
+    return ObjectsAnswer(objects=list(review.files.objects(_any_folder(review, case, session.reader, result))))
 
 
 @router.get("/objects/{name}", response_class=Response, responses=DICOM)
@@ -180,7 +184,7 @@ def dicom_object(
     case: CaseId, name: Part, session: Reader, review: ReviewOf, result: ResultKind = ResultKind.ORIGINAL
 ) -> Response:
     """Return one DICOM object as written."""
-    path = review.files.objects(_folder(review, case, session.reader, result)).get(name)
+    path = review.files.objects(_any_folder(review, case, session.reader, result)).get(name)
     if path is None:
         raise not_found("this object")
     headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
