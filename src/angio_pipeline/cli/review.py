@@ -20,6 +20,9 @@ def review(
     corrections: Annotated[
         list[Path] | None, typer.Option(help="Corrections that the results were made with; repeatable.")
     ] = None,
+    readings: Annotated[
+        list[Path] | None, typer.Option(help="Readings that the results were made with; repeatable.")
+    ] = None,
     unblind: Annotated[bool, typer.Option("--unblind", help="Let readers see what the others say.")] = False,
     tokens: Annotated[
         Path | None, typer.Option(help="Who may read: a line each, a token, then perhaps the reader's name.")
@@ -42,7 +45,13 @@ def review(
     from angio_pipeline.review.sessions import read_tokens
     from angio_pipeline.review.state import ReviewSettings
 
-    for path in (*(source or []), *(roi or []), *(corrections or []), *filter(None, (certificate, key))):
+    for path in (
+        *(source or []),
+        *(roi or []),
+        *(corrections or []),
+        *(readings or []),
+        *filter(None, (certificate, key)),
+    ):
         if not path.exists():
             raise ConfigError(f"Expected a file or folder, found nothing at {path}.")
     settings = ReviewSettings(
@@ -50,6 +59,7 @@ def review(
         sources=tuple(source or ()),
         rois=tuple(roi or ()),
         corrections=tuple(corrections or ()),
+        readings=tuple(readings or ()),
         tokens={} if tokens is None else read_tokens(tokens),
         unblinded=unblind,
     )

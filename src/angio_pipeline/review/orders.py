@@ -24,7 +24,10 @@ class Order:
     found : FoundInputs
         The patient's inputs.
     corrections, rois : tuple of Path
-        This reader's files, and those that were given when the server was started.
+        This reader's files, and those that were given when the server was started; of two outlines of one lesion the
+        first counts.
+    readings : tuple of Path
+        Those that were given when the server was started.
     """
 
     out: Path
@@ -33,6 +36,7 @@ class Order:
     found: FoundInputs
     corrections: tuple[Path, ...]
     rois: tuple[Path, ...]
+    readings: tuple[Path, ...]
 
 
 def carry_out_order(order: Order, told: Connection) -> None:

@@ -19,6 +19,7 @@ from angio_pipeline import batch, ingest, outputs
 from angio_pipeline.batch.plan import ProjectionTask
 from angio_pipeline.batch.tasks import Task, run_task
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder
 from angio_pipeline.review.orders import Order
 from angio_pipeline.review.workshop import end_with_parent
@@ -46,11 +47,13 @@ def _analyse(order: Order, told: Connection) -> list[str]:
     subject = outputs.read_subject(order.out / "/".join(order.folder.split("/")[:2]))
     run = next((one for one in subject.runs if one.path == order.out / order.folder), None)
     config = PipelineConfig.model_validate(_settings(subject, run))
-    plan = batch.make_plan(order.found.unpack(), order.rois, order.corrections)
+    plan = batch.make_plan(order.found.unpack(), order.rois, order.corrections, order.readings)
     tasks = _tasks(plan, order.folder, order.rois)
     if run is not None:
-        _check_nothing_is_lost(order, run, tasks)
+        _check_run(order, run, tasks)
         _take_over(order, tasks)
+    else:
+        _check_follow_ups(order, subject, tasks)
     told.send(("plan", len(tasks)))
     sentences: list[str] = []
     settings = batch.Settings(order.target, config)
@@ -112,7 +115,7 @@ def _refuse_missing() -> list[Task]:
     raise AngioError("Expected the source images of this case, found none; start the server with --source FOLDER.")
 
 
-def _check_nothing_is_lost(order: Order, run: RunFolder, tasks: Sequence[Task]) -> None:
+def _check_run(order: Order, run: RunFolder, tasks: Sequence[Task]) -> None:
     """See that what the analysis under review was told is told again.
 
     Raises
@@ -124,16 +127,32 @@ def _check_nothing_is_lost(order: Order, run: RunFolder, tasks: Sequence[Task]) 
         return
     edits = {one.id for one in run.document.corrections}
     if not edits <= _edits_in(order.corrections):
-        raise AngioError(
-            "Expected the corrections that the analysis under review holds, found some missing; start the server with "
-            "--corrections FILE."
-        )
-    drawn = [one for one in run.document.tumours if one.origin == "roi" and one.corrected is None]
-    own = tasks[0]
-    if drawn and not edits and isinstance(own, batch.RunTask) and not own.rois:
-        raise AngioError(
-            "Expected the regions that the analysis under review was given, found none; start the server with --roi."
-        )
+        raise _lost("corrections")
+    drawn = [one for one in run.document.tumours if one.origin == LesionOrigin.ROI and one.corrected is None]
+    if drawn and not any(isinstance(task, batch.RunTask) and task.rois for task in tasks[:1]):
+        raise _lost("roi")
+
+
+def _check_follow_ups(order: Order, subject: SubjectFolder, tasks: Sequence[Task]) -> None:
+    """See that what the follow-ups under review were told is told again.
+
+    Raises
+    ------
+    AngioError
+        When a region or a reading that they hold is not among what was given.
+    """
+    drawn = [one for one in subject.follow_up.lesions if one.origin is LesionOrigin.ROI] if subject.follow_up else []
+    if drawn and not any(isinstance(task, batch.FollowUpTask) and task.rois for task in tasks):
+        raise _lost("roi")
+    lesions = subject.response.lesions if subject.response is not None else []
+    if not order.readings and any(point.reading for lesion in lesions for point in lesion.timepoints):
+        raise _lost("readings")
+
+
+def _lost(option: str) -> AngioError:
+    return AngioError(
+        f"Expected all that the result under review was made with, found no --{option}; start the server with it."
+    )
 
 
 def _take_over(order: Order, tasks: Sequence[Task]) -> None:

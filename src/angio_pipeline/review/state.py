@@ -37,6 +37,7 @@ class ReviewSettings:
     sources: tuple[Path, ...] = ()
     rois: tuple[Path, ...] = ()
     corrections: tuple[Path, ...] = ()
+    readings: tuple[Path, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
     unblinded: bool = False
 
@@ -168,7 +169,7 @@ class Review:
         target = self.own_results(reader)
         paths = (*self._write_corrections(reader, entry.subject, target), *self.settings.corrections)
         rois = (*self._write_regions(reader, entry, target), *self.settings.rois)
-        order = Order(self.settings.out, target, entry.folder, found, paths, rois)
+        order = Order(self.settings.out, target, entry.folder, found, paths, rois, self.settings.readings)
         return Job(reader, entry.id, self.readings.of(reader, entry.id).revision, order)
 
     def _write_corrections(self, reader: str, subject: str, target: Path) -> tuple[Path, ...]:
