@@ -142,7 +142,8 @@ def _check_follow_ups(order: Order, subject: SubjectFolder, tasks: Sequence[Task
         When a region or a reading that they hold is not among what was given.
     """
     drawn = [one for one in subject.follow_up.lesions if one.origin is LesionOrigin.ROI] if subject.follow_up else []
-    if drawn and not any(isinstance(task, batch.FollowUpTask) and task.rois for task in tasks):
+    given = [path for task in tasks if isinstance(task, batch.FollowUpTask) for path in task.rois]
+    if drawn and all(path.is_relative_to(order.target) for path in given):  # the reader's own stand for no others
         raise _lost("roi")
     lesions = subject.response.lesions if subject.response is not None else []
     if not order.readings and any(point.reading for lesion in lesions for point in lesion.timepoints):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def serve(settings: ReviewSettings, listening: Listening, *, tell: Callable[[str
             ssl_keyfile=listening.key,
         )
         tell(f"{listening.scheme}://{hosts[0]}/")
-        uvicorn.Server(config).run(sockets=[bound])
+        with suppress(KeyboardInterrupt):  # how it is ended
+            uvicorn.Server(config).run(sockets=[bound])
 
 
 def _bound(listening: Listening) -> socket.socket:
