@@ -42,10 +42,13 @@ class Served:
         return made
 
     def stop(self) -> None:
-        if self.process.poll() is None:
+        """End it as Ctrl-C does, which it takes for a wish and no failure."""
+        running = self.process.poll() is None
+        if running:
             self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        ended = self.process.wait(timeout=60)
         self._close()
+        assert not running or ended == 0
 
     def kill(self) -> None:
         self.process.kill()
