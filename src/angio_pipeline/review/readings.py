@@ -143,15 +143,23 @@ class Readings:
         self._tell(reader, case, reading)
         return reading.answer()
 
-    def add(self, reader: str, case: str, edit: AnyReviewEdit, on_revision: int) -> CorrectionsAnswer:
+    def add(
+        self, reader: str, case: str, edit: AnyReviewEdit, on_revision: int, *, reference_frame: int | None
+    ) -> CorrectionsAnswer:
         """Return the reading with one more edit, its time and reader set here; one sent twice counts once.
+
+        Parameters
+        ----------
+        reference_frame : int or None
+            Of the result that the places are in; that result may be made anew before the edits are carried out.
 
         Raises
         ------
         ReviewProblem
             409 on another revision, 422 for an id that another edit has, an unknown mask, or too many edits.
         """
-        told = edit.model_copy(update={"time": datetime.now(UTC), "reviewer": reader, "reference_frame": None})
+        own = {"time": datetime.now(UTC), "reviewer": reader, "reference_frame": reference_frame}
+        told = edit.model_copy(update=own)
         content = told.model_dump(mode="json")
         for name in masks_of([content]):
             if self.journal.mask(name) is None:
