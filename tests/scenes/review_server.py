@@ -69,16 +69,21 @@ def serve(out: Path, *options: object) -> Iterator[Served]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None
-    said = process.stdout.readline()
-    if not said.startswith("Review: "):
-        said += process.communicate(timeout=30)[0]
-        raise AssertionError(f"the server did not start: {said}")
-    served = Served(process, said.split()[1].rstrip("/"))
     try:
+        said = process.stdout.readline()
+        if not said.startswith("Review: "):
+            said += process.communicate(timeout=60)[0]
+            raise AssertionError(f"the server did not start: {said}")
+        served = Served(process, said.split()[1].rstrip("/"))
         wait_for(lambda: _answers(served.address))
         yield served
-    finally:
         served.stop()
+    finally:
+        # Whatever ended the test, nothing of it stays.
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=30)
+        process.stdout.close()
 
 
 def _answers(address: str) -> bool:
