@@ -16,6 +16,7 @@ from angio_pipeline.cli import (
     evaluate,
     ingest,
     pacs,
+    review,
     run,
     schema,
     segment,
@@ -58,6 +59,7 @@ app.command("simulate")(simulate.simulate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("cohort")(cohort.cohort)
 app.command("deidentify")(deidentify.deidentify)
+app.command("review")(review.review)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
 app.command("segment")(segment.segment)

@@ -341,6 +341,9 @@ class ScanAlignment:
         Least and greatest local change of volume in the liver; 1 keeps it.
     reason : str or None
         Why the scan, or only its bending, was refused.
+    motion : ndarray, (4, 4) float64, or None
+        Takes LPS points of the reference to LPS points of the scan, as the rigid body that is nearest to the alignment
+        about the liver; None for a refused scan.
     """
 
     source: Source
@@ -354,6 +357,7 @@ class ScanAlignment:
     volume_change: tuple[float, float] | None = None
     reason: str | None = None
     pictures: AlignmentPictures | None = None
+    motion: npt.NDArray[np.float64] | None = None
 
 
 class KineticsModel(StrEnum):

@@ -236,7 +236,7 @@ def find_runs(results: Path, broken: list[str]) -> dict[str, tuple[RunAnswer, Pa
     Files that cannot be read are left out, and named in `broken`.
     """
     found: dict[str, tuple[RunAnswer, Path]] = {}
-    for path in sorted(results.rglob("analysis.json")):
+    for path in sorted(_written(results, "analysis.json")):
         answer = _read(path, RunAnswer, results, broken)
         if answer is not None:
             found.setdefault(answer.source.sop_instance_uid, (answer, path.parent))
@@ -246,13 +246,18 @@ def find_runs(results: Path, broken: list[str]) -> dict[str, tuple[RunAnswer, Pa
 def find_patients(results: Path, broken: list[str]) -> Iterator[PatientAnswer]:
     """Yield every patient with follow-ups or a response; files that cannot be read are named in `broken`."""
     names = ("lipiodol.json", "response.json")
-    for folder in sorted({path.parent for name in names for path in results.rglob(name)}):
+    for folder in sorted({path.parent for name in names for path in _written(results, name)}):
         oil, response = (folder / name for name in names)
         yield PatientAnswer(
             folder,
             _read(oil, LipiodolAnswer, results, broken) if oil.is_file() else None,
             _read(response, ResponseAnswer, results, broken) if response.is_file() else None,
         )
+
+
+def _written(results: Path, name: str) -> list[Path]:
+    """Return the files of a name, but for what readers had analysed anew beside the results."""
+    return [path for path in results.rglob(name) if "review" not in path.relative_to(results).parts]
 
 
 def _read(path: Path, model: type[T], results: Path, broken: list[str]) -> T | None:

@@ -22,7 +22,7 @@ def tell_alignment(scan: Scan, reference: Scan) -> ScanAlignment:
     """Return how a scan was laid upon the reference, and how well."""
     source, found = scan.volume.source, scan.alignment
     if scan is reference:
-        return ScanAlignment(source, scan.days, AlignmentMethod.REFERENCE)
+        return ScanAlignment(source, scan.days, AlignmentMethod.REFERENCE, motion=np.eye(4))
     bend = found.bend
     method = AlignmentMethod.RIGID if bend is None else AlignmentMethod.DEFORMABLE
     before, after = (gap if np.isfinite(gap) else None for gap in found.edge_gap_mm)
@@ -38,7 +38,16 @@ def tell_alignment(scan: Scan, reference: Scan) -> ScanAlignment:
         volume_change=None if bend is None else bend.volume_change,
         reason=found.refusal or found.not_bent,
         pictures=_pictures(scan, reference.tissue),
+        motion=None if found.refusal else _motion(scan, reference.tissue),
     )
+
+
+def _motion(scan: Scan, tissue: Tissue) -> FloatArray:
+    """Return the rigid motion that is nearest to the alignment about the liver, (4, 4)."""
+    mask = tissue.liver if tissue.liver.any() else tissue.body
+    if not mask.any():
+        return scan.alignment.motion
+    return scan.alignment.near(space.to_world(tissue.affine, np.argwhere(mask)))
 
 
 def _shift(scan: Scan, tissue: Tissue) -> float:

@@ -539,6 +539,7 @@ def _alignment(alignment: ScanAlignment, names: _Names) -> ScanAlignmentDocument
         bend_mm=_number(alignment.bend_mm),
         volume_change=alignment.volume_change,
         reason=alignment.reason,
+        motion=None if alignment.motion is None else [[round(float(v), 9) for v in row] for row in alignment.motion],
         reference_view=views[0],
         before_view=views[1],
         after_view=views[2],

@@ -29,7 +29,7 @@ from angio_pipeline.outputs.schemas import (
     TumourDocument,
 )
 
-__all__ = ["read_run_result"]
+__all__ = ["read_graph", "read_run_result", "read_tumour"]
 
 _NAN = float("nan")
 
@@ -72,9 +72,9 @@ def read_run_result(folder: Path, run: AngioRun, subtracted: SubtractedRun, maps
             method=document.vessels.method or "filter",
             network=document.vessels.network,
         ),
-        graph=_graph(graph),
+        graph=read_graph(graph),
         tip=None if document.catheter_tip is None else CatheterTip(**document.catheter_tip.model_dump()),
-        tumours=tuple(_tumour(one, folder, size) for one in document.tumours),
+        tumours=tuple(read_tumour(one, folder, size) for one in document.tumours),
         shunts=(),
         settings=document.settings,
         quality=_quality(document.quality),
@@ -111,7 +111,8 @@ def _phases(document: PhasesDocument) -> Phases:
     return Phases(pre, PhaseRange(*document.arterial), parenchymal, venous)
 
 
-def _graph(document: GraphDocument) -> VesselGraph:
+def read_graph(document: GraphDocument) -> VesselGraph:
+    """Return the tree of a written graph."""
     # Nodes are numbered in the order they are written in.
     nodes = np.array([(node.row, node.col) for node in document.nodes], dtype=np.float64).reshape(-1, 2)
     crossings = np.array(document.crossings, dtype=np.float64).reshape(-1, 2)
@@ -130,7 +131,14 @@ def _branch(document: GraphBranch) -> Branch:
     )
 
 
-def _tumour(document: TumourDocument, folder: Path, size: tuple[int, int]) -> Tumour:
+def read_tumour(document: TumourDocument, folder: Path, size: tuple[int, int]) -> Tumour:
+    """Return a written tumour, its mask read from the folder of its run.
+
+    Raises
+    ------
+    AngioError
+        When the mask is missing or of another size.
+    """
     return Tumour(
         document.id,
         _mask(folder, document.mask, size),

@@ -535,6 +535,11 @@ class ScanAlignmentDocument(_Document):
     bend_mm: float | None = Field(description="95th percentile of the displacement on top of the rigid motion")
     volume_change: tuple[float, float] | None = Field(description="least and greatest local change in the liver")
     reason: str | None = Field(description="why the scan, or only its bending, was refused")
+    motion: list[list[float]] | None = Field(
+        default=None,
+        description="(4, 4) from the reference's LPS millimetres to the scan's, as the rigid body nearest to the "
+        "alignment about the liver; bending on top of it is not told",
+    )
     reference_view: str | None = None
     before_view: str | None = None
     after_view: str | None = None

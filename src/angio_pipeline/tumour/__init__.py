@@ -1,7 +1,7 @@
 """Tumour: blush, feeders, super-selective targets, shunts."""
 
 from angio_pipeline.tumour.blush import BlushParams, find_blush, tumours_from_rois
-from angio_pipeline.tumour.corrections import correct_feeders
+from angio_pipeline.tumour.corrections import correct_feeders, try_click
 from angio_pipeline.tumour.feeders import FeederParams, find_feeders
 from angio_pipeline.tumour.hand_drawn import correct_tumours
 from angio_pipeline.tumour.placing import CorrectionParams, place_edits
@@ -21,6 +21,7 @@ __all__ = [
     "find_feeders",
     "find_shunts",
     "place_edits",
+    "try_click",
     "tumours_from_rois",
     "weigh_options",
 ]

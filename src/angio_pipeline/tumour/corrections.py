@@ -24,11 +24,12 @@ from angio_pipeline.core.corrections import (
     RejectFeeder,
     outcome,
 )
+from angio_pipeline.core.geometry import PixelSpacing
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import SubtractedRun
 from angio_pipeline.core.tumours import ByHand, CannulationTarget, Feeder, TargetOption, Tumour
 from angio_pipeline.core.vessels import VesselGraph
-from angio_pipeline.tumour.clicks import ClickedTree, lay_feeder, told_flow
+from angio_pipeline.tumour.clicks import ClickedTree, LaidFeeder, lay_feeder, told_flow
 from angio_pipeline.tumour.feeders import FeederParams, feeder_reach_px
 from angio_pipeline.tumour.feeding import FeedingPath
 from angio_pipeline.tumour.hand_drawn import find_tumour, next_number, place_words
@@ -38,7 +39,7 @@ from angio_pipeline.tumour.targets import choose_targets, weigh_options
 from angio_pipeline.tumour.tree_places import TreePlace, TreePlaces, own_line
 from angio_pipeline.tumour.ways import TreeFlow, mapped_ways, tree_flow
 
-__all__ = ["correct_feeders"]
+__all__ = ["correct_feeders", "try_click"]
 
 _ON_LINE_PX = 1.0
 """A target this near to a branch stands on it."""
@@ -104,7 +105,7 @@ def correct_feeders(
             told.append(outcome(one, sentence, applied=False))
             continue
         if tumour.id not in cases:
-            cases[tumour.id] = _opened(tumour, places, sub, feeders, params)
+            cases[tumour.id] = _opened(tumour, places, sub.spacing, feeders, params)
         if isinstance(edit, MoveTarget):
             cases[tumour.id].moves.append((one, edit))
         else:
@@ -118,10 +119,10 @@ def correct_feeders(
 
 
 def _opened(
-    tumour: Tumour, places: TreePlaces, sub: SubtractedRun, feeders: FeederParams, params: CorrectionParams
+    tumour: Tumour, places: TreePlaces, spacing: PixelSpacing | None, feeders: FeederParams, params: CorrectionParams
 ) -> _Case:
     distance = ndimage.distance_transform_edt(~tumour.mask)
-    reach_px = feeder_reach_px(sub, feeders)
+    reach_px = feeder_reach_px(spacing, tumour.mask.shape, feeders)
     flow = tree_flow(places.graph, distance, reach_px)
     detour_px = params.detour_px * float(max(tumour.mask.shape)) / 512
     around = ClickedTree(places, tumour, flow, distance, reach_px, feeders.own_share, feeders.targets.along, detour_px)
@@ -142,6 +143,21 @@ def _branches_under(
 
 def _scaled(length_px: float, case: _Case) -> float:
     return length_px * float(max(case.tumour.mask.shape)) / 512
+
+
+def try_click(
+    click: tuple[float, float],
+    tumour: Tumour,
+    graph: VesselGraph,
+    spacing: PixelSpacing | None,
+    *,
+    feeders: FeederParams,
+    params: CorrectionParams,
+) -> LaidFeeder | str:
+    """Return the feeder that a click would add to a tumour, or the sentence that says why there is none."""
+    case = _opened(tumour, TreePlaces.of(graph), spacing, feeders, params)
+    reach_px, gap_px = _scaled(params.click_reach_px, case), _scaled(params.gap_px, case)
+    return lay_feeder(click, case.around, reach_px=reach_px, most_gap_px=gap_px, mark=ByHand.ADDED)
 
 
 # --- one edit ------------------------------------------------------------------------------------

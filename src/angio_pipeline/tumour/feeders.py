@@ -15,6 +15,7 @@ from pydantic import Field
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from angio_pipeline.core.geometry import PixelSpacing
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import SubtractedRun
@@ -63,7 +64,7 @@ def find_feeders(
         return tumour, Quality.NO_FEEDER
     scale = max(tumour.mask.shape) / 512
     distance = ndimage.distance_transform_edt(~tumour.mask)
-    reach_px = feeder_reach_px(sub, params)
+    reach_px = feeder_reach_px(sub.spacing, sub.frames.shape[1:], params)
     flow = tree_flow(graph, distance, reach_px)
     ways = tree_ways(graph, flow, distance, reach_px=reach_px, own_share=params.own_share)
     if feeding is not None:
@@ -80,11 +81,11 @@ def find_feeders(
     return _with_targets(tumour, graph, flow, ranked[: params.max_count], params)
 
 
-def feeder_reach_px(sub: SubtractedRun, params: FeederParams) -> float:
-    """Return how near the blush a leaf of the tree ends in it, pixels."""
-    if sub.spacing is not None and sub.spacing.in_patient:
-        return params.reach_mm / sub.spacing.mean_mm
-    return params.reach_px * float(max(sub.frames.shape[1:])) / 512
+def feeder_reach_px(spacing: PixelSpacing | None, shape: Sequence[int], params: FeederParams) -> float:
+    """Return how near the blush a leaf of the tree ends in it, pixels of a frame of (H, W)."""
+    if spacing is not None and spacing.in_patient:
+        return params.reach_mm / spacing.mean_mm
+    return params.reach_px * float(max(shape)) / 512
 
 
 def _feeder(way: Way, around: Surroundings, params: FeederParams) -> Feeder:

@@ -1,0 +1,65 @@
+"""Work that takes seconds, in processes of its own: the server stays small, answers meanwhile, and outlives a crash."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.context import BaseContext
+from typing import ParamSpec, TypeVar
+
+from angio_pipeline.workers import start_method
+
+__all__ = ["Workshop", "end_with_parent"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class Workshop:
+    """One worker process, replaced when it dies; it is started with the first work."""
+
+    def __init__(self) -> None:
+        self._context: BaseContext = multiprocessing.get_context(start_method())
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Return what will become of `work`; both have to be importable by name."""
+        with self._lock:
+            for _ in range(2):
+                if self._pool is None:
+                    self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=end_with_parent)
+                try:
+                    return self._pool.submit(work, *args, **kwargs)
+                except BrokenProcessPool:
+                    self._pool = None
+        raise RuntimeError("Expected a new worker process to take work, found it broken.")
+
+    def close(self) -> None:
+        """End the worker, and what it is doing."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            with suppress(OSError):
+                process.terminate()
