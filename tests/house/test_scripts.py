@@ -89,10 +89,18 @@ def test_test_passes_its_arguments_to_pytest(installed: Path, arguments: list[st
     assert result.stdout.splitlines()[-1] == f"python [-m] [pytest] {passed_on}"
 
 
+SHARED = "[-n] [logical] [--dist] [loadfile]"
+
+
+def test_all_tests_are_shared_out_over_the_cores(installed: Path) -> None:
+    result = call(installed / "scripts" / "test", "--slow", cwd=installed)
+    assert result.stdout.splitlines()[-1] == f"python [-m] [pytest] {SHARED}"
+
+
 def test_test_without_arguments_analyses_the_sample_first(installed: Path, tmp_path: Path) -> None:
     result = call(installed / "scripts" / "test", cwd=tmp_path)
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["angio", "python"]
-    assert result.stdout.endswith("python [-m] [pytest] [-m] [not slow]\n")
+    assert result.stdout.endswith(f"python [-m] [pytest] [-m] [not slow] {SHARED}\n")
 
 
 @pytest.mark.parametrize("script", ["run", "test"])
