@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from angio_pipeline import batch, ingest
+from angio_pipeline.batch import engines
 from angio_pipeline.batch.execute import execute
 from angio_pipeline.batch.plan import FollowUpTask, RunTask, make_plan
 from angio_pipeline.batch.tasks import Settings, run_task, task_digest
@@ -332,20 +333,23 @@ def test_readings_go_to_their_patient_and_what_is_said_of_others_is_named(still_
 
 KILLER = """
 import os
-from angio_pipeline.batch import Outcome
+from angio_pipeline.batch import Outcome, jobs
 
-def run_task(task, settings):
+def run_task(task, settings, begin):
     if task.item.source.description == "kill":
         os._exit(9)
     return Outcome(task.subject, analysed=True)
+
+def do_job(job):
+    jobs.run_task = run_task
+    return jobs.do_job(job)
 """
 
 
 def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "killer.py").write_text(KILLER)
     monkeypatch.syspath_prepend(tmp_path)
-    execute_module = importlib.import_module("angio_pipeline.batch.execute")
-    monkeypatch.setattr(execute_module, "run_task", importlib.import_module("killer").run_task)
+    monkeypatch.setattr(engines, "do_job", importlib.import_module("killer").do_job)
 
     def task(name: str) -> RunTask:
         source = Source(name, "1", subject="P1", file=f"{name}.dcm", description=name)

@@ -106,7 +106,7 @@ FAULTS = """
 import os, re, signal
 from angio_pipeline import ingest
 read, faults = ingest.read_run, {faults!r}
-def led_astray(item):
+def led_astray(item, **how):
     number = item.source.sop_instance_uid.rsplit(".", 1)[1]
     with open({marks!r}, "a") as stream:
         stream.write(number + "\\n")
@@ -119,7 +119,7 @@ def led_astray(item):
         held = []
         while len(held) < 400:
             held.append(b"x" * 10_000_000)
-    return read(item)
+    return read(item, **how)
 ingest.read_run = led_astray
 """
 
@@ -268,9 +268,9 @@ def test_a_file_that_changes_while_it_is_read_leaves_no_record(one_run, monkeypa
     path, task, settings = one_run
     first, read = path.read_bytes(), ingest.read_run
 
-    def change_and_read(item: ingest.RunItem) -> object:
+    def change_and_read(item: ingest.RunItem, **how: object) -> object:
         path.write_bytes(first[:-2] + b"\\1\\1")
-        found = read(item)
+        found = read(item, **how)
         if back:
             path.write_bytes(first)
         return found

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import pydicom
@@ -47,7 +48,9 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """The command in a process of its own, for what has to be killed or ended by a signal."""
     command = [sys.executable, "-m", "angio_pipeline", "pacs", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env={**os.environ, **environment}, **pipes)
+    # A shell that has its tests in the background hands on that Ctrl-C is ignored.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, text=True, env={**os.environ, **environment}, preexec_fn=heeds, **pipes)
 
 
 def ended(child: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -211,7 +211,9 @@ def _disk_is_full(error: Exception, out: Path) -> bool:
     """Return whether an error is for want of room; libraries that are not Python's own do not say so."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _NO_ROOM
-    return shutil.disk_usage(out).free < _LEAST_ROOM_BYTES
+    # A folder that is not there yet has the room of the one that it will be in.
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(there).free < _LEAST_ROOM_BYTES
 
 
 @contextmanager
@@ -274,7 +276,7 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callabl
     from angio_pipeline.pipeline import process_run
 
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
-    import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "openvino")
+    import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "angio_pipeline.networks.quiet_openvino")
     begin("read")
     if settings.objects.kinds:
         import_ahead("highdicom")

@@ -7,7 +7,6 @@ seconds to load, so it is imported only where it runs the network.
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -45,9 +44,7 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, tensors: Tensors, *, threads: int | None = None) -> None:
-        # Importing openvino would report its use to its makers; without this package it has none to report with.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: Python's word for "never"
-        import openvino
+        from angio_pipeline.networks.quiet_openvino import openvino
 
         layers = _OpenVinoLayers()
         picture = layers.of.parameter([1, inputs_of(tensors), -1, -1], np.float32)

@@ -115,7 +115,7 @@ def describe(ds: Dataset, origin: Origin, *, modality: str, number: int, label: 
     ds.StudyInstanceUID = origin.study
     _name_patient(ds, origin)
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, number, 1
-    ds.SeriesDescription = label
+    ds.SeriesDescription = label[:64]  # the length of its VR, LO
     ds.Manufacturer = ds.ManufacturerModelName = MANUFACTURER
     ds.DeviceSerialNumber, ds.SoftwareVersions = "0", angio_pipeline.__version__
     _take_off_the_clock(ds)
