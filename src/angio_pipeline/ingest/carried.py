@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydicom.config import RAISE
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
@@ -96,9 +97,11 @@ def _kept(header: Dataset, tags: tuple[str, ...]) -> Dataset:
     kept = Dataset()
     for keyword in tags:
         value = element_value(header, keyword)
-        if value is not None and _fits(header[keyword].VR, value):
+        # What it is by the standard counts, whatever the file calls it.
+        vr = dictionary_VR(keyword)
+        if value is not None and _fits(vr, value):
             with quiet_pydicom():
-                setattr(kept, keyword, _plain(header[keyword].VR, value))
+                setattr(kept, keyword, _plain(vr, value))
     return kept
 
 
@@ -111,6 +114,8 @@ def _fits(vr: str, value: Any) -> bool:
     parts = value if isinstance(value, MultiValue) else [value]
     try:
         for part in parts:
+            if vr in ("DS", "IS"):
+                float(part)
             validate_value(vr, str(part) if vr in _WRITTEN_AS_TEXT else part, RAISE)
     except (ValueError, TypeError):
         return False

@@ -94,6 +94,18 @@ def test_what_the_standard_does_not_allow_is_not_repeated(run_result, tmp_path):
     assert (header.PatientID, "PatientBirthDate" in header) == ("A1", False)
 
 
+def test_a_number_that_the_file_calls_text_is_left_out(run_result, tmp_path):
+    ds = xa_header(run_result.run.source, PatientID="A1", StudyInstanceUID="1.2.4")
+    ds.add_new("SliceThickness", "LO", "Canary")
+    ds.add_new("KVP", "LO", "120")
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path = tmp_path / "odd.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    (header,) = ingest.object_headers(RunItem((path,), run_result.run.source), identity=False)
+    assert ("SliceThickness" in header, float(header.KVP)) == (False, 120.0)
+
+
 def test_the_same_result_gives_the_same_bytes(run_result, item, tmp_path):
     one = write_all(run_result, item, tmp_path / "one", identity=False)
     other = write_all(run_result, item, tmp_path / "other", identity=False)
