@@ -9,6 +9,7 @@ import { showHelp } from "./base/help";
 import { setKeys } from "./base/keys";
 import { notify } from "./base/notices";
 import { remember, settings } from "./base/settings";
+import { warmUp } from "./image/painter";
 import { FollowPage } from "./follow/follow-page";
 import { RunPage } from "./run/run-page";
 import { signIn } from "./sign-in";
@@ -88,6 +89,7 @@ async function showWorklist(): Promise<void> {
   const list = new Worklist(api, (row: CaseRow) => go(`#/case/${row.id}`));
   show(list);
   await list.start();
+  warmUp();
 }
 
 async function showCase(id: string, visit: number): Promise<void> {

@@ -405,11 +405,16 @@ export class FollowPage {
     this.#use(null, []);
   }
 
+  #sayMeasured(words: string): void {
+    const hint = this.#parts.toolbar.querySelector(".hint");
+    if (hint) hint.textContent = words;
+  }
+
   #measure(): void {
     if (!this.#cut) return;
     const panes = this.#panes.map(({ pane }) => pane);
     const redraw = (): void => panes.forEach((pane) => pane.drawOverlay());
-    this.#use(new Measure(this.#cut.spacing, "slice", redraw), panes);
+    this.#use(new Measure(this.#cut.spacing, "slice", redraw, (words) => this.#sayMeasured(words)), panes);
   }
 
   #toggleOutline(): void {

@@ -32,7 +32,12 @@ export function hasWebGl(): boolean {
   return webgl;
 }
 
-/** A painter in an element. Cornerstone is large: it is loaded only where it can be used, while frames are fetched. */
+/** Load what draws before it is asked for: Cornerstone is large, and the first case should not wait for it. */
+export function warmUp(): void {
+  if (hasWebGl()) void import("./cornerstone-painter").catch(() => undefined);
+}
+
+/** A painter in an element. Cornerstone is loaded only where it can be used. */
 export async function makePainter(host: HTMLElement): Promise<Painter> {
   if (!hasWebGl()) return new CanvasPainter(host);
   try {

@@ -625,9 +625,14 @@ export class RunPage {
 
   #redraw = (): void => this.#pane?.drawOverlay();
 
+  #sayMeasured(words: string): void {
+    const hint = this.#parts.toolbar.querySelector(".hint");
+    if (hint) hint.textContent = words;
+  }
+
   #measure(): void {
     const plane = this.#results?.analysis.image.spacing_plane ?? "";
-    this.#use(new Measure(this.#info?.spacing_mm ?? null, plane, this.#redraw));
+    this.#use(new Measure(this.#info?.spacing_mm ?? null, plane, this.#redraw, (words) => this.#sayMeasured(words)));
   }
 
   #notePlace(): Tool {

@@ -17,6 +17,8 @@ export class Measure implements Tool {
     private readonly spacing: [number, number] | null,
     plane: string,
     private readonly redraw: () => void,
+    /** Told every length, for those who do not see it on the picture. */
+    private readonly say: (words: string) => void,
   ) {
     this.hint = spacing
       ? `Drag a distance. Millimetres hold ${plane === "calibrated" ? "where the run was calibrated" : `in the plane of the ${plane}`}.`
@@ -34,6 +36,8 @@ export class Measure implements Tool {
 
   up(): void {
     this.#lines = this.#lines.filter(({ from, to }) => from[0] !== to[0] || from[1] !== to[1]);
+    const last = this.#lines.at(-1);
+    if (last) this.say(this.lengthOf(last.from, last.to));
     this.redraw();
   }
 
