@@ -82,10 +82,11 @@ def test_the_screen_shows_the_frame_that_the_server_holds(
         sent = reader.get(f"/cases/{case}/frames/{layer}/{number}").content
         expected = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_GRAYSCALE)
         screen = _cut_out(tab.picture(), expected.shape)
-        shrunk = cv2.resize(expected, screen.shape[::-1], interpolation=cv2.INTER_AREA)
-        difference = np.abs(screen.astype(float) - shrunk)
-        assert np.corrcoef(screen.ravel(), shrunk.ravel())[0, 1] > 0.98, layer
-        assert np.median(difference) < 6, layer
+        # Blurred alike: a browser's own smoothing of noise is not what is judged.
+        seen = cv2.blur(cv2.resize(screen, expected.shape[::-1], interpolation=cv2.INTER_AREA), (5, 5))
+        expected = cv2.blur(expected, (5, 5))
+        assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.97, layer
+        assert np.median(np.abs(seen.astype(float) - expected)) < 4, layer
 
 
 def _cut_out(screen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -106,7 +107,7 @@ def test_a_correction_is_found_again_and_changes_the_analysis(
     before = reader.told(f"/cases/{case}/analysis")
     feeder = before["tumours"][0]["feeders"][0]["id"]
     tab = visit(served).open(case)
-    tab.page.get_by_role("button", name=f"Reject feeder {feeder}").click()
+    tab.page.get_by_role("button", name=f"reject feeder {feeder}").click()
     tab.saved()
     tab.page.reload()
     tab.page.wait_for_selector(f".feeder.rejected[data-feeder='{feeder}']")
@@ -124,7 +125,7 @@ def test_undo_and_redo_reach_the_server(shared: Served, case: str, visit: Callab
     name = f"Reader of {id(visit)}"
     tab = visit(shared, name).open(case)
     other = shared.browser(name)
-    tab.page.get_by_role("button", name="Accept feeder").first.click()
+    tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.saved()
     kinds = lambda: [edit["kind"] for edit in other.corrections(case)["edits"]]  # noqa: E731
     assert kinds() == ["accept_feeder"]
@@ -231,7 +232,7 @@ def test_a_case_edited_elsewhere_loses_neither_side(
     other = shared.browser("Twice")
     edit = {"kind": "note", "id": "elsewhere", "time": "2026-01-01T00:00:00Z", "text": "From another window."}
     assert other.edit(case, other.corrections(case)["revision"], **edit).status_code == 201
-    tab.page.get_by_role("button", name="Accept feeder").first.click()
+    tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.page.get_by_role("button", name="Load the newer state and add my changes to it").click()
     tab.saved()
     assert sorted(one["kind"] for one in other.corrections(case)["edits"]) == ["accept_feeder", "note"]
@@ -244,7 +245,7 @@ def test_an_edit_made_while_the_server_is_away_is_sent_later(
 ) -> None:
     tab = visit(shared, "Away").open(case)
     tab.context.set_offline(True)
-    tab.page.get_by_role("button", name="Reject feeder").first.click()
+    tab.page.get_by_role("button", name="reject feeder").first.click()
     tab.page.wait_for_selector("[data-save=unsaved]")
     assert tab.page.locator(".edits li").count() == 1
     tab.context.set_offline(False)
@@ -261,7 +262,7 @@ def test_no_serious_barrier_for_readers_with_other_senses(
     tab.page.wait_for_selector(".filters select")
     assert tab.serious_barriers() == [], "worklist"
     tab.open(case)
-    tab.page.get_by_role("button", name="Accept feeder").first.click()
+    tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.saved()
     assert tab.serious_barriers() == [], "run"
     tab.page.get_by_role("button", name="Light or dark").click()
@@ -292,7 +293,7 @@ def test_without_sources_the_stored_picture_and_the_reason_are_shown(
     tab.page.wait_for_selector("img.stored")
     sentence = served.browser().told(f"/cases/{row['id']}/frames")["sentence"]
     tab.page.locator(".waiting", has_text=sentence).wait_for()
-    tab.page.get_by_role("button", name="Accept feeder").first.click()
+    tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.saved()
 
 

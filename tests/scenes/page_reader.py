@@ -67,7 +67,7 @@ class PageReader:
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(120_000)
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -11,7 +11,7 @@ import { SaveBar } from "../base/save-bar";
 import { day, num } from "../base/words";
 import type { Pen } from "../image/overlay";
 import { Pane, type Tool } from "../image/pane";
-import { PixelStore, type Pixels, type Stack } from "../image/stack";
+import { PixelStore, askPrepared, type Pixels, type Stack } from "../image/stack";
 import { Painted } from "../image/trace";
 import { NoteForm, editList, exportLinks, section } from "../run/panels";
 import { Brush, Measure, Polygon } from "../run/tools";
@@ -26,7 +26,6 @@ const WINDOWS: [string, number, number][] = [
   ["Liver", 60, 200],
   ["Wide", 300, 1400],
 ];
-const AGAIN_MS = 500;
 
 /** How the grid is cut in one plane: sizes, and whether rows run against the body. */
 interface Cut {
@@ -97,15 +96,13 @@ export class FollowPage {
     this.#lesion = this.#lesions[0]?.id ?? "";
     this.#lay();
     const corrections = this.#corrections.load();
-    while (this.#told.state === "preparing") {
-      this.#wait(this.#told.sentence || "The scans are being prepared…");
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      this.#told = await this.api.get<FollowUpAnswer>(`/follow-ups/${this.id}`, {}, signal);
-    }
-    if (this.#told.state === "ready") this.#cutBy("axial");
-    else this.#wait(this.#told.sentence);
     this.#showStored();
     await corrections;
+    const ready = await askPrepared<FollowUpAnswer>(this.api, `/follow-ups/${this.id}`, (told) => told.state !== "ready" && this.#wait(told.sentence || "The scans are being prepared…"), signal);
+    if (!ready) return;
+    this.#told = ready;
+    this.#cutBy("axial");
+    this.#showStored();
   }
 
   dispose(): void {
@@ -208,6 +205,7 @@ export class FollowPage {
     const days = scan.days === null ? "" : ` · day ${num(scan.days, 0)}`;
     pane.say("top-left", `${day(scan.date)}${days}`, `${scan.modality}, ${scan.alignment.shown === "reference" ? "reference" : `aligned (${scan.alignment.shown})`}`);
     pane.say("bottom-left", scan.alignment.sentence);
+    pane.say("bottom-right", this.#sides(cut));
     pane.overlay.drawings.push((pen) => this.#drawContours(pen, scan), (pen) => this.#drawOwn(pen, scan), (pen) => pane.tool?.draw?.(pen));
     return { scan, pane, stack: this.#stackOf(scan, cut) };
   }
@@ -219,6 +217,14 @@ export class FollowPage {
       return cut.flipped ? upsideDown(pixels) : pixels;
     };
     return { key: `${this.id}/${scan.index}/${cut.plane}`, count: cut.count, rows: cut.rows, columns: cut.columns, load };
+  }
+
+  /** Which side of the patient is left and right on the screen, by the direction of the columns in LPS. */
+  #sides({ plane }: Cut): string {
+    const axis = plane === "sagittal" ? 1 : 0;
+    const [low, high] = axis === 0 ? ["R", "L"] : ["A", "P"];
+    const grows = this.#told.affine![axis]![plane === "sagittal" ? 1 : 2]! > 0;
+    return grows ? `${low} ◂ ▸ ${high}` : `${high} ◂ ▸ ${low}`;
   }
 
   /** Where a lesion lies, else the middle. */

@@ -17,6 +17,9 @@ export interface Sheet {
 
 /** Draws in screen pixels, told in places of the picture. */
 export class Pen {
+  /** How much larger than on a laptop all marks are: they grow with the page's letters. */
+  readonly #grown = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+
   constructor(
     readonly context: CanvasRenderingContext2D,
     readonly view: View,
@@ -26,11 +29,11 @@ export class Pen {
     if (points.length < 2) return;
     const { context } = this;
     this.#trace(points, closed);
-    context.setLineDash(dashed ? [6, 5] : []);
+    context.setLineDash(dashed ? [6 * this.#grown, 5 * this.#grown] : []);
     // A dark rim keeps a bright line visible on bright ground.
     for (const [style, wide] of [["rgba(0,0,0,0.65)", width + 2], [colour, width]] as const) {
       context.strokeStyle = style;
-      context.lineWidth = wide;
+      context.lineWidth = wide * this.#grown;
       context.stroke();
     }
     context.setLineDash([]);
@@ -42,14 +45,20 @@ export class Pen {
     this.context.fill();
   }
 
+  /** A circle of a size on the screen. */
   ring(point: Point, radius: number, colour: string, width = 2): void {
+    this.circle(point, radius * this.#grown, colour, width);
+  }
+
+  /** A circle of a size in the picture, told in pixels of the screen. */
+  circle(point: Point, radius: number, colour: string, width = 2): void {
     const [x, y] = this.view.toScreen(point);
     const { context } = this;
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
     for (const [style, wide] of [["rgba(0,0,0,0.65)", width + 2], [colour, width]] as const) {
       context.strokeStyle = style;
-      context.lineWidth = wide;
+      context.lineWidth = wide * this.#grown;
       context.stroke();
     }
   }
@@ -59,12 +68,12 @@ export class Pen {
     const { context } = this;
     context.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]] as const) {
-      context.moveTo(x + dx * 4, y + dy * 4);
-      context.lineTo(x + dx * reach, y + dy * reach);
+      context.moveTo(x + dx * 4 * this.#grown, y + dy * 4 * this.#grown);
+      context.lineTo(x + dx * reach * this.#grown, y + dy * reach * this.#grown);
     }
     for (const [style, wide] of [["rgba(0,0,0,0.65)", width + 2], [colour, width]] as const) {
       context.strokeStyle = style;
-      context.lineWidth = wide;
+      context.lineWidth = wide * this.#grown;
       context.stroke();
     }
   }
@@ -72,13 +81,14 @@ export class Pen {
   label(point: Point, text: string, colour: string, offset: [number, number] = [8, -8]): void {
     const [x, y] = this.view.toScreen(point);
     const { context } = this;
-    context.font = "600 12px system-ui, sans-serif";
-    context.lineWidth = 3.5;
+    context.font = `600 ${12 * this.#grown}px system-ui, sans-serif`;
+    context.lineWidth = 3.5 * this.#grown;
     context.lineJoin = "round";
     context.strokeStyle = "rgba(0,0,0,0.8)";
-    context.strokeText(text, x + offset[0], y + offset[1]);
+    const [left, bottom] = [x + offset[0] * this.#grown, y + offset[1] * this.#grown];
+    context.strokeText(text, left, bottom);
     context.fillStyle = colour;
-    context.fillText(text, x + offset[0], y + offset[1]);
+    context.fillText(text, left, bottom);
   }
 
   #trace(points: Point[], closed: boolean): void {

@@ -102,18 +102,40 @@ export async function prefetch(stack: Stack, from: number, going: () => boolean)
   await Promise.all([worker(), worker(), worker()]);
 }
 
-/** How the frames of a run are read; asks again while the server prepares them. */
-export async function askFrames(
+const AGAIN_MS = 400;
+const MISSING_MS = 2000;
+const MOST_MS = 30_000;
+
+interface Prepared {
+  state: "ready" | "preparing" | "unavailable";
+  sentence: string;
+}
+
+/** Ask until what the server prepares is ready; what is unavailable is asked for ever more seldom. */
+export async function askPrepared<T extends Prepared>(
+  api: Api,
+  path: string,
+  told: (answer: T) => void,
+  signal: AbortSignal,
+): Promise<T | null> {
+  for (let missing_ms = MISSING_MS; ; ) {
+    const answer = await api.get<T>(path, {}, signal);
+    told(answer);
+    if (answer.state === "ready") return answer;
+    // Sources are looked for when the server starts: an image that is missing now may be found in a moment.
+    if (answer.state === "unavailable" && !api.session?.sources_given) return null;
+    await new Promise((resolve) => setTimeout(resolve, answer.state === "preparing" ? AGAIN_MS : missing_ms));
+    if (answer.state === "unavailable") missing_ms = Math.min(missing_ms * 1.5, MOST_MS);
+    signal.throwIfAborted();
+  }
+}
+
+/** How the frames of a run are read, or null where its image cannot be had. */
+export function askFrames(
   api: Api,
   caseId: string,
   told: (info: FramesAnswer) => void,
   signal: AbortSignal,
-): Promise<FramesAnswer> {
-  for (;;) {
-    const info = await api.get<FramesAnswer>(`/cases/${caseId}/frames`, {}, signal);
-    told(info);
-    if (info.state !== "preparing") return info;
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    signal.throwIfAborted();
-  }
+): Promise<FramesAnswer | null> {
+  return askPrepared<FramesAnswer>(api, `/cases/${caseId}/frames`, told, signal);
 }

@@ -35,7 +35,7 @@ export class Companion {
       const results = new RunResults(this.api, answer, "original");
       await results.load(signal);
       const info = await askFrames(this.api, id, (told) => (words.textContent = told.sentence || "Ready"), signal);
-      if (info.state !== "ready") return;
+      if (!info) return;
       [this.#info, this.#analysis] = [info, results.analysis];
       await this.#start(results, info, layer);
     } catch (error) {

@@ -134,7 +134,7 @@ export class PhaseForm {
       el("input", { attrs: { type: "number", min: 1, max: this.frames, value: value === undefined ? "" : value + 1, "aria-label": `${label}, ${which} frame` } });
     const [first, last] = [field("first", range?.[0]), field("last", range?.[1])];
     const now = (input: HTMLInputElement, which: string): HTMLElement =>
-      button({ label: `${label}: ${which} frame is the one shown`, glyph: "Now", class: "small", act: () => (input.value = String(this.frame() + 1)) });
+      button({ label: `Now: ${which} frame of ${label}`, glyph: "Now", class: "small", act: () => (input.value = String(this.frame() + 1)) });
     const row = el("div", { class: "phase" }, el("span", { class: `phasename ${name}` }, label), first, now(first, "first"), last, now(last, "last"));
     const read = (): [number, number] | null => (first.value && last.value ? [Number(first.value) - 1, Number(last.value) - 1] : null);
     return { name, row, read };

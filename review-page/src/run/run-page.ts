@@ -123,8 +123,10 @@ export class RunPage {
   /** Frames and analysis come side by side; whoever is last lays the overlay. */
   async #openFrames(signal: AbortSignal): Promise<void> {
     const info = await askFrames(this.api, this.id, (told) => this.#waitingPicture(told.sentence), signal);
-    if (info.state === "unavailable") return;
+    if (!info) return;
     this.#info = info;
+    this.#answer.source.available = true;
+    if (this.#results) this.#showAgain();
     this.#openPane(info);
     await this.#cine!.go(info.reference_frame ?? 0);
     this.#showTools();
@@ -577,7 +579,7 @@ export class RunPage {
 
   async #choose(feeder: Feeder | null): Promise<void> {
     this.#pane?.drawOverlay();
-    if (this.#info?.state === "ready") await this.#curves.structure(feeder?.id ?? null, this.#results.kind);
+    if (this.#info) await this.#curves.structure(feeder?.id ?? null, this.#results.kind);
   }
 
   // --- tools ---

@@ -182,7 +182,7 @@ export class Brush implements Tool {
       pen.area(line, "rgba(255, 205, 70, 0.25)");
       pen.line(line, "#ffcd46", 1.5, { closed: true });
     }
-    if (this.#over) pen.ring(this.#over, this.radius * pen.view.scale, "#ffffff", 1);
+    if (this.#over) pen.circle(this.#over, this.radius * pen.view.scale, "#ffffff", 1);
   }
 }
 

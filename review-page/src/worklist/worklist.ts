@@ -52,7 +52,7 @@ const COLUMNS: [sort: string, label: string, name: string][] = [
 
 export class Worklist {
   readonly element = el("main", { class: "worklist", attrs: { "aria-label": "Worklist" } });
-  #scroller = el("div", { class: "scroller", attrs: { tabindex: -1, role: "presentation" } });
+  #scroller = el("div", { class: "scroller", attrs: { role: "presentation" } });
   #space = el("div", { class: "space", attrs: { role: "rowgroup" } });
   #rows = new Map<number, HTMLElement>();
   #pages = new Map<number, Promise<void>>();
