@@ -114,8 +114,16 @@ def measure_frames(served: Served) -> dict[str, Any]:
     times = [timed_s(partial(browser.get, f"{path}/{n}", raw=True)) for n in range(told["frames"])]
     moved = f"/cases/{row['id']}/frames/subtracted/{told['reference_frame']}"
     shifts = [timed_s(partial(browser.get, moved, raw=True, shift_row=k / 4)) for k in range(1, 21)]
+    memory_frames = memory_mb(served)
+    branch = max(browser.told(f"/cases/{row['id']}/graph")["branches"], key=lambda one: len(one["centreline"]))
+    tumours = browser.told(f"/cases/{row['id']}/analysis")["tumours"]
+    ask = {"tumour": tumours[0]["id"], "click": branch["centreline"][len(branch["centreline"]) // 2]}
+    clicks = [timed_s(partial(browser.send, "POST", f"/cases/{row['id']}/snap", json=ask)) for _ in range(20)]
     size = f"{told['rows']} x {told['columns']}, {told['frames']} frames"
-    return {"size": size, "prepared_s": prepared_s, "frame": tell(times), "pixel_shift": tell(shifts)}
+    return {
+        "size": size, "prepared_s": prepared_s, "frame": tell(times), "pixel_shift": tell(shifts), "snap": tell(clicks),
+        "memory_frames_mb": memory_frames, "memory_snap_mb": memory_mb(served),
+    }  # fmt: skip
 
 
 def memory_mb(served: Served) -> float:
@@ -141,7 +149,6 @@ def measure(cases: int, readers: int, corrections: int) -> dict[str, Any]:
             figures["again_s"] = measure_worklist(served)["indexed_s"]
         with serve(folder / "one", "--source", RUN.parent) as served:
             figures["frames"] = measure_frames(served)
-            figures["memory_frames_mb"] = memory_mb(served)
     return figures
 
 
@@ -158,6 +165,7 @@ def section(figures: dict[str, Any]) -> str:
         row(f"a correction, {figures['readers']} readers at once, on the disk", load["answer"]),
         row(f"a frame, raw ({frames['size']})", frames["frame"]),
         row("a frame with the mask moved by hand", frames["pixel_shift"]),
+        row("the way of a feeder through a click", frames["snap"]),
     ]
     return (
         f"Measured with {figures['measured_with']}, on {figures['machine']}.\n\n"
@@ -169,7 +177,8 @@ def section(figures: dict[str, Any]) -> str:
         f"{load['whole_s']:.1f} s. Frames were prepared in {frames['prepared_s']:.1f} s, libraries loaded\n"
         f"included. The server held "
         f"{figures['memory_worklist_mb']:.0f} MB with the worklist, {figures['memory_load_mb']:.0f} MB after the "
-        f"corrections and {figures['memory_frames_mb']:.0f} MB with\nframes; the worker beside it is not counted."
+        f"corrections,\n{frames['memory_frames_mb']:.0f} MB with frames and {frames['memory_snap_mb']:.0f} MB after "
+        "clicks; the worker beside it is not counted."
     )
 
 

@@ -212,7 +212,7 @@ def test_corrections_change_the_readers_own_analysis_and_export_for_the_command(
     feeder = before["tumours"][0]["feeders"][0]
     place = {"id": feeder["id"], "point": [110.0, 99.0]}
     reader.edit(case, 0, **make_edit(1, "reject_feeder", tumour=TUMOUR, feeder=place))
-    reader.edit(case, 1, **make_edit(2, "set_phase", arterial=[5, 9]))
+    reader.edit(case, 1, **make_edit(2, "set_phase", venous=[17, 19]))
     reader.edit(case, 2, **make_edit(3, "reject_feeder", tumour=TUMOUR, feeder={"point": [240.0, 240.0]}))
     reader.told(f"/cases/{case}/frames")  # the source is looked for meanwhile
     while not reader.told(f"/cases/{case}")["source"]["available"]:
@@ -226,7 +226,7 @@ def test_corrections_change_the_readers_own_analysis_and_export_for_the_command(
     after = reader.told(f"/cases/{case}/analysis", result="mine")
     assert before["tumours"][0]["feeders"] != []
     assert after["tumours"][0]["feeders"] == []
-    assert after["phases"]["arterial"] == [5, 9]
+    assert after["phases"]["venous"] == [17, 19]
     assert [one["applied"] for one in after["corrections"]] == [True, True, False]
     assert {one["reviewer"] for one in after["corrections"]} == {"Reader 7"}
     assert reader.told(f"/cases/{case}")["results"] == ["original", "mine"]

@@ -237,11 +237,21 @@ def test_others_are_let_in_with_tokens_and_tls_alone(copied, tmp_path: Path, opt
 def test_with_tls_the_cookie_goes_nowhere_else(started, tmp_path: Path) -> None:
     openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
     key, certificate, tokens = (tmp_path / name for name in ("key.pem", "certificate.pem", "tokens"))
-    made = (
-        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout {key} -out"
-    )
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([openssl, *made.split(), str(certificate), *names], capture_output=True, timeout=60, check=True)
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *made], capture_output=True, timeout=60, check=True)
     tokens.write_text("a" * 24)
     tokens.chmod(0o600)
     served = started("--tokens", tokens, "--certificate", certificate, "--key", key)

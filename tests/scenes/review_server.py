@@ -42,10 +42,13 @@ class Served:
         return made
 
     def stop(self) -> None:
-        if self.process.poll() is None:
+        """End it as Ctrl-C does, which it takes for a wish and no failure."""
+        running = self.process.poll() is None
+        if running:
             self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        ended = self.process.wait(timeout=60)
         self._close()
+        assert not running or ended == 0
 
     def kill(self) -> None:
         self.process.kill()
@@ -66,16 +69,21 @@ def serve(out: Path, *options: object) -> Iterator[Served]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None
-    said = process.stdout.readline()
-    if not said.startswith("Review: "):
-        said += process.communicate(timeout=30)[0]
-        raise AssertionError(f"the server did not start: {said}")
-    served = Served(process, said.split()[1].rstrip("/"))
     try:
+        said = process.stdout.readline()
+        if not said.startswith("Review: "):
+            said += process.communicate(timeout=60)[0]
+            raise AssertionError(f"the server did not start: {said}")
+        served = Served(process, said.split()[1].rstrip("/"))
         wait_for(lambda: _answers(served.address))
         yield served
-    finally:
         served.stop()
+    finally:
+        # Whatever ended the test, nothing of it stays.
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=30)
+        process.stdout.close()
 
 
 def _answers(address: str) -> bool:
@@ -155,18 +163,19 @@ def make_edit(number: int, kind: str = "note", **told: Any) -> dict[str, Any]:
 def fill_worklist(out: Path, template: Path, count: int) -> None:
     """Lay `count` runs out, four to a patient: an analysis of its own each, the other files linked to one template."""
     document = json.loads((template / "analysis.json").read_text())
-    flags = ["MOTION_LARGE", "NO_FEEDER", "NOT_CALIBRATED"]
+    document["source"] |= {"sop_instance_uid": "UID-OF-THE-RUN", "description": "LABEL-OF-THE-RUN"}
+    document["quality"] = ["FLAG-OF-THE-RUN"]
+    text, flags = json.dumps(document), ("MOTION_LARGE", "NO_FEEDER", "NOT_CALIBRATED")
+    others = [path for path in template.iterdir() if path.name != "analysis.json"]
     for number in range(count):
         patient, run = divmod(number, 4)
         folder = out / "subjects" / f"P{patient:06d}" / f"2024{1 + patient % 12:02d}{1 + patient % 28:02d}"
         folder /= f"S101-I{run + 1:04d}-{number:08x}"
         folder.mkdir(parents=True)
-        source = {**document["source"], "sop_instance_uid": f"2.25.{number + 1}", "description": f"S101 I{run + 1}"}
-        own = {**document, "source": source, "quality": [flags[number % 3]]}
-        (folder / "analysis.json").write_text(json.dumps(own))
-        for path in template.iterdir():
-            if path.name != "analysis.json":
-                _link(path, folder / path.name)
+        own = text.replace("UID-OF-THE-RUN", f"2.25.{number + 1}").replace("FLAG-OF-THE-RUN", flags[number % 3])
+        (folder / "analysis.json").write_text(own.replace("LABEL-OF-THE-RUN", f"S101 I{run + 1}"))
+        for path in others:
+            _link(path, folder / path.name)
 
 
 def _link(source: Path, target: Path) -> None:

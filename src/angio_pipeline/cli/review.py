@@ -45,14 +45,9 @@ def review(
     from angio_pipeline.review.sessions import read_tokens
     from angio_pipeline.review.state import ReviewSettings
 
-    for path in (
-        *(source or []),
-        *(roi or []),
-        *(corrections or []),
-        *(readings or []),
-        *filter(None, (certificate, key)),
-    ):
-        if not path.exists():
+    given = [*(source or []), *(roi or []), *(corrections or []), *(readings or []), certificate, key]
+    for path in given:
+        if path is not None and not path.exists():
             raise ConfigError(f"Expected a file or folder, found nothing at {path}.")
     settings = ReviewSettings(
         out=results.resolve(),

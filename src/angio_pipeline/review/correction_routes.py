@@ -60,27 +60,29 @@ def add_edit(
 ) -> CorrectionsAnswer:
     """Add one edit; 409 when the case was edited elsewhere since the revision in If-Match."""
     entry = review.index.entry(case)
-    _check_fits(review, entry, ask)
-    return _told(review.readings.add(session.reader, entry.id, ask.edit, on), response)
+    frame = _check_fits(review, entry, ask)
+    return _told(review.readings.add(session.reader, entry.id, ask.edit, on, reference_frame=frame), response)
 
 
-def _check_fits(review: Review, entry: CaseEntry, ask: EditAsk) -> None:
-    """See that an edit is of this kind of case, and that a mask has the size of the run's frames.
+def _check_fits(review: Review, entry: CaseEntry, ask: EditAsk) -> int | None:
+    """Return the reference frame that the places of an edit are in, None for a follow-up.
 
     Raises
     ------
     ReviewProblem
-        422, when it does not fit.
+        422, when the edit is not of this kind of case, or its mask has not the size of the run's frames.
     """
     edit = ask.edit
-    of_follow_up = isinstance(edit, RedrawLesion)
-    if not isinstance(edit, Note) and of_follow_up != (entry.kind == CaseKind.FOLLOW_UP):
+    if not isinstance(edit, Note) and isinstance(edit, RedrawLesion) != (entry.kind == CaseKind.FOLLOW_UP):
         raise unusable("Expected an edit of this kind of case, found one of another kind.")
+    if entry.kind == CaseKind.FOLLOW_UP or not entry.analysed:
+        return None
+    document = review.files.run(review.settings.out / entry.folder)
     if isinstance(edit, (AddTumour, RedrawTumour)) and edit.mask is not None:
         png = review.journal.mask(edit.mask)
-        image = review.files.run(review.settings.out / entry.folder).image
-        if png is None or checked_mask(png).shape != (image.rows, image.columns):
+        if png is None or checked_mask(png).shape != (document.image.rows, document.image.columns):
             raise unusable("Expected a mask of the run's own size that was sent before, found none; send it first.")
+    return document.subtraction.reference_frame
 
 
 @router.delete("/cases/{case}/edits/{edit}")

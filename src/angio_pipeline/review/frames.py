@@ -83,14 +83,11 @@ class PreparedStore:
             sentence, since = self._failed.get(key, ("", 0.0))
             if sentence and time.monotonic() - since < _TRIED_AGAIN_S:
                 return sentence
-            if key not in self._waiting:
-                folder = self._folder / key
-                self._waiting[key] = made = self._workshop.submit(work, *arguments, folder)
-                started = True
-            else:
-                started = False
-        if started:  # outside the lock: what is done already calls back at once
-            made.add_done_callback(lambda done: self._take(key, done))
+            if key in self._waiting:
+                return None
+            made = self._waiting[key] = self._workshop.submit(work, *arguments, self._folder / key)
+        # Outside the lock: what is done already calls back at once.
+        made.add_done_callback(lambda done: self._take(key, done))
         return None
 
     def _take(self, key: str, made: Future[None]) -> None:

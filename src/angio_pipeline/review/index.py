@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +24,7 @@ from angio_pipeline.review.problems import not_found
 
 __all__ = ["CaseEntry", "CaseIndex", "case_id"]
 
+_Reader = Callable[[Path, str, int], "CaseEntry | None"]
 _SCHEMA = "angio-pipeline/review-index/1"
 _LIKELY = 0.5
 
@@ -179,7 +180,7 @@ def _folders(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(inner, key=lambda one: one.name)
 
 
-def _looked(out: Path, folder: str, known: dict[str, CaseEntry], read: Any) -> CaseEntry | None:
+def _looked(out: Path, folder: str, known: dict[str, CaseEntry], read: _Reader) -> CaseEntry | None:
     """Return the case in a folder: as it is known where the folder has not changed, else as it reads."""
     try:
         stamp_ns = (out / folder).stat().st_mtime_ns
@@ -188,8 +189,7 @@ def _looked(out: Path, folder: str, known: dict[str, CaseEntry], read: Any) -> C
     before = known.get(folder)
     if before is not None and before.stamp_ns == stamp_ns:
         return before
-    found: CaseEntry | None = read(out, folder, stamp_ns)
-    return found
+    return read(out, folder, stamp_ns)
 
 
 def _read_run(out: Path, folder: str, stamp_ns: int) -> CaseEntry | None:

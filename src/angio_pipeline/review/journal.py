@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import queue
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from angio_pipeline.review.problems import conflict
+from angio_pipeline.review.problems import ReviewProblem, conflict
 
 __all__ = ["Event", "Journal"]
 
@@ -45,6 +47,7 @@ CREATE TRIGGER IF NOT EXISTS masks_stay BEFORE UPDATE ON masks
 CREATE TRIGGER IF NOT EXISTS masks_remain BEFORE DELETE ON masks
     BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 """
+_MOST_TOGETHER = 256
 _COLUMNS = "seq, at, reader, case_id, revision, action, before, after"
 
 
@@ -60,6 +63,19 @@ class Event:
     action: str
     before: Any
     after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An event that waits for the disk."""
+
+    reader: str
+    case: str
+    action: str
+    before: Any
+    after: Any
+    on_revision: int | None
+    done: Future[Event] = field(default_factory=Future)
 
 
 class Journal:
@@ -79,9 +95,14 @@ class Journal:
         self._writer.execute("PRAGMA recursive_triggers = ON")
         self._writer.executescript(_TABLES)
         path.chmod(0o600)
+        self._waiting: queue.Queue[_Asked | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self._waiting.put(None)
+        self._thread.join(timeout=30)
         self._reader.close()
         self._writer.close()
 
@@ -108,25 +129,56 @@ class Journal:
         ReviewProblem
             409, when the case has another revision by now.
         """
+        asked = _Asked(reader, case, action, before, after, on_revision)
+        self._waiting.put(asked)
+        return asked.done.result()
+
+    def _write(self) -> None:
+        """Write what waits: what came while the disk was busy goes there together, so that readers share the wait."""
+        going_on = True
+        while going_on:
+            together = [self._waiting.get()]
+            while len(together) < _MOST_TOGETHER and not self._waiting.empty():
+                together.append(self._waiting.get())
+            going_on = None not in together
+            self._commit([one for one in together if one is not None])
+
+    def _commit(self, together: Sequence[_Asked]) -> None:
+        told: list[Event | ReviewProblem] = []
+        try:
+            with self._writing, self._writer:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for one in together:
+                    told.append(self._insert(one))
+        except Exception as error:  # nothing of it is on the disk, and nobody is told that it is
+            for one in together:
+                one.done.set_exception(error)
+            return
+        for one, answer in zip(together, told, strict=True):
+            if isinstance(answer, Event):
+                one.done.set_result(answer)
+            else:
+                one.done.set_exception(answer)
+
+    def _insert(self, one: _Asked) -> Event | ReviewProblem:
+        """Return the event that was added, or why it is none."""
+        if one.on_revision is not None:
+            found = self._revision(one.case, one.reader)
+            if found != one.on_revision:
+                return conflict(one.on_revision, found)
         at = datetime.now(UTC)
-        told = (None if before is None else _text(before), None if after is None else _text(after))
-        with self._writing, self._writer:
-            self._writer.execute("BEGIN IMMEDIATE")
-            if on_revision is not None:
-                found = self._revision(case, reader)
-                if found != on_revision:
-                    raise conflict(on_revision, found)
-            revision = None if on_revision is None else on_revision + 1
-            row = (at.isoformat(), reader, case, revision, action, *told)
-            last = self._writer.execute("SELECT hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-            chained = (*row, _hash(last[0] if last else "", row))
-            seq = self._writer.execute(
-                "INSERT INTO events (at, reader, case_id, revision, action, before, after, hash) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                chained,
-            ).lastrowid
+        revision = None if one.on_revision is None else one.on_revision + 1
+        told = (None if value is None else _text(value) for value in (one.before, one.after))
+        row = (at.isoformat(), one.reader, one.case, revision, one.action, *told)
+        last = self._writer.execute("SELECT hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        chained = (*row, _hash(last[0] if last else "", row))
+        seq = self._writer.execute(
+            "INSERT INTO events (at, reader, case_id, revision, action, before, after, hash) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            chained,
+        ).lastrowid
         assert seq is not None
-        return Event(seq, at, reader, case, revision, action, before, after)
+        return Event(seq, at, one.reader, one.case, revision, one.action, one.before, one.after)
 
     def _revision(self, case: str, reader: str) -> int:
         found = self._writer.execute(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -89,6 +90,7 @@ class Readings:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._lock = threading.Lock()
+        self._turns: dict[tuple[str, str], threading.Lock] = {}
         self._recent: OrderedDict[tuple[str, str], Reading] = OrderedDict()
         self._told: dict[str, dict[str, tuple[ReviewState, int]]] = {}
         for (reader, case), events in groupby(journal.by_reader_and_case(), key=lambda one: (one.reader, one.case)):
@@ -98,26 +100,37 @@ class Readings:
             self._tell(reader, case, reading)
 
     def _tell(self, reader: str, case: str, reading: Reading) -> None:
-        self._told.setdefault(reader, {})[case] = (reading.state, len(reading.edits))
+        told = reading.state, len(reading.edits)
+        with self._lock:
+            self._told.setdefault(reader, {})[case] = told
+
+    @contextmanager
+    def _turn(self, reader: str, case: str) -> Iterator[Reading]:
+        """Yield a reading for one request alone; those of other readers and cases go on meanwhile."""
+        with self._lock:
+            turn = self._turns.setdefault((reader, case), threading.Lock())
+        with turn:
+            yield self._reading(reader, case)
 
     def _reading(self, reader: str, case: str) -> Reading:
         """Return a reading as the journal has it; the last ones that were asked for are kept."""
         key = reader, case
-        if key not in self._recent:
-            reading = Reading(reader)
-            if case in self._told.get(reader, {}):
-                for event in self.journal.events(case=case, reader=reader):
-                    reading.take(event)
+        with self._lock:
+            known, touched = self._recent.pop(key, None), case in self._told.get(reader, {})
+        reading = known or Reading(reader)
+        if known is None and touched:
+            for event in self.journal.events(case=case, reader=reader):
+                reading.take(event)
+        with self._lock:
             self._recent[key] = reading
-        self._recent.move_to_end(key)
-        while len(self._recent) > _KEPT:
-            self._recent.popitem(last=False)
-        return self._recent[key]
+            while len(self._recent) > _KEPT:
+                self._recent.popitem(last=False)
+        return reading
 
     def of(self, reader: str, case: str) -> CorrectionsAnswer:
         """Return what a reader says of a case."""
-        with self._lock:
-            return self._reading(reader, case).answer()
+        with self._turn(reader, case) as reading:
+            return reading.answer()
 
     def summary(self, reader: str) -> dict[str, tuple[ReviewState, int]]:
         """Return by case how far a reader is, and how many edits hold; cases never touched are left out."""
@@ -127,37 +140,43 @@ class Readings:
     def of_all(self, case: str) -> list[CorrectionsAnswer]:
         """Return what each reader says of a case."""
         with self._lock:
-            return [self._reading(who, case).answer() for who in sorted(self._told) if case in self._told[who]]
+            readers = sorted(who for who, told in self._told.items() if case in told)
+        return [self.of(who, case) for who in readers]
 
     def cases_of(self, reader: str) -> list[str]:
         """Return the cases that a reader has edits of."""
-        with self._lock:
-            return [case for case, (_, edits) in self._told.get(reader, {}).items() if edits]
+        return [case for case, (_, edits) in self.summary(reader).items() if edits]
 
     def _append(
-        self, reader: str, case: str, action: str, on_revision: int | None, before: Any, after: Any
+        self, reading: Reading, case: str, action: str, on_revision: int | None, before: Any, after: Any
     ) -> CorrectionsAnswer:
-        # Under the lock, so that what is known takes events in the journal's own order.
-        reading = self._reading(reader, case)
+        reader = reading.reader
         reading.take(self.journal.append(reader, case, action, before=before, after=after, on_revision=on_revision))
         self._tell(reader, case, reading)
         return reading.answer()
 
-    def add(self, reader: str, case: str, edit: AnyReviewEdit, on_revision: int) -> CorrectionsAnswer:
+    def add(
+        self, reader: str, case: str, edit: AnyReviewEdit, on_revision: int, *, reference_frame: int | None
+    ) -> CorrectionsAnswer:
         """Return the reading with one more edit, its time and reader set here; one sent twice counts once.
+
+        Parameters
+        ----------
+        reference_frame : int or None
+            Of the result that the places are in; that result may be made anew before the edits are carried out.
 
         Raises
         ------
         ReviewProblem
             409 on another revision, 422 for an id that another edit has, an unknown mask, or too many edits.
         """
-        told = edit.model_copy(update={"time": datetime.now(UTC), "reviewer": reader, "reference_frame": None})
+        own = {"time": datetime.now(UTC), "reviewer": reader, "reference_frame": reference_frame}
+        told = edit.model_copy(update=own)
         content = told.model_dump(mode="json")
         for name in masks_of([content]):
             if self.journal.mask(name) is None:
                 raise unusable("Expected a mask that was sent before, found none of that name; send the mask first.")
-        with self._lock:
-            known = self._reading(reader, case)
+        with self._turn(reader, case) as known:
             same = next((one for action, one in known.done if action == "edit" and one["id"] == edit.id), None)
             if same is not None and _without_time(same) == _without_time(content):
                 return known.answer()
@@ -165,7 +184,7 @@ class Readings:
                 raise unusable("Expected an edit with an id of its own, found one that another edit has.")
             if len(known.done) >= MOST_EDITS:
                 raise unusable(f"Expected at most {MOST_EDITS} edits of one case, found more.")
-            return self._append(reader, case, "edit", on_revision, None, content)
+            return self._append(known, case, "edit", on_revision, None, content)
 
     def remove(self, reader: str, case: str, edit_id: str, on_revision: int) -> CorrectionsAnswer:
         """Return the reading without one of its edits.
@@ -175,12 +194,11 @@ class Readings:
         ReviewProblem
             404 for an edit that does not hold, 409 on another revision.
         """
-        with self._lock:
-            held = self._reading(reader, case).edits
-            found = next((one for one in held if one["id"] == edit_id), None)
+        with self._turn(reader, case) as known:
+            found = next((one for one in known.edits if one["id"] == edit_id), None)
             if found is None:
                 raise not_found("this edit")
-            return self._append(reader, case, "remove", on_revision, found, None)
+            return self._append(known, case, "remove", on_revision, found, None)
 
     def step(self, reader: str, case: str, action: str, on_revision: int) -> CorrectionsAnswer:
         """Return the reading after `undo` or `redo` of one step.
@@ -190,14 +208,13 @@ class Readings:
         ReviewProblem
             409, when there is nothing to undo or redo, or on another revision.
         """
-        with self._lock:
-            known = self._reading(reader, case)
+        with self._turn(reader, case) as known:
             steps = known.done if action == "undo" else known.undone
             if not steps:
                 raise ReviewProblem(409, "nothing_left", f"Expected something to {action}, found nothing.")
             what, edit = steps[-1]
             goes = (what == "edit") == (action == "undo")
-            return self._append(reader, case, action, on_revision, edit if goes else None, None if goes else edit)
+            return self._append(known, case, action, on_revision, edit if goes else None, None if goes else edit)
 
     def set_state(self, reader: str, case: str, state: ReviewState, on_revision: int) -> CorrectionsAnswer:
         """Return the reading with another state.
@@ -207,17 +224,15 @@ class Readings:
         ReviewProblem
             409, on another revision.
         """
-        with self._lock:
-            before = self._reading(reader, case).state
-            return self._append(reader, case, "state", on_revision, before.value, state.value)
+        with self._turn(reader, case) as known:
+            return self._append(known, case, "state", on_revision, known.state.value, state.value)
 
     def keep_draft(self, reader: str, case: str, text: str) -> CorrectionsAnswer:
         """Return the reading with text that is still being typed; it is no edit, and conflicts with none."""
-        with self._lock:
-            before = self._reading(reader, case).draft
-            if text == before:
-                return self._reading(reader, case).answer()
-            return self._append(reader, case, "draft", None, before, text)
+        with self._turn(reader, case) as known:
+            return (
+                known.answer() if text == known.draft else self._append(known, case, "draft", None, known.draft, text)
+            )
 
 
 def masks_of(edits: Sequence[dict[str, Any]]) -> list[str]:

@@ -34,21 +34,17 @@ class SortBy(StrEnum):
 
 
 def _key(by: SortBy, summary: Summary) -> Callable[[CaseEntry], tuple[Any, ...]]:
-    order = list(ReviewState)
-
-    def key(one: CaseEntry) -> tuple[Any, ...]:
-        state, edits = summary.get(one.id, (ReviewState.NEW, 0))
-        values: dict[SortBy, Any] = {
-            SortBy.SUBJECT: one.subject,
-            SortBy.DATE: one.date,
-            SortBy.STATE: order.index(state),
-            SortBy.FINDINGS: one.findings,
-            SortBy.FLAGS: len(one.flags),
-            SortBy.EDITS: edits,
-        }
-        return values[by], one.subject, one.date, one.label, one.id
-
-    return key
+    order, new = list(ReviewState), (ReviewState.NEW, 0)
+    values: dict[SortBy, Callable[[CaseEntry], Any]] = {
+        SortBy.SUBJECT: lambda one: one.subject,
+        SortBy.DATE: lambda one: one.date,
+        SortBy.STATE: lambda one: order.index(summary.get(one.id, new)[0]),
+        SortBy.FINDINGS: lambda one: one.findings,
+        SortBy.FLAGS: lambda one: len(one.flags),
+        SortBy.EDITS: lambda one: summary.get(one.id, new)[1],
+    }
+    value = values[by]
+    return lambda one: (value(one), one.subject, one.date, one.label, one.id)
 
 
 @router.get("/worklist")
