@@ -65,7 +65,7 @@ export class FeederList {
     const removed = isRemoved(tumour, this.#edits);
     const state = removed ? "removed by you" : redrawn(tumour, this.#edits) ? "redrawn by you" : "";
     const area = tumour.area_mm2 === null ? num(tumour.area_px, 0, "px²") : num(tumour.area_mm2 / 100, 1, "cm²");
-    const facts = `blush ${area}, ${tumour.origin === "roi" ? "by hand" : `${percent(tumour.probability)} sure`}`;
+    const facts = `blush ${area}, ${tumour.origin === "roi" ? "by hand" : percent(tumour.probability)}`;
     const remove = (): void => this.told.add({ kind: "remove_tumour", tumour: placeOf(tumour) });
     const added = this.#edits.filter((edit) => edit.kind === "add_feeder" && edit.tumour.id === tumour.id);
     return el(

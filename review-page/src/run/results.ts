@@ -63,19 +63,33 @@ export class RunResults {
     return readPicture(await this.api.fetch(`/cases/${this.id}/masks/${name}`, { result: this.kind }));
   }
 
-  /** The map of arrival, in the colours that the legend shows. */
+  /** The map of arrival over vessels and blush: elsewhere it is noise. Its colours run over what is shown. */
   async #arrival(): Promise<{ sheet: Sheet; range: ArrivalRange }> {
     const query = { result: this.kind, raw: true };
     const answer = await this.api.fetch(`/cases/${this.id}/maps/arrival_s`, query);
     const stored = new Uint16Array(await answer.arrayBuffer());
     const told = (name: string): number => Number(answer.headers.get(name));
+    const names = ["artery", "vein", "tumours"].filter((name) => this.answer.masks.includes(name));
+    const masks = await Promise.all(names.map((name) => this.mask(name)));
+    // 0 is undefined.
+    const shown = stored.map((value, at) => (masks.some((mask) => mask.data[4 * at]! > 127) ? value : 0));
+    const [low, high] = ends(shown.filter((value) => value > 0));
     const image = new ImageData(told("X-Columns"), told("X-Rows"));
     const table = arrivalTable();
-    stored.forEach((value, at) => {
-      // 0 is undefined; 1 to 65535 run from the low to the high end.
-      if (value > 0) image.data.set([...table[(value - 1) >> 8]!, 255], 4 * at);
+    shown.forEach((value, at) => {
+      const level = Math.round((255 * (Math.min(Math.max(value, low), high) - low)) / (high - low));
+      if (value > 0) image.data.set([...table[level]!, 255], 4 * at);
     });
     const sheet = { name: "arrival_s", picture: asCanvas(image), opacity: 0.7, shown: true };
-    return { sheet, range: { low_s: told("X-Low"), high_s: told("X-High") } };
+    const seconds = (value: number): number => told("X-Slope") * value + told("X-Intercept");
+    return { sheet, range: { low_s: seconds(low), high_s: seconds(high) } };
   }
+}
+
+/** Where all but two hundredths of the values lie, at both ends. */
+function ends(values: Uint16Array): [low: number, high: number] {
+  if (!values.length) return [0, 1];
+  const sorted = values.toSorted();
+  const low = sorted[Math.floor(0.02 * sorted.length)]!;
+  return [low, Math.max(sorted[Math.floor(0.98 * (sorted.length - 1))]!, low + 1)];
 }
