@@ -96,3 +96,20 @@ def case(reader: Browser) -> str:
     """The only run at the shared server."""
     (found,) = reader.cases()
     return str(found["id"])
+
+
+@pytest.fixture(scope="session")
+def followed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sample's scans with their regions, analysed: the results, and the sources."""
+    folder = tmp_path_factory.mktemp("followed")
+    for name in ("day001-ct", "day028-ct"):
+        shutil.copytree(sample / "case-000" / "dicom" / name, folder / "source" / name)
+    (folder / "source" / "rois").mkdir()
+    for path in (sample / "case-000" / "rois").glob("*.dcm"):
+        shutil.copy(path, folder / "source" / "rois")
+    command = [sys.executable, "-m", "angio_pipeline", "run", folder / "source", "--out", folder / "out"]
+    done = subprocess.run(
+        [*map(str, command), "--workers", "1", "--quiet"], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "out", folder / "source"

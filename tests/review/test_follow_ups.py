@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,23 +15,6 @@ import pytest
 from review_server import Browser, Served, make_edit, serve, wait_for
 
 from angio_pipeline import ingest
-
-
-@pytest.fixture(scope="module")
-def followed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The sample's scans with their regions, analysed: the results, and the sources."""
-    folder = tmp_path_factory.mktemp("followed")
-    for name in ("day001-ct", "day028-ct"):
-        shutil.copytree(sample / "case-000" / "dicom" / name, folder / "source" / name)
-    (folder / "source" / "rois").mkdir()
-    for path in (sample / "case-000" / "rois").glob("*.dcm"):
-        shutil.copy(path, folder / "source" / "rois")
-    command = [sys.executable, "-m", "angio_pipeline", "run", folder / "source", "--out", folder / "out"]
-    done = subprocess.run(
-        [*map(str, command), "--workers", "1", "--quiet"], capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "out", folder / "source"
 
 
 @pytest.fixture(scope="module")
