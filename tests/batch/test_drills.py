@@ -95,6 +95,7 @@ def test_a_killed_job_and_a_killed_worker_change_nothing(place, undisturbed, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.repeated
 @pytest.mark.parametrize(("engine", "seed"), [*itertools.product(ENGINES, range(2, 7))])
 def test_twenty_kills_change_nothing(place, undisturbed, tmp_path: Path, engine: str, seed: int) -> None:
     _drill(place, undisturbed, tmp_path / "out", engine, seed)

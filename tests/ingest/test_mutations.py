@@ -53,6 +53,7 @@ def test_damaged_copies_of_the_sample_are_analysed_or_refused(sample: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.repeated
 def test_all_damaged_copies_of_the_sample_are_analysed_or_refused(sample: Path, tmp_path: Path, read: Read) -> None:
     assert fates_of(range(DAILY, ALL), sample, tmp_path, read).total() == ALL - DAILY
 
