@@ -59,7 +59,6 @@ _TECHNICAL_TAGS = (
     "PixelSpacing",
     "PositionerPrimaryAngle",
     "PositionerSecondaryAngle",
-    "PositionReferenceIndicator",
     "RadiationSetting",
     "RecommendedDisplayFrameRate",
     "Rows",
@@ -70,6 +69,7 @@ _TECHNICAL_TAGS = (
     "StudyInstanceUID",
 )
 
+# No free text is among them: it may hold anything.
 # Read as numbers, names and dates, of which the letters have to be right.
 _WRITTEN_AS_TEXT = ("DS", "IS", "PN", "DA", "TM")
 
