@@ -68,7 +68,7 @@ def opened_s(tab: PageReader, case: str) -> tuple[float, float]:
 def played_per_s(tab: PageReader, case: str) -> float:
     """Return how many frames a second were shown at the highest speed, all of them in the page's memory."""
     tab.open(case)
-    for _ in range(4):
+    for _ in range(6):
         tab.page.keyboard.press(".")
     tab.page.keyboard.press(" ")
     tab.page.wait_for_timeout(6000)

@@ -1,7 +1,7 @@
 /** Time passing over frames: by their own times, faster or slower, with or without an end. */
 
 const LEAST_INTERVAL_S = 0.02;
-const SPEEDS = [0.25, 0.5, 1, 2, 4];
+const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
 
 export class Cine {
   number = 0;

@@ -54,9 +54,18 @@ export class RunResults {
   async sheet(name: string): Promise<{ sheet: Sheet; range?: ArrivalRange } | null> {
     const layer = LAYERS.find((one) => one[0] === name)!;
     if (name === "arrival_s") return this.answer.maps.includes(name) ? this.#arrival() : null;
-    if (!this.answer.masks.includes(name)) return null;
+    if (!this.#has(name)) return null;
     const picture = maskSheet(await this.mask(name), COLOURS[name]!, layer[2]);
     return { sheet: { name, picture, opacity: 0.6, shown: true } };
+  }
+
+  /** Whether this analysis has a mask: the reader's own may have no feeder left where the original has some. */
+  #has(name: string): boolean {
+    const { tumours, shunts } = this.analysis;
+    if (name === "tumours") return tumours.length > 0;
+    if (name === "feeders") return tumours.some((one) => one.feeders.length > 0);
+    if (name === "shunts") return shunts.length > 0;
+    return this.answer.masks.includes(name);
   }
 
   async #askMask(name: string): Promise<ImageData> {
@@ -69,7 +78,7 @@ export class RunResults {
     const answer = await this.api.fetch(`/cases/${this.id}/maps/arrival_s`, query);
     const stored = new Uint16Array(await answer.arrayBuffer());
     const told = (name: string): number => Number(answer.headers.get(name));
-    const names = ["artery", "vein", "tumours"].filter((name) => this.answer.masks.includes(name));
+    const names = ["artery", "vein", "tumours"].filter((name) => this.#has(name));
     const masks = await Promise.all(names.map((name) => this.mask(name)));
     // 0 is undefined.
     const shown = stored.map((value, at) => (masks.some((mask) => mask.data[4 * at]! > 127) ? value : 0));
