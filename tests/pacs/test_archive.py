@@ -171,7 +171,9 @@ def test_files_are_sent_by_stow(archive: Archive, images: dict[str, Path], tmp_p
     assert_same(found, {uid: path for uid, path in images.items() if path in runs})
 
 
+# lipiodol.json of the two differs; it is not yet known why.
 @pytest.mark.slow
+@pytest.mark.repeated
 def test_what_was_fetched_is_analysed_as_what_lies_on_the_disk(loaded: Archive, sample: Path, tmp_path: Path) -> None:
     pulled = angio("pull", *loaded.options, "--patient-id", PATIENT, "--out", tmp_path / "studies")
     assert pulled.returncode == 0, pulled.stderr

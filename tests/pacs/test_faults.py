@@ -146,6 +146,9 @@ def test_a_full_archive_is_told_and_takes_the_rest_when_it_has_room(tmp_path: Pa
         assert len(archive.instances()) == 58
 
 
+# Now and then an archive that is just back tells of no study at all; it is not yet known why.
+@pytest.mark.slow
+@pytest.mark.repeated
 def test_a_server_that_is_back_in_time_is_waited_for(tmp_path: Path, slices: Path) -> None:
     need_orthanc()
     with orthanc(tmp_path / "orthanc") as archive:

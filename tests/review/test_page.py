@@ -15,6 +15,9 @@ from review_server import Browser, Served, serve, wait_for
 
 from angio_pipeline.numerics.polygons import fill_polygons
 
+# Not in .ci/run yet: on a busy machine some wait too short, and processes of the browser are told as left behind.
+pytestmark = [pytest.mark.slow, pytest.mark.repeated]
+
 DIST = Path(__file__).resolve().parents[2] / "src" / "angio_pipeline" / "review" / "dist"
 HOSTILE = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>\'" & ‮'
 
@@ -130,9 +133,10 @@ def test_undo_and_redo_reach_the_server(shared: Served, case: str, visit: Callab
     kinds = lambda: [edit["kind"] for edit in other.corrections(case)["edits"]]  # noqa: E731
     assert kinds() == ["accept_feeder"]
     tab.page.keyboard.press("Control+z")
-    wait_for(lambda: kinds() == [], within_s=10)
+    wait_for(lambda: kinds() == [], within_s=60)
+    tab.saved()
     tab.page.keyboard.press("Control+Shift+z")
-    wait_for(lambda: kinds() == ["accept_feeder"], within_s=10)
+    wait_for(lambda: kinds() == ["accept_feeder"], within_s=60)
     tab.page.wait_for_selector(".feeder.accepted")
 
 
@@ -235,7 +239,8 @@ def test_a_case_edited_elsewhere_loses_neither_side(
     tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.page.get_by_role("button", name="Load the newer state and add my changes to it").click()
     tab.saved()
-    assert sorted(one["kind"] for one in other.corrections(case)["edits"]) == ["accept_feeder", "note"]
+    kinds = lambda: sorted(one["kind"] for one in other.corrections(case)["edits"])  # noqa: E731
+    wait_for(lambda: kinds() == ["accept_feeder", "note"], within_s=60)
     assert tab.page.locator(".edits li").count() == 2
 
 
