@@ -41,7 +41,7 @@ class SideProcess:
         context: BaseContext = multiprocessing.get_context(start_method())
         self._connection, theirs = context.Pipe()
         # A daemon: it is ended with this process, and never waited for.
-        self._process = context.Process(  # type: ignore[attr-defined]
+        self._process = context.Process(  # type: ignore[attr-defined]  # the base class does not declare it
             target=_serve, args=(theirs, prepare, arguments), daemon=True
         )
         self._process.start()

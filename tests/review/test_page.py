@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,9 +102,9 @@ def _cut_out(screen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 @only_with_webgl
 def test_a_correction_is_found_again_and_changes_the_analysis(
-    started: Callable[..., Served], copied: object, visit: Callable[..., PageReader]
+    started: Callable[..., Served], copied: Any, visit: Callable[..., PageReader]
 ) -> None:
-    served = started("--source", copied.source)  # type: ignore[attr-defined]
+    served = started("--source", copied.source)
     reader = served.browser("Reader 1")
     (row,) = reader.cases()
     case = row["id"]
@@ -130,7 +131,7 @@ def test_undo_and_redo_reach_the_server(shared: Served, case: str, visit: Callab
     other = shared.browser(name)
     tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.saved()
-    kinds = lambda: [edit["kind"] for edit in other.corrections(case)["edits"]]  # noqa: E731
+    kinds = lambda: [edit["kind"] for edit in other.corrections(case)["edits"]]  # noqa: E731  # a question
     assert kinds() == ["accept_feeder"]
     tab.page.keyboard.press("Control+z")
     wait_for(lambda: kinds() == [], within_s=60)
@@ -239,7 +240,7 @@ def test_a_case_edited_elsewhere_loses_neither_side(
     tab.page.get_by_role("button", name="accept feeder").first.click()
     tab.page.get_by_role("button", name="Load the newer state and add my changes to it").click()
     tab.saved()
-    kinds = lambda: sorted(one["kind"] for one in other.corrections(case)["edits"])  # noqa: E731
+    kinds = lambda: sorted(one["kind"] for one in other.corrections(case)["edits"])  # noqa: E731  # a question
     wait_for(lambda: kinds() == ["accept_feeder", "note"], within_s=60)
     assert tab.page.locator(".edits li").count() == 2
 
@@ -315,7 +316,7 @@ def test_dates_are_side_by_side_on_one_slice(
         at = int(str(tab.page.locator("main.follow").get_attribute("data-position")))
         tab.page.mouse.move(box["x"] + 50, box["y"] + 50)
         tab.page.mouse.wheel(0, 100)
-        numbers = lambda: [str(panes.nth(k).get_attribute("data-shown")).split("#")[1] for k in (0, 1)]  # noqa: E731
+        numbers = lambda: [str(panes.nth(k).get_attribute("data-shown")).split("#")[1] for k in (0, 1)]  # noqa: E731  # a question
         wait_for(lambda: numbers() == [str(at + 1)] * 2, within_s=20)
         assert panes.first.get_attribute("data-painter") == painter
         response = json.loads((next(followed[0].glob("subjects/*/lipiodol.json"))).read_text())

@@ -50,7 +50,7 @@ def decoded_with_a_death_on_the_way(path: Path) -> tuple[str, npt.NDArray[Any]]:
         # What a crash of native code looks like from here.
         ask(_end_of_process)
 
-    other.ask = asked  # type: ignore[method-assign]
+    other.ask = asked  # type: ignore[method-assign]  # one process of many is led astray
     return refused(path)[0], decoded(path)[0]
 
 

@@ -141,7 +141,7 @@ def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -
 
 
 def tarred(path: Path, members: Iterable[tuple[str, bytes]], *, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as bundle:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as bundle:  # type: ignore[call-overload]  # any mode
         for name, content in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -215,7 +215,7 @@ def nifti(
     struct.pack_into("<f", head, 108, 352)
     head[344:348] = b"n+1\0"
     path.parent.mkdir(parents=True, exist_ok=True)
-    opener: Callable[..., gzip.GzipFile | io.BufferedWriter] = gzip.open if packed else open  # type: ignore[assignment]
+    opener: Callable[..., gzip.GzipFile | io.BufferedWriter] = gzip.open if packed else open  # type: ignore[assignment]  # both open
     with opener(path, "wb") as stream:
         stream.write(bytes(head))
         for piece in data:

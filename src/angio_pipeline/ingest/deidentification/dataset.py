@@ -27,7 +27,7 @@ from angio_pipeline.ingest.deidentification.values import (
     Change,
     Patient,
     clean_value,
-    dummy,
+    stand_in,
 )
 
 __all__ = ["Changes", "clean_dataset"]
@@ -169,8 +169,8 @@ def _replace(
         return _set(dataset, tag, vr, patient.subject, Change.REPLACED)
     if action is Action.EMPTY:
         return _set(dataset, tag, vr, None, Change.EMPTIED)
-    if action is Action.DUMMY:
-        value = patient.keyed.uid(_text_of(dataset, tag)) if vr == "UI" else dummy(vr)
+    if action is Action.REPLACE:
+        value = patient.keyed.uid(_text_of(dataset, tag)) if vr == "UI" else stand_in(vr)
         return _set(dataset, tag, vr, value, Change.REPLACED)
     if action is Action.KEEP_TEXT and vr in TEXT_VRS | {"AE"}:
         return None if isinstance(dataset[tag].value, str | MultiValue) else _remove(dataset, tag)
@@ -213,18 +213,18 @@ def _clean_by_kind(dataset: Dataset, tag: BaseTag, vr: str, keyword: str, patien
 
 
 def _set_nothing(dataset: Dataset, tag: BaseTag, vr: str, keyword: str, patient: Patient) -> Change:
-    """Set what stands where nothing of a value was left; text that some kind of object needs becomes a dummy."""
+    """Set what stands where nothing of a value was left; text that some kind of object needs has a stand-in."""
     if keyword == "SpecificCharacterSet":
         return _remove(dataset, tag)
     if vr == "CS" or (vr in TEXT_VRS and not patient.profile.may_be_empty(tag)):
-        return _set(dataset, tag, vr, dummy(vr), Change.REPLACED)
+        return _set(dataset, tag, vr, stand_in(vr), Change.REPLACED)
     return _set(dataset, tag, vr, None, Change.EMPTIED)
 
 
 def _set_cleaned(dataset: Dataset, tag: BaseTag, vr: str, cleaned: list[str | None]) -> Change:
     if vr == "CS" or vr in TEXT_VRS:
-        # Values have their places (the third of ImageType): one that goes leaves a dummy there.
-        filled = [str(dummy(vr)) if one is None else one for one in cleaned]
+        # Values have their places (the third of ImageType): one that goes leaves a stand-in there.
+        filled = [str(stand_in(vr)) if one is None else one for one in cleaned]
     else:
         filled = [one for one in cleaned if one is not None]
     change = {"UI": Change.REMAPPED, "DA": Change.SHIFTED, "DT": Change.SHIFTED}.get(vr, Change.CLEANED)

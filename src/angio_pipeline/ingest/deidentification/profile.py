@@ -78,12 +78,12 @@ class Action(StrEnum):
     """What is done with one element.
 
     Where the table leaves a choice (`X/Z/D`), the one is taken that leaves any kind of object valid: a
-    dummy before an empty value, an empty value before none.
+    stand-in before an empty value, an empty value before none.
     """
 
     REMOVE = "X"
     EMPTY = "Z"
-    DUMMY = "D"
+    REPLACE = "D"
     UID = "U"
     CLEAN = "C"
     KEEP_TEXT = "K"  # as it stands, text included: device and institution
@@ -93,12 +93,12 @@ class Action(StrEnum):
 _BASIC = {
     "X": Action.REMOVE,
     "Z": Action.EMPTY,
-    "D": Action.DUMMY,
+    "D": Action.REPLACE,
     "U": Action.UID,
-    "Z/D": Action.DUMMY,
+    "Z/D": Action.REPLACE,
     "X/Z": Action.EMPTY,
-    "X/D": Action.DUMMY,
-    "X/Z/D": Action.DUMMY,
+    "X/D": Action.REPLACE,
+    "X/Z/D": Action.REPLACE,
     "X/Z/U*": Action.UID,
 }
 

@@ -20,7 +20,7 @@ from angio_pipeline.ingest.deidentification.keyed import Keyed
 from angio_pipeline.ingest.deidentification.profile import Option, Profile
 from angio_pipeline.ingest.deidentification.text import clean_text
 
-__all__ = ["BINARY_VRS", "TEXT_VRS", "Change", "Patient", "clean_value", "dummy"]
+__all__ = ["BINARY_VRS", "TEXT_VRS", "Change", "Patient", "clean_value", "stand_in"]
 
 TEXT_VRS = frozenset({"LO", "SH", "ST", "LT", "UT", "UC"})
 BINARY_VRS = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN"})
@@ -149,7 +149,7 @@ _RULES: dict[str, Callable[[str, str, Patient], str | None]] = {
     "UR": _nothing,
 }
 
-_DUMMIES = {
+_STAND_INS = {
     "AE": "REMOVED",
     "AS": "000Y",
     "CS": "OTHER",
@@ -163,10 +163,10 @@ _DUMMIES = {
 }
 
 
-def dummy(vr: str) -> str | int | bytes:
-    """Return a value of a kind that says nothing."""
+def stand_in(vr: str) -> str | int | bytes:
+    """Return a valid value of a kind that says nothing: what PS3.15 puts (action D) where none may be empty."""
     if vr in TEXT_VRS:
         return "REMOVED"
     if vr in BINARY_VRS:
         return b"\0\0"
-    return _DUMMIES.get(vr, 0)
+    return _STAND_INS.get(vr, 0)
