@@ -42,6 +42,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.terminate": 1.1,
     # Its profiler keeps the call trees of a thousand seconds: two hundred megabytes in every process.
     "distributed.worker.profile.enabled": False,
+    # It keeps the last thousand messages of every connection, jobs included, to look at afterwards.
+    "distributed.admin.low-level-log-length": 20,
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "1h",
 }

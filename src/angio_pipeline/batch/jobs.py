@@ -27,7 +27,7 @@ from angio_pipeline.batch.tasks import (
 )
 from angio_pipeline.batch.watch import Limits, past_attempts, watched
 from angio_pipeline.core.errors import AngioError
-from angio_pipeline.workers import hold_threads
+from angio_pipeline.workers import hold_threads, release_memory
 
 __all__ = ["Job", "do_job", "give_up", "live_with_parent", "make_jobs"]
 
@@ -87,6 +87,7 @@ def do_job(job: Job) -> Outcome:
         watched(job.settings.out, job.batch, job.id, job.limits, past.count + 1) as watch,
     ):
         outcome = run_task(job.task, job.settings, watch.stages.begin)
+        release_memory()
         return replace(outcome, cost=watch.cost())
 
 
