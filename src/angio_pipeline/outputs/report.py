@@ -93,7 +93,9 @@ def _run(run: RunFolder) -> dict[str, Any]:
     names = ("overlay", "flow", "before", "after")
     pictures: dict[str, str | None] = dict.fromkeys(names)
     if document is not None:
-        with ThreadPoolExecutor(2) as pool:
+        import cv2
+
+        with ThreadPoolExecutor(cv2.getNumThreads()) as pool:
             pictures = dict(zip(names, pool.map(lambda name: data_uri(run.path / f"{name}.png"), names), strict=True))
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")
