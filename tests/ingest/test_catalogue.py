@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import pydicom
 import pytest
+from deadly_file import DEADLY, read_or_die
 
 from angio_pipeline import ingest
 from angio_pipeline.core.errors import ConfigError
@@ -142,6 +143,18 @@ def test_workers_find_what_one_process_finds(dicom: Any, catalogue: Path, tmp_pa
     scan([dicom.folder], alone)
     assert everything(catalogue) == everything(alone)
     assert summarise(catalogue).problems == {"duplicate": 9}
+
+
+def test_a_file_that_ends_its_reader_is_named_and_all_others_are_read(
+    dicom: Any, catalogue: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_runs(dicom, 690)
+    (dicom.folder / "7.dcm").rename(dicom.folder / DEADLY)
+    monkeypatch.setattr(sys.modules[scan.__module__], "read_files", read_or_die)
+    scan([dicom.folder], catalogue, workers=2)
+    assert ask("SELECT reason, count(*) FROM files GROUP BY ALL ORDER BY ALL") == [("reader_died", 1), (None, 689)]
+    assert summarise(catalogue).problems == {"reader_died": 1}
+    assert scan([dicom.folder], catalogue, workers=2).read == 0
 
 
 def test_copies_and_conflicts_are_told_apart_and_one_stands_for_all(dicom: Any, catalogue: Path, ask: Ask) -> None:

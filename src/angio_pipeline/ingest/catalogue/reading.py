@@ -26,7 +26,7 @@ from angio_pipeline.ingest.roles import ROLE_TAGS, Kind, RoleCall, kind_of, role
 from angio_pipeline.ingest.sources import subject_of
 from angio_pipeline.ingest.stages import stage_of
 
-__all__ = ["Row", "Rows", "Task", "content_digests", "read_files"]
+__all__ = ["Row", "Rows", "Task", "content_digests", "lost_digest", "lost_file", "read_files"]
 
 _LOG = logging.getLogger(__name__)
 _DICOMDIR = "1.2.840.10008.1.3.10"
@@ -98,6 +98,13 @@ def read_files(tasks: list[Task], key: bytes, workspace: Path, scan: int) -> Row
     reader = _Reader(key, workspace, scan)
     for task in tasks:
         _read_one(reader, task)
+    return reader.rows
+
+
+def lost_file(task: Task, key: bytes, workspace: Path, scan: int) -> Rows:
+    """Return the rows of a file that ends whoever reads it; parameters as in `read_files`."""
+    reader = _Reader(key, workspace, scan)
+    _add_file(reader, task, "other", reason="reader_died")
     return reader.rows
 
 
@@ -353,3 +360,8 @@ def content_digests(named: list[tuple[str, str]]) -> list[tuple[str, str | None]
         except OSError:
             digests.append((file_id, None))
     return digests
+
+
+def lost_digest(named: tuple[str, str]) -> list[tuple[str, str | None]]:
+    """Return that a file's content is unknown, since it ends whoever reads it."""
+    return [(named[0], None)]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.ingest.catalogue import database
 from angio_pipeline.ingest.catalogue.derive import derive
 from angio_pipeline.ingest.catalogue.keyed import file_key, key_check
-from angio_pipeline.ingest.catalogue.reading import Rows, Task, content_digests, read_files
+from angio_pipeline.ingest.catalogue.reading import Rows, Task, content_digests, lost_digest, lost_file, read_files
 from angio_pipeline.ingest.catalogue.walk import entries, listing_digest
 from angio_pipeline.ingest.pseudonym import read_key
 from angio_pipeline.workers import end_with_parent, process_pool
@@ -188,13 +188,13 @@ def _update(
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir(mode=0o700)  # what is unpacked there names patients
     try:
-        with _executor(workers, len(change.pending)) as pool:
-            done = 0
-            for chunk, rows in _each_chunk(pool, workers, tasks, read_files, key, workspace, number):
-                _store(connection, rows)
-                done += len(chunk)
-                progress(done, len(change.pending))
-            _compare_copies(connection, roots, key, pool, workers)
+        width = 1 if len(change.pending) <= _FEW else workers
+        done = 0
+        for chunk, rows in _each_chunk(width, tasks, read_files, lost_file, key, workspace, number):
+            _store(connection, rows)
+            done += len(chunk)
+            progress(done, len(change.pending))
+        _compare_copies(connection, roots, key, width)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
     with _transaction(connection):
@@ -208,45 +208,68 @@ def _transaction(connection: Any) -> Iterator[None]:
     connection.commit()
 
 
-@contextmanager
-def _executor(workers: int, files: int) -> Iterator[Executor | None]:
-    """Yield worker processes; None where there is too little to do for starting them."""
-    if workers == 1 or files <= _FEW:
-        yield None
-        return
-    with process_pool(workers, initializer=end_with_parent, preload="angio_pipeline.ingest.catalogue.reading") as pool:
-        yield pool
-
-
 def _each_chunk(
-    pool: Executor | None,
     workers: int,
     given: Iterator[_Given],
     work: Callable[..., _Got],
+    lost: Callable[..., _Got],
     *arguments: object,
 ) -> Iterator[tuple[list[_Given], _Got]]:
-    """Yield chunks with what `work` made of them, in any order; only a few are under way at a time."""
+    """Yield chunks with what `work` made of them, in any order; only a few are under way at a time.
+
+    One worker is this process: there is too little to do for starting another. When a worker dies, what was under way
+    is done file by file, and what ends its worker then is given to `lost` in place of `work`.
+    """
     chunks = iter(lambda: list(islice(given, _CHUNK)), [])
-    if pool is None:
+    if workers == 1:
         for chunk in chunks:
             yield chunk, work(chunk, *arguments)
         return
+    while True:
+        died: list[list[_Given]] = []
+        with _pool(workers) as pool:
+            yield from _until_one_dies(pool, 2 * workers, chunks, died, work, *arguments)
+        if not died:
+            return
+        for one in (one for chunk in died for one in chunk):
+            yield [one], _alone(one, work, lost, *arguments)
+
+
+def _pool(workers: int) -> AbstractContextManager[Executor]:
+    return process_pool(workers, initializer=end_with_parent, preload="angio_pipeline.ingest.catalogue.reading")
+
+
+def _until_one_dies(
+    pool: Executor,
+    width: int,
+    chunks: Iterator[list[_Given]],
+    died: list[list[_Given]],
+    work: Callable[..., _Got],
+    *arguments: object,
+) -> Iterator[tuple[list[_Given], _Got]]:
     waiting: dict[Future[_Got], list[_Given]] = {}
-    try:
-        for chunk in chunks:
-            waiting[pool.submit(work, chunk, *arguments)] = chunk
-            if len(waiting) > 2 * workers:
-                yield from _finished(waiting)
-        while waiting:
-            yield from _finished(waiting)
-    except BrokenProcessPool:
-        sentence = "Expected workers to live, found one ended; scan again, it goes on from there."
-        raise AngioError(sentence, reason="worker_died") from None
+    while True:
+        while not died and len(waiting) <= width and (chunk := next(chunks, None)) is not None:
+            try:
+                waiting[pool.submit(work, chunk, *arguments)] = chunk
+            except BrokenProcessPool:
+                died.append(chunk)
+        if not waiting:
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            chunk = waiting.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                died.append(chunk)
+            else:
+                yield chunk, future.result()
 
 
-def _finished(waiting: dict[Future[_Got], list[_Given]]) -> Iterator[tuple[list[_Given], _Got]]:
-    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-        yield waiting.pop(future), future.result()
+def _alone(one: _Given, work: Callable[..., _Got], lost: Callable[..., _Got], *arguments: object) -> _Got:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, [one], *arguments).result()
+        except BrokenProcessPool:
+            return lost(one, *arguments)
 
 
 def _store(connection: Any, rows: Rows) -> None:
@@ -269,12 +292,12 @@ _MAY_BE_COPIES = """
 """
 
 
-def _compare_copies(connection: Any, roots: Sequence[_Root], key: bytes, pool: Executor | None, workers: int) -> None:
+def _compare_copies(connection: Any, roots: Sequence[_Root], key: bytes, workers: int) -> None:
     """Hash the whole content of those files that may be copies of others; nothing else is read whole."""
     wanted = {file_id for (file_id,) in connection.execute(_MAY_BE_COPIES).fetchall()}
     if not wanted:
         return
     found = ((task.file_id, task.path) for task in _tasks(roots, key) if task.file_id in wanted)
-    for _, digests in _each_chunk(pool, workers, found, content_digests):
+    for _, digests in _each_chunk(workers, found, content_digests, lost_digest):
         with _transaction(connection):
             database.set_digests(connection, digests)
