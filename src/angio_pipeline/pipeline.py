@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ __all__ = [
     "PredictFeeding",
     "compare_pair",
     "join_pair",
+    "load_networks",
     "process_follow_ups",
     "process_run",
     "subtract_run",
@@ -54,6 +57,35 @@ class Networks:
     run: vessels.Predict | None = None
     frame: vessels.PredictFrame | None = None
     feeding: PredictFeeding | None = None
+
+
+@lru_cache(maxsize=1)
+def load_networks(params: vessels.SegmentParams, feeder_network: str) -> Networks:
+    """Return the networks that the settings ask for; a process loads each once, and only those that it needs."""
+    names = (params.network, params.frame_network) if params.method == "network" else ("", "")
+    if not any((*names, feeder_network)):
+        return Networks()
+    import cv2
+
+    from angio_pipeline.networks.prediction import load_feeder_predictor, load_frame_predictor, load_run_predictor
+
+    # The threads that this process was given (`hold_threads`) hold for the networks, too.
+    threads, engine = max(1, cv2.getNumThreads()), params.engine
+    # A run needs one or two of them, which one shows once it has been read.
+    loaders: list[Callable[..., Callable[..., Any]]]
+    loaders = [load_run_predictor, load_frame_predictor, load_feeder_predictor]
+    return Networks(
+        *(
+            _loaded_when_asked(partial(load, name, threads=threads, engine=engine)) if name else None
+            for load, name in zip(loaders, (*names, feeder_network), strict=True)
+        )
+    )
+
+
+def _loaded_when_asked(load: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """Return a network that is loaded when it is first shown something."""
+    loaded = lru_cache(maxsize=1)(load)
+    return lambda *shown: loaded()(*shown)
 
 
 def process_run(

@@ -51,10 +51,17 @@ def _begin(place: Path, out: Path, *options: object, **how: object) -> subproces
     return begin_batch(place / "in", out, "--config", place / "fast.toml", *options, **how)
 
 
-def _work_s(place: Path) -> float:
-    """How long the undisturbed batch worked on its tasks."""
-    told = {line["event"]: line["elapsed_s"] for line in read_log(place / "undisturbed")}
-    return told["task"] - told["engine"]
+def _wait_for_a_moment(job: subprocess.Popen[str], out: Path, rng: random.Random, *, most_done: int) -> None:
+    """Return at a random moment, while at least `RUNS - most_done` tasks are not done yet, whatever else is at work."""
+    wait_for_work(job, out)
+    done = rng.randint(0, most_done)
+    while len(_analysed(out)) < done and job.poll() is None:
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0, 1.0))
+
+
+def _analysed(out: Path) -> list[str]:
+    return [line["task"] for line in read_log(out) if line["event"] == "task" and line["state"] == "analysed"]
 
 
 def _assert_nothing_half_is_vouched_for(out: Path, whole: dict[str, bytes]) -> None:
@@ -66,16 +73,14 @@ def _assert_nothing_half_is_vouched_for(out: Path, whole: dict[str, bytes]) -> N
 
 def _drill(place: Path, whole: dict[str, bytes], out: Path, engine: str, seed: int) -> None:
     """Kill the job at a random point, go on, kill a worker at another, go on; all as if nothing had been."""
-    rng, work_s = random.Random(seed), _work_s(place)
+    rng = random.Random(seed)
     job = _begin(place, out, *ENGINES[engine])
-    wait_for_work(job, out)
-    time.sleep(rng.uniform(0, 0.8) * work_s)
+    _wait_for_a_moment(job, out, rng, most_done=2)
     kill_job(job)
     _assert_nothing_half_is_vouched_for(out, whole)
     assert batch.read_standing(out).state == "dead"
     job = _begin(place, out, *ENGINES[engine])
-    wait_for_work(job, out)
-    time.sleep(rng.uniform(0, 0.3) * work_s)
+    _wait_for_a_moment(job, out, rng, most_done=3)
     at_work = signs(job, out)
     if at_work:
         with suppress(ProcessLookupError):  # it was replaced between the look and the shot
@@ -83,8 +88,7 @@ def _drill(place: Path, whole: dict[str, bytes], out: Path, engine: str, seed: i
     assert finish(job) == (0, "")
     assert finish(_begin(place, out, *ENGINES[engine])) == (0, "")
     assert contents(out) == whole
-    done = Counter(line["task"] for line in read_log(out) if line["event"] == "task" and line["state"] == "analysed")
-    assert max(done.values(), default=0) == 1, "a task was done twice"
+    assert max(Counter(_analysed(out)).values(), default=0) == 1, "a task was done twice"
     standing = batch.read_standing(out)
     assert (standing.state, standing.resumed, standing.refused, standing.at_work) == ("finished", RUNS, 0, ())
 

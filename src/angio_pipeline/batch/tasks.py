@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import angio_pipeline
 from angio_pipeline import ingest, outputs
@@ -24,11 +24,7 @@ from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
-from angio_pipeline.vessels import SegmentParams
 from angio_pipeline.workers import import_ahead
-
-if TYPE_CHECKING:
-    from angio_pipeline.pipeline import Networks
 
 Item = TypeVar("Item", ingest.VolumeItem, ingest.FilmItem)
 Noun = TypeVar("Noun")
@@ -273,7 +269,7 @@ def _shown(item: ingest.Item) -> str:
 
 
 def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callable[[str], None]) -> tuple[Refusal, ...]:
-    from angio_pipeline.pipeline import process_run
+    from angio_pipeline.pipeline import load_networks, process_run
 
     # Drawing and prediction come last: their libraries load while the run is read and subtracted.
     import_ahead("matplotlib.backends.backend_agg", "matplotlib.figure", "angio_pipeline.networks.quiet_openvino")
@@ -288,7 +284,7 @@ def _analyse_run(task: RunTask, folder: Path, settings: Settings, begin: Callabl
         config=settings.config,
         rois=ingest.read_rois(task.rois, limits=limits).drawn_on(uid, size),
         corrections=ingest.read_corrections(task.corrections, uid),
-        networks=_loaded_networks(settings.config.segment, settings.config.feeders.network),
+        networks=load_networks(settings.config.segment, settings.config.feeders.network),
         begin=begin,
     )
     begin("write")
@@ -307,37 +303,6 @@ def _origin(item: ingest.Item, choice: outputs.ObjectChoice) -> outputs.Origin:
 def _unapplied(one: CorrectionOutcome) -> Refusal:
     sentence = f"Edit {one.edit.id} ({one.edit.kind}) was not applied. {one.sentence}"
     return Refusal(one.file, "correction_not_applied", sentence)
-
-
-@lru_cache(maxsize=1)
-def _loaded_networks(params: SegmentParams, feeder_network: str) -> Networks:
-    """Return the networks that the settings ask for; a process loads each once, and only those that it needs."""
-    from angio_pipeline.pipeline import Networks
-
-    names = (params.network, params.frame_network) if params.method == "network" else ("", "")
-    if not any((*names, feeder_network)):
-        return Networks()
-    import cv2
-
-    from angio_pipeline.networks.prediction import load_feeder_predictor, load_frame_predictor, load_run_predictor
-
-    # The threads that this process was given (`hold_threads`) hold for the networks, too.
-    threads, engine = max(1, cv2.getNumThreads()), params.engine
-    # A run needs one or two of them, which one shows once it has been read.
-    loaders: list[Callable[..., Callable[..., Any]]]
-    loaders = [load_run_predictor, load_frame_predictor, load_feeder_predictor]
-    return Networks(
-        *(
-            _loaded_when_asked(partial(load, name, threads=threads, engine=engine)) if name else None
-            for load, name in zip(loaders, (*names, feeder_network), strict=True)
-        )
-    )
-
-
-def _loaded_when_asked(load: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """Return a network that is loaded when it is first shown something."""
-    loaded = lru_cache(maxsize=1)(load)
-    return lambda *shown: loaded()(*shown)
 
 
 def _analyse_follow_ups(

@@ -13,9 +13,12 @@ from angio_pipeline.outputs.dicom import (
     choose_objects,
     write_run_objects,
 )
+from angio_pipeline.outputs.documents import run_document
 from angio_pipeline.outputs.files import clear_results, write_record
 from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, read_subject
 from angio_pipeline.outputs.follow_ups import write_follow_up
+from angio_pipeline.outputs.overlay import overlay_picture
+from angio_pipeline.outputs.pictures import png_bytes
 from angio_pipeline.outputs.projections import RunsNotJoined, write_projections
 from angio_pipeline.outputs.read_back import read_run_result
 from angio_pipeline.outputs.report import write_report
@@ -42,8 +45,11 @@ __all__ = [
     "choose_objects",
     "clear_results",
     "json_schema",
+    "overlay_picture",
+    "png_bytes",
     "read_run_result",
     "read_subject",
+    "run_document",
     "write_comparisons",
     "write_follow_up",
     "write_index",

@@ -28,13 +28,24 @@ Window = tuple[float, float]
 
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write grey (H, W) or RGB (H, W, 3) pixels as PNG, whole or not at all."""
+    write_bytes(path, png_bytes(pixels))
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """Return grey (H, W) or RGB (H, W, 3) pixels as PNG.
+
+    Raises
+    ------
+    OSError
+        When the encoder fails.
+    """
     import cv2
 
     ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
     done, encoded = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 4])
     if not done:
         raise OSError(f"Expected to encode a picture of {pixels.shape}, the PNG encoder failed; check memory.")
-    write_bytes(path, encoded.tobytes())
+    return encoded.tobytes()
 
 
 def write_mask(path: Path, mask: npt.NDArray[np.bool_]) -> None:
