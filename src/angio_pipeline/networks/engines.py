@@ -16,7 +16,7 @@ import numpy.typing as npt
 from angio_pipeline.core.errors import AngioError
 from angio_pipeline.networks.layers import PlainLayers, Tensors, inputs_of, multiple_of, run_layers
 
-__all__ = ["Engine", "OpenVinoEngine", "make_engine"]
+__all__ = ["Engine", "OpenVinoEngine", "graphics_processors", "make_engine"]
 
 FloatArray = npt.NDArray[np.float32]
 _TOLERANCE = 1e-2
@@ -149,3 +149,10 @@ def _computes(engine: Engine, tensors: Tensors) -> bool:
     with np.errstate(over="ignore"):
         first, second = (1 / (1 + np.exp(-logits)) for logits in (engine(picture)[0], told[0]))
     return bool(np.abs(first - second).max() < _TOLERANCE)
+
+
+def graphics_processors() -> list[str]:
+    """Return the names of the graphics processors that torch can use here."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
