@@ -12,7 +12,7 @@ from angio_pipeline import __version__
 __all__ = ["doctor"]
 
 _PACKAGES = (
-    "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pylibjpeg-rle", "SimpleITK", "scikit-image", "scipy", "numpy",
+    "pydicom", "python-gdcm", "imagecodecs", "SimpleITK", "scikit-image", "scipy", "numpy",
     "numba", "opencv-python-headless", "torch", "openvino", "safetensors", "networkx", "pydantic", "matplotlib",
     "duckdb", "distributed", "pynetdicom", "dicomweb-client",
 )  # fmt: skip
@@ -28,8 +28,8 @@ def doctor() -> None:
     typer.echo(f"angio-pipeline {__version__}, Python {platform.python_version()}, {platform.machine()}")
     for name in _PACKAGES:
         typer.echo(f"  {name:24} {_version(name)}")
-    for syntax, plugins in _decoders().items():
-        typer.echo(f"  decode {syntax:40} {', '.join(plugins) or 'none'}")
+    for syntax, decoder in _decoders().items():
+        typer.echo(f"  decode {syntax:40} {decoder}")
     for label, folder in (("configs", configs_dir()), ("models", models_dir()), ("sample", sample_dir())):
         typer.echo(f"  {label:24} {folder if folder.is_dir() else 'missing'}")
 
@@ -41,13 +41,14 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _decoders() -> dict[str, tuple[str, ...]]:
-    """Return the plugins at hand for each compressed transfer syntax."""
+def _decoders() -> dict[str, str]:
+    """Return what reads each compressed transfer syntax."""
     from pydicom import uid
-    from pydicom.pixels.decoders.base import get_decoder
+
+    from angio_pipeline.ingest.frames import decoder_name
 
     syntaxes = (
         uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless,
         uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2K, uid.RLELossless,
     )  # fmt: skip
-    return {syntax.name[:40]: get_decoder(syntax).available_plugins for syntax in syntaxes}
+    return {syntax.name[:40]: decoder_name(syntax) for syntax in syntaxes}
