@@ -32,13 +32,14 @@ def decode_run_lengths(data: bytes, rows: int, columns: int, width: int) -> npt.
         raise ValueError("another number of segments")
     starts = [*struct.unpack_from(f"<{width}L", data, 4), len(data)]
     stream = np.frombuffer(data, dtype=np.uint8)
-    samples = np.empty((rows * columns, width), dtype=np.uint8)
-    for index, (first, last) in enumerate(itertools.pairwise(starts)):
-        # The most significant byte comes first.
-        plane = samples[:, width - 1 - index]
+    samples = np.zeros(rows * columns, dtype=f"u{width}")
+    plane = np.empty(rows * columns, dtype=np.uint8)
+    for first, last in itertools.pairwise(starts):
         if not _HEADER <= first < last <= len(data) or not _unpack(stream[first:last], plane):
             raise ValueError("a segment of another size")
-    return samples.view(f"<u{width}").astype(f"u{width}", copy=False).reshape(rows, columns)
+        # The most significant byte comes first.
+        samples = (samples << 8) | plane
+    return samples.reshape(rows, columns)
 
 
 @compiled
