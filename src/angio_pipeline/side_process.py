@@ -1,8 +1,7 @@
 """A process beside this one that calls functions for it, and that can be ended and replaced.
 
-For what may crash, never end, or hold the interpreter's lock: reading hostile files, and native
-decoders. It comes from the same server as the workers of a batch, where there is one, and ends
-when this process does.
+For what may crash or never end: looking at hostile files. It comes from the same server as the workers
+of a batch, where there is one, and ends when this process does.
 """
 
 from __future__ import annotations
@@ -76,11 +75,6 @@ class SideProcess:
         if error is not None:
             raise error
         return value
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process can still be asked."""
-        return bool(self._process.is_alive())
 
     def end(self) -> None:
         """End the process, whatever it does."""

@@ -1,25 +1,33 @@
-"""Frames decoded side by side are those decoded one after the other, and fail like them."""
+"""Frames decoded by several threads are those decoded by one, and fail like them."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import cv2
 import decoded_apart
 import hostile_files as hostile
 import imagecodecs
 import numpy as np
 import pytest
 from pydicom.pixels import get_encoder
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
+from angio_pipeline.ingest import decoding
 from angio_pipeline.workers import hold_threads, process_pool, warm_up
 
-SHAPE = (9, 512, 512)
+SHAPE = (9, 64, 96)
 FRAMES = np.random.default_rng(21).integers(0, 4095, SHAPE).astype(np.uint16)
 
 
@@ -35,84 +43,90 @@ ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
     JPEGLSLossless: imagecodecs.jpegls_encode,
     JPEG2000Lossless: partial(imagecodecs.jpeg2k_encode, level=0, codecformat="j2k", reversible=True),
     RLELossless: _rle,
+    HTJ2KLossless: partial(imagecodecs.htj2k_encode, reversible=True),
+    JPEGBaseline8Bit: partial(imagecodecs.jpeg8_encode, level=100),
 }
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def worker(request: pytest.FixtureRequest) -> Iterator[ProcessPoolExecutor]:
-    """A worker that was given several cores."""
-    warm_up()
-    with process_pool(1, initializer=partial(hold_threads, request.param), preload="angio_pipeline.pipeline") as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def two_cores() -> Iterator[ProcessPoolExecutor]:
-    warm_up()
-    with process_pool(1, initializer=partial(hold_threads, 2), preload="angio_pipeline.pipeline") as pool:
-        yield pool
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = cv2.getNumThreads()
+    yield cv2.setNumThreads
+    cv2.setNumThreads(before)
 
 
 def _run(path: Path, syntax: str = JPEGLSLossless) -> Path:
-    return hostile.compressed(path, [ENCODERS[syntax](frame) for frame in FRAMES], syntax=syntax, shape=SHAPE)
+    lossy = syntax == JPEGBaseline8Bit
+    encoded = [bytes(ENCODERS[syntax](frame)) for frame in ((FRAMES >> 4).astype(np.uint8) if lossy else FRAMES)]
+    return hostile.compressed(path, encoded, syntax=syntax, shape=SHAPE, bits=8 if lossy else None)
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+@pytest.mark.parametrize("syntax", ENCODERS, ids=str)
+def test_frames_decoded_by_several_threads_equal_those_of_one(
+    threads: Callable[[int], None], tmp_path: Path, syntax: str, count: int
+) -> None:
+    path = _run(tmp_path / "run.dcm", syntax)
+    threads(1)
+    one = decoded_apart.decoded(path)
+    threads(count)
+    several = decoded_apart.decoded(path)
+    assert np.array_equal(several, one)
+    assert several.dtype == one.dtype
+    if syntax != JPEGBaseline8Bit:
+        assert np.array_equal(one, FRAMES)
 
 
 @pytest.mark.parametrize("syntax", ENCODERS, ids=str)
-def test_frames_decoded_side_by_side_equal_what_was_encoded(
-    worker: ProcessPoolExecutor, tmp_path: Path, syntax: str
+def test_as_many_threads_decode_as_the_process_was_given_cores(
+    threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, syntax: str
 ) -> None:
-    path = _run(tmp_path / "run.dcm", syntax)
-    frames, others = worker.submit(decoded_apart.decoded, path).result()
-    assert others >= 1
-    here, none = decoded_apart.decoded(path)
-    assert none == 0
-    assert np.array_equal(frames, here)
-    assert frames.dtype == here.dtype
-    assert np.array_equal(frames, FRAMES)
+    # Lossy JPEG is judged by what the whole process says meanwhile.
+    expected = 1 if syntax == JPEGBaseline8Bit else 3
+    decode_frame, names, together = decoding.decode_frame, set(), threading.Barrier(expected, timeout=30)
+
+    def decoded(*arguments: Any) -> Any:
+        name = threading.current_thread().name
+        if name not in names:
+            names.add(name)
+            together.wait()
+        return decode_frame(*arguments)
+
+    monkeypatch.setattr(decoding, "decode_frame", decoded)
+    threads(3)
+    decoded_apart.decoded(_run(tmp_path / "run.dcm", syntax))
+    assert len(names) == expected
 
 
-def test_a_small_run_is_decoded_alone(two_cores: ProcessPoolExecutor, tmp_path: Path) -> None:
-    small = [imagecodecs.jpegls_encode(frame) for frame in hostile.small_frames()]
-    path = hostile.compressed(tmp_path / "small.dcm", small, syntax=JPEGLSLossless, shape=(4, 32, 48))
-    assert two_cores.submit(decoded_apart.decoded, path).result()[1] == 0
+def test_a_worker_that_was_given_cores_decodes_like_this_process(tmp_path: Path) -> None:
+    path = _run(tmp_path / "run.dcm")
+    warm_up()
+    with process_pool(1, initializer=partial(hold_threads, 2), preload="angio_pipeline.pipeline") as pool:
+        assert np.array_equal(pool.submit(decoded_apart.decoded, path).result(), FRAMES)
 
 
-@pytest.mark.parametrize("broken", [0, 4, 8])
-def test_a_broken_frame_is_refused_as_by_one_process(
-    two_cores: ProcessPoolExecutor, tmp_path: Path, broken: int
+@pytest.mark.parametrize("broken", [(0,), (4,), (8,), (3, 4, 5)])
+def test_the_first_broken_frame_is_named_however_many_threads_decode(
+    threads: Callable[[int], None], tmp_path: Path, broken: tuple[int, ...]
 ) -> None:
     encoded = [ENCODERS[JPEG2000Lossless](frame) for frame in FRAMES]
-    encoded[broken] = encoded[broken][:200]
+    for index in broken:
+        encoded[index] = encoded[index][:200]
     path = hostile.compressed(tmp_path / "run.dcm", encoded, syntax=JPEG2000Lossless, shape=SHAPE)
-    reason, sentence = two_cores.submit(decoded_apart.refused, path).result()
-    assert (reason, sentence) == decoded_apart.refused(path)
-    assert reason == "corrupt_pixels"
-    # The next run is not answered with what was left of this one.
-    assert np.array_equal(two_cores.submit(decoded_apart.decoded, _run(tmp_path / "next.dcm")).result()[0], FRAMES)
+    for count in (1, 2, 5):
+        threads(count)
+        reason, sentence = decoded_apart.refused(path)
+        assert reason == "corrupt_pixels"
+        assert f"frame {broken[0]} " in sentence
 
 
-def test_a_process_that_was_ended_is_replaced(two_cores: ProcessPoolExecutor, tmp_path: Path) -> None:
-    path = _run(tmp_path / "run.dcm")
-    assert np.array_equal(two_cores.submit(decoded_apart.decoded_after_a_death, path).result(), FRAMES)
-
-
-def test_a_decoder_that_ends_its_process_costs_the_run_alone(two_cores: ProcessPoolExecutor, tmp_path: Path) -> None:
-    path = _run(tmp_path / "run.dcm")
-    reason, again = two_cores.submit(decoded_apart.decoded_with_a_death_on_the_way, path).result()
-    assert reason == "corrupt_pixels"
-    assert np.array_equal(again, FRAMES)
-
-
-def test_a_script_without_workers_decodes_in_its_own_process(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nimport cv2\ncv2.setNumThreads(2)\n"
-        "from angio_pipeline.ingest.headers import read_header\n"
-        "from angio_pipeline.ingest.pixels import pixel_format, read_frames\n"
-        "header = read_header(Path(sys.argv[1]))\nprint(read_frames(header, pixel_format(header)).shape)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script), str(_run(tmp_path / "run.dcm"))], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"{SHAPE}\n"
-    assert done.stderr == ""
+def test_frames_that_are_missing_are_told_however_many_threads_decode(
+    threads: Callable[[int], None], tmp_path: Path
+) -> None:
+    encoded = [ENCODERS[JPEGLSLossless](frame) for frame in FRAMES]
+    # As many fragments as the header names frames, of fewer frames.
+    halves = [part for frame in encoded[:5] for part in (frame[:200], frame[200:])]
+    path = hostile.compressed(tmp_path / "run.dcm", halves[:9], syntax=JPEGLSLossless, shape=SHAPE)
+    for count in (1, 4):
+        threads(count)
+        assert decoded_apart.refused(path)[0] == "corrupt_pixels"

@@ -63,10 +63,14 @@ def claiming(path: Path, *, frames: int, rows: int, columns: int) -> Path:
     return save(ds, path)
 
 
-def compressed(path: Path, frames: Iterable[bytes], *, syntax: str, shape: tuple[int, int, int]) -> Path:
+def compressed(
+    path: Path, frames: Iterable[bytes], *, syntax: str, shape: tuple[int, int, int], bits: int | None = None
+) -> Path:
     """A run of the given encoded frames behind a header that claims the given shape."""
     ds = run_dataset(small_frames(), name=path.name)
     ds.NumberOfFrames, ds.Rows, ds.Columns = shape
+    if bits is not None:
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = bits, bits, bits - 1
     ds.PixelData = encapsulate(list(frames))
     ds["PixelData"].VR = "OB"
     return save(ds, path, syntax=syntax)

@@ -16,7 +16,7 @@ from angio_pipeline import __version__
 __all__ = ["doctor"]
 
 _PACKAGES = (
-    "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pylibjpeg-rle", "SimpleITK", "scikit-image", "scipy", "numpy",
+    "pydicom", "python-gdcm", "imagecodecs", "SimpleITK", "scikit-image", "scipy", "numpy",
     "numba", "opencv-python-headless", "torch", "openvino", "safetensors", "networkx", "pydantic", "matplotlib",
     "duckdb", "distributed", "pynetdicom", "dicomweb-client",
 )  # fmt: skip
@@ -91,11 +91,12 @@ def _version(name: str) -> str:
 def _decoders() -> Iterator[str]:
     """Yield a line for each compressed transfer syntax: what can decode it here."""
     from pydicom import uid
-    from pydicom.pixels.decoders.base import get_decoder
+
+    from angio_pipeline.ingest.frames import decoder_name
 
     syntaxes = (
         uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless,
         uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2K, uid.RLELossless,
     )  # fmt: skip
     for syntax in syntaxes:
-        yield f"  decode {syntax.name[:40]:40} {', '.join(get_decoder(syntax).available_plugins) or 'none'}"
+        yield f"  decode {syntax.name[:40]:40} {decoder_name(syntax)}"

@@ -6,12 +6,9 @@ gigabytes, and a 12-bit JPEG behind an 8-bit header comes out as noise. Both sto
 
 from __future__ import annotations
 
-import itertools
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -22,7 +19,7 @@ from pydicom.uid import (
 )
 
 from angio_pipeline.core.errors import CodecError, InputRefused
-from angio_pipeline.numerics.compiled import compiled
+from angio_pipeline.ingest.run_lengths import segment_count
 
 __all__ = ["Codestream", "check_codestream", "read_codestream"]
 
@@ -96,13 +93,10 @@ def _j2k_start(data: bytes) -> int:
     return len(data)
 
 
-def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, allocated: int, whole: bool = True) -> None:
+def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, allocated: int) -> None:
     """Refuse a compressed frame whose own header contradicts the file's, or that no decoder reads.
 
-    Parameters
-    ----------
-    whole : bool
-        Whether `data` is the whole frame rather than its start.
+    The start of a frame is enough.
 
     Raises
     ------
@@ -112,7 +106,8 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         `corrupt_pixels`: another size, several samples, more bits than the file allots, or no header.
     """
     if syntax == RLELossless:
-        _check_rle(data, rows * columns, allocated, whole=whole)
+        if segment_count(data) != allocated // 8:
+            raise _refusal(f"{allocated // 8} run-length segments", f"{segment_count(data)}")
         return
     found = read_codestream(syntax, data)
     if found is None:
@@ -128,37 +123,6 @@ def check_codestream(syntax: str, data: bytes, *, rows: int, columns: int, alloc
         )
     if found.precision > allocated:
         raise _refusal(f"at most {allocated} bits a pixel", f"{found.precision}")
-
-
-def _check_rle(data: bytes, pixels: int, allocated: int, *, whole: bool) -> None:
-    """Refuse run-length data that do not unpack to one byte a pixel in every segment; the decoder would panic."""
-    count = struct.unpack_from("<L", data)[0] if len(data) >= 64 else 0
-    if count != allocated // 8:
-        raise _refusal(f"{allocated // 8} run-length segments", f"{count}")
-    if not whole:
-        return
-    starts = [*struct.unpack_from(f"<{count}L", data, 4), len(data)]
-    stream = np.frombuffer(data, dtype=np.uint8)
-    for first, last in itertools.pairwise(starts):
-        if not 64 <= first < last <= len(data) or not _unpacks_to(stream[first:last], pixels):
-            raise _refusal(f"run-length segments of {pixels} bytes", "damaged ones")
-
-
-@compiled
-def _unpacks_to(segment: npt.NDArray[np.uint8], length: int) -> bool:
-    """Walk PackBits (PS3.5 G.3) without unpacking; at most the padding byte may be left over."""
-    position = unpacked = 0
-    while unpacked < length and position < len(segment):
-        control = int(segment[position])
-        if control < 128:
-            unpacked += control + 1
-            position += control + 2
-        elif control > 128:
-            unpacked += 257 - control
-            position += 2
-        else:
-            position += 1
-    return unpacked == length and len(segment) - 1 <= position <= len(segment)
 
 
 def _refusal(expected: str, found: str) -> InputRefused:

@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian
 
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.ingest.codestreams import check_codestream
-from angio_pipeline.ingest.decoding import CompressedFrames, PixelFormat, decode_all
-from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, quiet_pydicom, text
+from angio_pipeline.ingest.decoding import CompressedFrames, decode_all
+from angio_pipeline.ingest.frames import PixelFormat, is_decodable
+from angio_pipeline.ingest.headers import Header, find, integer, open_dicom, text
 from angio_pipeline.ingest.limits import Limits
 
 __all__ = [
@@ -103,7 +103,7 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
     if element is None or element.element != 0x0010 or element.length == 0:
         raise no_pixel_data()
     syntax = header.transfer_syntax
-    if not _decodable(syntax):
+    if not is_decodable(syntax):
         raise CodecError(f"Expected a readable compression, found {_syntax_name(syntax)}; export it uncompressed.")
     if syntax.is_encapsulated:
         _check_encapsulated(header, found)
@@ -114,14 +114,6 @@ def check_pixels(header: Header, found: PixelFormat) -> None:
 def no_pixel_data() -> InputRefused:
     """Return the refusal of a file without pixel data."""
     return InputRefused("Expected pixel data, found none; the file may have been cut short.", reason="no_pixel_data")
-
-
-def _decodable(syntax: UID) -> bool:
-    try:
-        with quiet_pydicom():
-            return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # what pydicom raises for a syntax that it has no decoder for
-        return False
 
 
 def _syntax_name(syntax: UID) -> str:
@@ -170,8 +162,7 @@ def _check_encapsulated(header: Header, found: PixelFormat) -> None:
         )
     with open_dicom(header.path, header.limits) as stream:
         start = _first_fragment(stream, header)
-    size = {"rows": found.rows, "columns": found.columns, "allocated": found.allocated}
-    check_codestream(header.transfer_syntax, start, **size, whole=False)
+    check_codestream(header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated)
 
 
 def _first_fragment(stream: BinaryIO, header: Header) -> bytes:
