@@ -114,7 +114,7 @@ def raised_reasons() -> set[str]:
 
 
 def test_the_reasons_explained_are_those_that_can_be_given() -> None:
-    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     table = text.split("## What was refused")[1].split("\n## ")[0]
     explained = re.findall(r"^\| (`.+`) \|", table, re.M)
     assert set(re.findall(r"`([a-z_]+)`", " ".join(explained))) == raised_reasons()
