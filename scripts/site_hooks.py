@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^)\s#]+)(#[^)\s]*)?\)")
+_BLOCK = re.compile(r"(^```.*?^```[^\n]*$)", re.DOTALL | re.MULTILINE)
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -71,12 +72,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Return a page's text with links that hold in the site."""
     uri = page.file.src_uri
     place = uri if uri in set(outside_files()) else f"docs/{uri}"
-    return _outside_code(markdown, lambda text: _LINK.sub(lambda link: _turned(link, place, uri, files), text))
-
-
-def _outside_code(markdown: str, change: Any) -> str:
-    parts = re.split(r"(^```.*?^```[^\n]*$|`[^`\n]+`)", markdown, flags=re.DOTALL | re.MULTILINE)
-    return "".join(part if k % 2 else change(part) for k, part in enumerate(parts))
+    blocks = _BLOCK.split(markdown)  # every other one is code
+    blocks[::2] = [_LINK.sub(lambda link: _turned(link, place, uri, files), text) for text in blocks[::2]]
+    return "".join(blocks)
 
 
 def _turned(link: re.Match[str], place: str, uri: str, files: Files) -> str:

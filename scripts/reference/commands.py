@@ -51,7 +51,7 @@ def _story(told: str) -> Iterator[str]:
     for paragraph in told.split("\n\n"):
         line = " ".join(paragraph.split())
         example = re.fullmatch(r"Examples?: (angio .*)", line)
-        yield f"```\n{example[1]}\n```" if example else line
+        yield f"```\n{example[1]}\n```" if example else re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)", r"`\1`", line)
 
 
 def _placed(parameter: Any) -> str:
