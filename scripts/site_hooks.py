@@ -71,6 +71,8 @@ def outside_files() -> Iterator[str]:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Return a page's text with links that hold in the site."""
     uri = page.file.src_uri
+    if page.parent is None:  # a tab of its own has nothing beside it to go to
+        page.meta["hide"] = ["navigation"]
     place = uri if uri in set(outside_files()) else f"docs/{uri}"
     blocks = _BLOCK.split(markdown)  # every other one is code
     blocks[::2] = [_LINK.sub(lambda link: _turned(link, place, uri, files), text) for text in blocks[::2]]

@@ -103,12 +103,18 @@ def dictionary() -> str:
 
 
 def section() -> str:
-    """Return the table of variables by form."""
+    """Return a table of the variables of each form."""
+    return "\n\n".join(f"### {form}\n\n{_table(form)}" for form in FORMS)
+
+
+def _table(form: str) -> str:
     told = [
-        (
-            f"`{one['Variable / Field Name']}`", one["Form Name"], one["Field Type"],
-            one.get("Text Validation Type OR Show Slider Number", ""), one["Field Note"], one["Field Label"],
-        )
+        (f"`{one['Variable / Field Name']}`", _kind(one), one["Field Note"], one["Field Label"])
         for one in rows()
-    ]  # fmt: skip
-    return table(("variable", "form", "type", "validation", "unit", "label"), told)
+        if one["Form Name"] == form
+    ]
+    return table(("variable", "type", "unit", "label"), told)
+
+
+def _kind(one: dict[str, str]) -> str:
+    return one.get("Text Validation Type OR Show Slider Number") or one["Field Type"]

@@ -107,6 +107,14 @@ def test_a_command_that_is_not_understood_is_noticed() -> None:
     assert misunderstood("run", ["exports", "--out", "out", "--workers", "2"]) == ""
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_page_names_a_folder_of_one_machine_or_where_packages_come_from(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert (
+        re.findall(r"(?<![\w.])/(?:home|root|Users|work|mnt)/\S*|pypi\.org|npmjs|pythonhosted|conda-forge", text) == []
+    )
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
 def test_every_file_of_the_project_that_a_guide_names_exists(page: Path) -> None:
     named = re.findall(r"(?<![\w./<])((?:scripts|docs|configs|models|data|tests|\.ci)/[\w./-]*\w)", code_of(page))

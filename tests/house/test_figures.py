@@ -51,4 +51,16 @@ def test_every_group_names_a_page_and_a_place_that_exist(figures) -> None:  # ty
     for group in figures._ACCURACY + figures._PERFORMANCE:
         page = group.page.split("#")[0] or "accuracy.md"
         assert (ROOT / "docs" / page).is_file(), group.title
-        assert (ROOT / "benchmarks" / f"{group.file}.json").is_file(), group.title
+        assert (ROOT / "benchmarks" / f"{group.file}.py").is_file(), group.title
+
+
+def test_figures_that_are_stored_otherwise_are_named(figures, monkeypatch) -> None:  # type: ignore[no-untyped-def]  # a module
+    group = figures._ACCURACY[0]
+    monkeypatch.setattr(figures, "figures_of", lambda _: {})
+    with pytest.raises(ValueError, match=r"Expected benchmarks/feeders\.json to hold .* change scripts/reference"):
+        figures.told(group)
+
+
+def test_figures_that_are_not_stored_are_said_to_be_missing(figures, monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]  # a module
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    assert "Nothing is stored: `benchmarks/decode.json`" in figures.performance()

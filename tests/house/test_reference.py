@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from angio_pipeline.cli.schema import DocumentKind
 from angio_pipeline.config import PipelineConfig
 from reference import commands, outputs, redcap, settings
 from reference.values import unit_of
@@ -85,6 +86,15 @@ def test_words_are_given_for_tables_that_exist() -> None:
 )  # fmt: skip
 def test_units_come_from_names(name: str, unit: str) -> None:
     assert unit_of(name) == unit
+
+
+def test_every_document_is_explained_and_has_a_schema_that_is_printed() -> None:
+    assert {one.value for one in DocumentKind} == set(outputs.DOCUMENTS)
+    page = text_of("outputs.md")
+    for kind, file in outputs.DOCUMENTS.items():
+        section = page.split(f"\n### {file}\n")[1].split("\n### ")[0]
+        for name in outputs.json_schema(kind)["properties"]:
+            assert f"| `{name}` |" in section, f"{file} {name}"
 
 
 def dictionary() -> list[dict[str, str]]:
