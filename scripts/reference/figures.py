@@ -21,7 +21,7 @@ from lipiodol_speed import ASKED_GB, ASKED_S
 from pages import ROOT
 from reference.values import table
 
-__all__ = ["Figure", "accuracy", "figures_of", "missed", "performance", "told"]
+__all__ = ["Figure", "accuracy", "figures_of", "performance", "told"]
 
 _FIELD = "leading edge, fitted over the tree (this program)"
 _HELD = (0.93, 0.97)
@@ -322,25 +322,20 @@ def told(group: Group) -> list[Figure]:
         raise ValueError(sentence) from error
 
 
-def missed(groups: tuple[Group, ...] = _ACCURACY + _PERFORMANCE) -> tuple[int, int]:
-    """Return how many figures were asked for, and how many of them are missed."""
-    wanted = [one for group in groups for one in told(group) if one.reached != "–"]
-    return len(wanted), sum(one.reached != "yes" for one in wanted)
-
-
 def _section(groups: tuple[Group, ...]) -> str:
-    asked, failed = missed(groups)
-    head = f"Of {asked} figures that were asked for, {asked - failed} are reached and {failed} are missed."
-    return "\n\n".join([head, *map(_group, groups)])
+    found = [(group, told(group)) for group in groups]
+    asked = [one for _, figures in found for one in figures if one.reached != "–"]
+    reached = sum(one.reached == "yes" for one in asked)
+    head = f"Of {len(asked)} figures that were asked for, {reached} are reached and {len(asked) - reached} are missed."
+    return "\n\n".join([head, *(_group(group, figures) for group, figures in found)])
 
 
-def _group(group: Group) -> str:
-    rows = [(one.what, one.asked, one.measured, one.reached) for one in told(group)]
-    if not rows:
+def _group(group: Group, figures: list[Figure]) -> str:
+    if not figures:
         nothing = f"Nothing is stored: `benchmarks/{group.file}.json` was not measured for this version."
         return f"### {group.title}\n\n{nothing}"
-    found = figures_of(group.file)
-    how = f"From `benchmarks/{group.file}.json`{_state(found)}; [how it was measured]({group.page})."
+    rows = [(one.what, one.asked, one.measured, one.reached) for one in figures]
+    how = f"From `benchmarks/{group.file}.json`{_state(figures_of(group.file))}; [how it was measured]({group.page})."
     return f"### {group.title}\n\n{how}\n\n{table(('what', 'asked', 'measured', 'reached'), rows, right=(1, 2))}"
 
 
