@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["section"]
+__all__ = ["LINES", "Line", "measured", "section"]
 
 Row = dict[str, Any]
 FLOOR_MG, FLOOR_RETENTION = 1.0, 0.01
@@ -17,7 +17,7 @@ _RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One line of the table: what, in which rows, how they are put together, and which values were asked for."""
 
     what: str
@@ -101,27 +101,27 @@ def _ninetieth(values: Sequence[float]) -> float:
 
 
 _HELD = (0.90, 0.98)
-_LINES = (
-    _Line("iodine mass, relative error, median", "dates", mass_error, _median, (None, 0.08)),
-    _Line("iodine mass, relative error, 90th percentile", "dates", mass_error, _ninetieth, (None, 0.20)),
-    _Line("iodine mass within its 95 % interval", "dates", _mass_held, _mean, _HELD),
-    _Line("width of that interval over the truth, median", "dates", _mass_width, _median),
-    _Line("retention, relative error, median", "dates", retention_error, _median, (None, 0.05)),
-    _Line("retention, relative error, 90th percentile", "dates", retention_error, _ninetieth, (None, 0.12)),
-    _Line("retention within its 95 % interval", "dates", _retention_held, _mean, _HELD),
-    _Line("width of that interval over the truth, median", "dates", _retention_width, _median),
-    _Line("half-life, relative error, median", "lesions", half_life_error, _median, (None, 0.15)),
-    _Line("half-lives within 15 %", "lesions", _within, _mean),
-    _Line("half-life within its 95 % interval", "lesions", _half_life_held, _mean, _HELD),
-    _Line("deposit, Dice, mean", "dates", lambda row: row["dice"], _mean, (0.85, None)),
-    _Line("deposit, Dice, median", "dates", lambda row: row["dice"], _median),
-    _Line("deposit, volume over the true one, mean", "dates", lambda row: row["volume_ratio"], _mean, (0.9, 1.1)),
-    _Line("deposit, volume over the true one, median", "dates", lambda row: row["volume_ratio"], _median),
-    _Line("naive threshold, Dice, mean", "naive", lambda row: row["dice"], _mean),
-    _Line("naive threshold, volume over the true one, mean", "naive", lambda row: row["volume_ratio"], _mean),
-    _Line("pattern right", "lesions", lambda row: float(row["pattern"] == row["true_pattern"]), _mean, (0.85, None)),
-    _Line("lesions with oil found", "lesions", lambda row: float(row["found"]), _mean),
-    _Line("deposits called where none is, a patient", "patients", lambda row: float(row["false_deposits"]), _mean),
+LINES = (
+    Line("iodine mass, relative error, median", "dates", mass_error, _median, (None, 0.08)),
+    Line("iodine mass, relative error, 90th percentile", "dates", mass_error, _ninetieth, (None, 0.20)),
+    Line("iodine mass within its 95 % interval", "dates", _mass_held, _mean, _HELD),
+    Line("width of that interval over the truth, median", "dates", _mass_width, _median),
+    Line("retention, relative error, median", "dates", retention_error, _median, (None, 0.05)),
+    Line("retention, relative error, 90th percentile", "dates", retention_error, _ninetieth, (None, 0.12)),
+    Line("retention within its 95 % interval", "dates", _retention_held, _mean, _HELD),
+    Line("width of that interval over the truth, median", "dates", _retention_width, _median),
+    Line("half-life, relative error, median", "lesions", half_life_error, _median, (None, 0.15)),
+    Line("half-lives within 15 %", "lesions", _within, _mean),
+    Line("half-life within its 95 % interval", "lesions", _half_life_held, _mean, _HELD),
+    Line("deposit, Dice, mean", "dates", lambda row: row["dice"], _mean, (0.85, None)),
+    Line("deposit, Dice, median", "dates", lambda row: row["dice"], _median),
+    Line("deposit, volume over the true one, mean", "dates", lambda row: row["volume_ratio"], _mean, (0.9, 1.1)),
+    Line("deposit, volume over the true one, median", "dates", lambda row: row["volume_ratio"], _median),
+    Line("naive threshold, Dice, mean", "naive", lambda row: row["dice"], _mean),
+    Line("naive threshold, volume over the true one, mean", "naive", lambda row: row["volume_ratio"], _mean),
+    Line("pattern right", "lesions", lambda row: float(row["pattern"] == row["true_pattern"]), _mean, (0.85, None)),
+    Line("lesions with oil found", "lesions", lambda row: float(row["found"]), _mean),
+    Line("deposits called where none is, a patient", "patients", lambda row: float(row["false_deposits"]), _mean),
 )
 
 
@@ -139,7 +139,7 @@ def section(figures: dict[str, Any]) -> str:
         "| what | asked | regions given | reached | none given | reached | n |",
         "| --- | ---: | ---: | --- | ---: | --- | ---: |",
     ]
-    table = "\n".join(lines + [_table_row(line, figures) for line in _LINES])
+    table = "\n".join(lines + [_table_row(line, figures) for line in LINES])
     return f"{head}{table}\n\n{_where_mass_is_wrong(figures['given'])}"
 
 
@@ -157,19 +157,23 @@ def _where_mass_is_wrong(given: dict[str, list[Row]]) -> str:
     )
 
 
-def _table_row(line: _Line, figures: dict[str, Any]) -> str:
+def _table_row(line: Line, figures: dict[str, Any]) -> str:
     cells, count = [], 0
     for kind in ("given", "found"):
-        by_patient = _values(line, figures, kind)
-        pooled = [value for values in by_patient for value in values]
-        count = max(count, len(pooled))
-        value = line.together(pooled) if pooled else float("nan")
-        low, high = _bootstrap(by_patient, line.together)
+        count = max(count, sum(map(len, _values(line, figures, kind))))
+        value, (low, high) = measured(line, figures, kind)
         cells += [f"{value:.3f} ({low:.3f} to {high:.3f})", _verdict(value, line.asked)]
     return f"| {line.what} | {_wanted(line.asked)} | " + " | ".join(cells) + f" | {count} |"
 
 
-def _values(line: _Line, figures: dict[str, Any], kind: str) -> list[list[float]]:
+def measured(line: Line, figures: dict[str, Any], kind: str) -> tuple[float, tuple[float, float]]:
+    """Return the value of a line and its 95 % interval, regions `given` or `found`."""
+    by_patient = _values(line, figures, kind)
+    pooled = [value for values in by_patient for value in values]
+    return line.together(pooled) if pooled else float("nan"), _bootstrap(by_patient, line.together)
+
+
+def _values(line: Line, figures: dict[str, Any], kind: str) -> list[list[float]]:
     rows = figures[kind][line.rows] if line.rows != "naive" else _naive_rows(figures)
     by_patient: dict[str, list[float]] = {}
     for row in rows:

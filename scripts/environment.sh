@@ -1,4 +1,4 @@
-# Sourced by scripts/run, scripts/test and .ci/run: makes .venv and installs the package into it.
+# Sourced by scripts/run, scripts/test, scripts/docs and .ci/run: makes .venv and installs the package into it.
 #
 # What is installed is remembered in .venv/installed-<what> as a checksum of pyproject.toml,
 # constraints.txt and the checkout's place, so that a repeated call costs nothing and needs no network.
@@ -87,6 +87,14 @@ install_for_run() {
   install run "$root"
 }
 
+# The development install holds what the documentation is built with, too: tests look at the built site.
 install_for_tests() {
-  install dev "$root[dev]"
+  install dev "$root[dev,docs]"
+}
+
+install_for_docs() {
+  if [ -x "$python" ] && [ "$(cat "$venv/installed-dev" 2>/dev/null)" = "$(checksum)" ]; then
+    return
+  fi
+  install docs "$root[docs]"
 }

@@ -1,4 +1,4 @@
-"""Make the README's picture again: the overlay of the sample's first run, as `angio run` draws it."""
+"""Make pictures of the documentation again: overlay and flow of the sample's first run, as `angio run` draws them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "data" / "sample" / "case-000" / "dicom" / "day000" / "frontal.dcm"
-PICTURE = ROOT / "docs" / "images" / "overlay.webp"
+IMAGES = ROOT / "docs" / "images"
 
 
 def main() -> int:
-    """Return 0 when the picture was written."""
+    """Return 0 when the pictures were written."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "angio_pipeline", "run", str(RUN), "--out", folder, "--quiet"]
         subprocess.run(command, check=True)
-        (overlay,) = Path(folder).glob("subjects/*/*/*/overlay.png")
-        PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(overlay) as picture:  # small, because it is fetched with every clone
-            picture.save(PICTURE, quality=88, method=6)
-    print(PICTURE)
+        for name in ("overlay", "flow"):
+            (drawn,) = Path(folder).glob(f"subjects/*/*/*/{name}.png")
+            with Image.open(drawn) as picture:  # small, because it is fetched with every clone
+                picture.save(IMAGES / f"{name}.webp", quality=88, method=6)
+            print(IMAGES / f"{name}.webp")
     return 0
 
 

@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-import annotated_types
 from pydantic.fields import FieldInfo
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.cohort import DOSE_RANGES_MG
 from angio_pipeline.simulate.presets import PRESETS, SimulationParams, each_group, load_preset
+from reference.values import first_line, limits, shown
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "simulator-settings.md"
 _INTRODUCTION = """# Settings of the digital patient
@@ -64,7 +62,7 @@ def _list_section(name: str, presets: dict[str, SimulationParams]) -> str:
         for preset, params in presets.items()
         for k, entry in enumerate(getattr(params, name))
     }
-    said = f"{_first_line(kind)} A list of tables: {field.description}. A file that has any replaces them all."
+    said = f"{first_line(kind)} A list of tables: {field.description}. A file that has any replaces them all."
     return _table(f"## [[{name}]]\n\n{said}", kind(), entries)
 
 
@@ -80,7 +78,7 @@ def _find(params: Params, path: str) -> Params:
 
 
 def _section(path: str, group: Params, presets: dict[str, Params]) -> str:
-    return _table(f"## [{path}]\n\n{_first_line(type(group))}", group, presets)
+    return _table(f"## [{path}]\n\n{first_line(type(group))}", group, presets)
 
 
 def _table(heading: str, group: Params, others: dict[str, Params]) -> str:
@@ -89,7 +87,7 @@ def _table(heading: str, group: Params, others: dict[str, Params]) -> str:
     for name, field in _plain(group):
         value = getattr(group, name)
         other = [getattr(preset, name) for preset in others.values()]
-        cells = [f"`{name}`", _shown(value), _range(field), *("" if v == value else _shown(v) for v in other)]
+        cells = [f"`{name}`", shown(value), limits(field), *("" if v == value else shown(v) for v in other)]
         lines.append("| " + " | ".join([*cells, field.description or ""]) + " |")
     return "\n".join([*lines, ""])
 
@@ -100,50 +98,6 @@ def _plain(group: Params) -> Iterator[tuple[str, FieldInfo]]:
             yield name, field
 
 
-def _first_line(kind: type[Params]) -> str:
-    return (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple):
-        if any(isinstance(v, Params) for v in value):
-            return ", ".join(str(getattr(v, "name", k)) for k, v in enumerate(value))
-        return ", ".join(map(_shown, value)) or "none"
-    return "unset" if value is None else str(value)
-
-
-def _range(field: FieldInfo) -> str:
-    low = high = ""
-    for rule in field.metadata:
-        match rule:
-            case annotated_types.Ge():
-                low = f"from {rule.ge:g}"
-            case annotated_types.Gt():
-                low = f"above {rule.gt:g}"
-            case annotated_types.Le():
-                high = f"to {rule.le:g}"
-            case annotated_types.Lt():
-                high = f"below {rule.lt:g}"
-            case _:
-                pass
-    words = f"{low} {high}".strip()
-    return words or _choices(field)
-
-
-def _choices(field: FieldInfo) -> str:
-    kind = field.annotation
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return ", ".join(member.value for member in kind)
-    choices = getattr(kind, "__args__", ())
-    return ", ".join(map(str, choices)) if choices and all(isinstance(c, str | int) for c in choices) else ""
-
-
 def _arm_sections(default: SimulationParams) -> Iterator[str]:
     arms = default.cohort.arms
     yield "## [[cohort.arms]]\n\nEach arm of the cohort is a table of its own; a file that has any replaces them all.\n"
@@ -151,12 +105,12 @@ def _arm_sections(default: SimulationParams) -> Iterator[str]:
     for kind in (arms[0], next(arm.agents[0] for arm in arms if arm.agents)):
         for name, field in type(kind).model_fields.items():
             inner = "" if kind is arms[0] else "agents."
-            yield f"| `{inner}{name}` | {_range(field)} | {field.description or ''} |"
+            yield f"| `{inner}{name}` | {limits(field)} | {field.description or ''} |"
     yield "\nThe arms of the default (their effects are invented):\n"
     names = [name for name in type(arms[0]).model_fields if name not in ("name", "agents")]
     yield "| | " + " | ".join(arm.name for arm in arms) + " |\n| --- |" + " ---: |" * len(arms)
     for name in names:
-        yield f"| `{name}` | " + " | ".join(_shown(getattr(arm, name)) for arm in arms) + " |"
+        yield f"| `{name}` | " + " | ".join(shown(getattr(arm, name)) for arm in arms) + " |"
     drugs = ["; ".join(f"{a.name} {a.dose_min_mg:g} to {a.dose_max_mg:g} mg" for a in arm.agents) for arm in arms]
     yield "| agents | " + " | ".join(drug or "none" for drug in drugs) + " |\n"
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -15,8 +18,17 @@ from angio_pipeline.core import errors
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "angio_pipeline"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "models" / "README.md"])
-GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "index.md", ROOT / "docs" / "architecture.md"]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a typer app with commands is a group
+GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def every_command() -> dict[str, Any]:
+    """Each command by its words after `angio`, groups and what they hold."""
+    outer = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a typer app with commands is a group
+    groups = {name: group.commands for name, group in outer.items() if hasattr(group, "commands")}
+    return {**outer, **{f"{name} {one}": held for name, group in groups.items() for one, held in group.items()}}
+
+
+COMMANDS = every_command()
 
 
 def code_of(page: Path) -> str:
@@ -38,19 +50,69 @@ def test_every_heading_linked_within_a_page_exists(page: Path) -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
-def test_every_command_that_a_guide_names_exists(page: Path) -> None:
-    named = set(re.findall(r"\bangio ([a-z]+)\b", code_of(page)))
-    assert named <= set(COMMANDS)
+def named_commands(page: Path) -> Iterator[tuple[str, str]]:
+    """Each command that the code of a page names, with what follows it on the line."""
+    code = re.sub(r"\\\n\s*", " ", code_of(page))
+    for words, rest in re.findall(r"\bangio ((?:[a-z]+ ?)+)(?![\w.-])([^`\n]*)", code):
+        first, *others = words.split()
+        whole = f"{first} {others[0]}" if others else first
+        name = whole if whole in COMMANDS else first
+        yield name, words.removeprefix(name) + rest
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    assert {name for name, _ in named_commands(page)} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_every_option_beside_a_command_exists(page: Path) -> None:
-    for name, rest in re.findall(r"\bangio ([a-z]+)\b([^`\n]*)", code_of(page)):
-        known = {
-            option for parameter in COMMANDS[name].params for option in (*parameter.opts, *parameter.secondary_opts)
-        }
-        assert set(re.findall(r"--[a-z-]+", rest)) <= known | {"--help"}
+    for name, rest in named_commands(page):
+        inner = [one for full, one in COMMANDS.items() if full == name or full.startswith(f"{name} ")]
+        known = {o for one in inner for parameter in one.params for o in (*parameter.opts, *parameter.secondary_opts)}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)) <= known | {"--help"}, name
+
+
+def whole_commands(page: Path) -> list[str]:
+    """Lines of blocks of code that are a command and nothing else; what words follow it after a gap are cut off."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in re.sub(r"\\\n\s*", " ", block).splitlines()]
+    calls = [line.strip() for line in lines if re.match(r"\s*(\.venv/bin/)?angio [a-z]", line)]
+    found = [re.split(r"\s{3,}|\s#", line)[0] for line in calls]
+    # A name alone, as in a list of commands, is no call.
+    return [line.removeprefix(".venv/bin/") for line in found if " -" in line and not re.search(r"[…|\[\]<>;&]", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_whole_command_of_a_page_is_understood(page: Path) -> None:
+    for line in whole_commands(page):
+        words = shlex.split(line.replace("...", ""))[1:]
+        name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+        assert misunderstood(name, words[len(name.split()) :]) == "", line
+
+
+def misunderstood(name: str, words: list[str]) -> str:
+    """What is unknown, missing or of another kind; nothing is run, and files need not be there."""
+    try:
+        COMMANDS[name].make_context(name, words).close()
+    except Exception as error:
+        return "" if "does not exist" in str(error) else f"{type(error).__name__}: {error}"
+    return ""
+
+
+def test_a_command_that_is_not_understood_is_noticed() -> None:
+    assert "issing" in misunderstood("run", ["exports"])
+    assert "--outt" in misunderstood("run", ["exports", "--out", "out", "--outt", "x"])
+    assert misunderstood("run", ["exports", "--out", "out", "--workers", "many"]) != ""
+    assert misunderstood("run", ["exports", "--out", "out", "--workers", "2"]) == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_page_names_a_folder_of_one_machine_or_where_packages_come_from(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert (
+        re.findall(r"(?<![\w.])/(?:home|root|Users|work|mnt)/\S*|pypi\.org|npmjs|pythonhosted|conda-forge", text) == []
+    )
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
@@ -114,7 +176,7 @@ def raised_reasons() -> set[str]:
 
 
 def test_the_reasons_explained_are_those_that_can_be_given() -> None:
-    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     table = text.split("## What was refused")[1].split("\n## ")[0]
     explained = re.findall(r"^\| (`.+`) \|", table, re.M)
     assert set(re.findall(r"`([a-z_]+)`", " ".join(explained))) == raised_reasons()

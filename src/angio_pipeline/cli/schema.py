@@ -16,6 +16,7 @@ class DocumentKind(StrEnum):
 
     RUN = "run"
     LIPIODOL = "lipiodol"
+    RESPONSE = "response"
     GRAPH = "graph"
     CURVES = "curves"
     EMBOLISATION = "embolisation"
@@ -27,8 +28,8 @@ def schema(
     document: Annotated[
         DocumentKind | None,
         typer.Argument(
-            help="run (analysis.json), lipiodol, graph, curves, embolisation, projections, or corrections (read by "
-            "angio run --corrections); without it one schema that takes each."
+            help="run (analysis.json), lipiodol, response, graph, curves, embolisation, projections, or corrections "
+            "(read by angio run --corrections); without it one schema that takes each."
         ),
     ] = None,
 ) -> None:
