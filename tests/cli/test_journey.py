@@ -58,6 +58,7 @@ def corrected(reader: Browser, run: tuple[str, dict[str, Any]]) -> dict[str, Any
     feeder = tumour["feeders"][0]
     where = {"tumour": {"id": tumour["id"]}, "feeder": {"id": feeder["id"], "branch_start": feeder["branch_start"]}}
     assert reader.edit(case, 0, **make_edit(1, "reject_feeder", **where)).status_code == 201
+    reader.frames(case)  # by then the sources were found
     assert reader.analysed_again(case)["state"] == "done"
     told: dict[str, Any] = reader.told(f"/cases/{case}/analysis", result="mine")
     return told
