@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import subprocess
@@ -182,12 +183,19 @@ def test_what_was_fetched_is_analysed_as_what_lies_on_the_disk(loaded: Archive, 
         results[name] = {p.relative_to(tmp_path / name): _measured(p) for p in _documents(tmp_path / name)}
     assert results["disk"] == results["pacs"]
     assert len(results["disk"]) >= 4
+    objects = {name: _objects(tmp_path / name) for name in results}
+    assert objects["disk"] == objects["pacs"]
+    assert {"seg.dcm", "sr.dcm", "projections-sr.dcm", "lipiodol-sr.dcm"} <= {path.name for path in objects["disk"]}
 
 
 def _documents(out: Path) -> list[Path]:
     return [
         path for name in ("analysis.json", "graph.json", "lipiodol.json", "response.json") for path in out.rglob(name)
     ]
+
+
+def _objects(out: Path) -> dict[Path, str]:
+    return {p.relative_to(out): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.rglob("*.dcm")}
 
 
 def _measured(path: Path) -> object:
