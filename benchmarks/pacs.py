@@ -177,7 +177,7 @@ def main() -> int:
     """Return 0 when everything was measured."""
     parser = argparse.ArgumentParser(description="Write benchmarks/pacs.json and the throughput in docs/pacs.md.")
     parser.add_argument("--instances", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where all of it lies")
     parser.add_argument("--print", action="store_true", help="print the table and write nothing")
     given = parser.parse_args()

@@ -44,13 +44,16 @@ def test_the_key_is_in_no_item_and_no_log(dicom: Any, look: Any, caplog: pytest.
     assert key not in repr(found)
 
 
-@pytest.mark.parametrize("name", ["IM_0012.dcm", "run.dcm", "-1.dcm", "film-028.dcm", "2.25.1234.5678.9.dcm", "I10"])
+@pytest.mark.parametrize(
+    "name", ["IM_0012.dcm", "run.dcm", "-1.dcm", "film-028.dcm", "2.25.1234.5678.9.dcm", "I10", f"2.25.{3**75}.dcm"]
+)
 def test_a_name_that_numbers_files_may_be_shown(name: str) -> None:
     assert public_name(f"Doe^Jane/{name}") == name
 
 
 @pytest.mark.parametrize(
-    "name", ["Doe_1950.dcm", "jane.dcm", "12345678.dcm", "D\u00f6 1.dcm", "xa 1.dcm", "runs of Jane 1"]
+    "name",
+    ["Doe_1950.dcm", "jane.dcm", "12345678.dcm", "D\u00f6 1.dcm", "xa 1.dcm", "runs of Jane 1", "2.25.19500101.dcm"],
 )
 def test_a_name_that_could_be_anybodys_is_not_shown_and_its_hash_tells_nothing_of_it(name: str) -> None:
     assert public_name(name) == ""

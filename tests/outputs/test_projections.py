@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from dicom_objects import complaints, report_groups, xa_header
 
 from angio_pipeline.core.projections import FeederSight, Landmark, ProjectionPair, Sight, TumourMatch, ViewAlignment
 from angio_pipeline.core.provenance import Source
@@ -24,6 +25,8 @@ from angio_pipeline.outputs import (
     write_run,
     write_tables,
 )
+from angio_pipeline.outputs.dicom import Origin
+from angio_pipeline.outputs.dicom.run_report import run_report_bytes
 from angio_pipeline.outputs.projection_picture import projection_picture
 from angio_pipeline.outputs.schemas import RunDocument
 
@@ -84,7 +87,7 @@ def written(run_result, tmp_path: Path):
     tumour = next(t for t in run_result.tumours if t.feeders)
     first = run_result.run.source
 
-    def write(*, joined: bool = True, kind: Sight = Sight.FEEDS) -> Path:
+    def write(*, joined: bool = True, kind: Sight = Sight.FEEDS, report: bool = False) -> Path:
         found = pair(first, tumour.id, tumour.feeders[0].id, kind)
         refused = [] if joined else [RunsNotJoined(first, SECOND, "not_aligned", "Expected one tree, found two.")]
         write_projections(
@@ -94,6 +97,7 @@ def written(run_result, tmp_path: Path):
             runs={first.sop_instance_uid: folder},
             masks=[masks(tumour.id)] if joined else [],
             settings={"projections": {"x": 1}},
+            origins=[Origin(source, (xa_header(source),)) for source in (first, SECOND)] if report else (),
         )
         write_record(subject / "projections", {"digest": "y"})
         return folder
@@ -111,6 +115,53 @@ def test_the_document_follows_its_schema_and_comes_back(written) -> None:
     assert one.feeders_first[0].probability == 0.8
     assert one.feeders_second[0].apart_mm is None
     assert (subject / "projections" / one.picture).is_file()
+
+
+def test_the_report_says_what_the_document_says_of_each_feeder(written) -> None:
+    folder = written(report=True)
+    projections = folder.parents[1] / "projections"
+    (one,) = json.loads((projections / "projections.json").read_text())["pairs"]
+    path = projections / "projections-sr.dcm"
+    assert complaints(path) == []
+    groups = report_groups(path)
+    feeders = [group for group in groups if group["finding"] == "Feeding artery of tumor"]
+    told = [*one["feeders_first"], *one["feeders_second"]]
+    assert [group["id"] for group in feeders] == [feeder["id"] for feeder in told]
+    fields = {
+        "probability": ("122157", "1"),
+        "probability_alone": ("PROBABILITY_ALONE", "1"),
+        "apart_mm": ("EPIPOLAR_DISTANCE", "mm"),
+        "misfit": ("MISFIT", "1"),
+        "later_s": ("LATER", "s"),
+        "beyond_mm": ("BEYOND_TUMOR", "mm"),
+    }
+    for group, feeder, uid in zip(feeders, told, ("first", "second"), strict=True):
+        known = {code: [feeder[name]] for name, code in fields.items() if feeder[name] is not None}
+        assert group["numbers"] == known
+        assert group["images"] == [(one[uid]["sop_instance_uid"], None)]
+        assert ("Comment", feeder["reason"]) in group["texts"]
+    (pair,) = [group for group in groups if group["finding"] == "Two projections of one injection"]
+    assert pair["numbers"][("ANGLE_BETWEEN", "deg")] == [one["apart_deg"]]
+
+
+def test_a_feeder_keeps_its_tracking_identifier_in_the_report_of_both_views(written, run_result) -> None:
+    folder = written(report=True)
+    document = RunDocument.model_validate_json((folder / "analysis.json").read_bytes())
+    source = run_result.run.source
+    alone = folder / "sr.dcm"
+    alone.write_bytes(run_report_bytes(document, Origin(source, (xa_header(source),)), {}))
+    together = report_groups(folder.parents[1] / "projections" / "projections-sr.dcm")
+    of_first = {group["uid"]: group["id"] for group in together if group["images"][0][0] == source.sop_instance_uid}
+    of_run = {group["uid"]: group["id"] for group in report_groups(alone)}
+    feeders = {uid: name for uid, name in of_first.items() if "-F" in name}
+    assert feeders
+    assert feeders.items() <= of_run.items()
+
+
+def test_without_a_pair_there_is_no_report(written) -> None:
+    folder = written(report=True)
+    written(report=True, joined=False)
+    assert not (folder.parents[1] / "projections" / "projections-sr.dcm").exists()
 
 
 def test_each_runs_document_tells_its_part_and_keeps_the_rest(written) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bearer_front import bearer_front
 from pacs_command import angio, by_uid, need_orthanc, one_sentence
 from pacs_server import DCMTK, Archive, free_port, orthanc
 from tls_front import tls_front
@@ -89,6 +90,14 @@ def secure(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sec
         yield Secure(archive, f"https://127.0.0.1:{https_port}/dicom-web")
 
 
+@pytest.fixture
+def guarded(secure: Secure, keys: Keys) -> Iterator[Secure]:
+    """The same Orthanc, with a token demanded behind the HTTPS."""
+    own = {"certificate": keys["server.pem"], "key": keys["server.key"], "ca": keys["ca.pem"]}
+    with bearer_front(secure.archive.http_port, "s3cret") as front, tls_front(front.port, **own) as https_port:
+        yield Secure(secure.archive, f"https://127.0.0.1:{https_port}/dicom-web")
+
+
 def settings(tmp_path: Path, secure: Secure, **tls: object) -> tuple[str, ...]:
     texts = {name: str(value).lower() if isinstance(value, bool) else repr(str(value)) for name, value in tls.items()}
     lines = [f"{name} = {text}" for name, text in texts.items()]
@@ -113,6 +122,21 @@ def test_files_go_and_come_by_tls_both_ways(
         done = angio("pull", *named, *EVER, "--by", by, "--out", tmp_path / by)
         assert done.returncode == 0, done.stderr
         assert len(by_uid(tmp_path / by)) == 1
+
+
+def test_a_token_goes_by_https_to_a_server_that_demands_both(
+    guarded: Secure, keys: Keys, images: dict[str, Path], tmp_path: Path
+) -> None:
+    named = settings(tmp_path, guarded, ca=keys["ca.pem"], certificate=keys["client.pem"], key=keys["client.key"])
+    film = next(path for path in images.values() if path.name == "film-000.dcm")
+    with (tmp_path / "pacs.toml").open("a") as stream:
+        stream.write("\n[servers.a.login]\nbearer_env = 'TOKEN_OF_A'\n")
+    assert "accept the login" in one_sentence(angio("find", *named, "--web", *EVER, TOKEN_OF_A="wrong"))
+    for arguments in (("push", film), ("find", *EVER), ("pull", *EVER, "--out", tmp_path / "out")):
+        way = ("--by", "web") if arguments[0] == "pull" else ("--web",)
+        done = angio(*arguments, *named, *way, TOKEN_OF_A="s3cret")
+        assert done.returncode == 0, done.stderr
+    assert len(by_uid(tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize("web", [False, True])

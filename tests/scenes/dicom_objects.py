@@ -100,7 +100,8 @@ def report_groups(path: Path) -> list[dict[str, Any]]:
 
 def _group(group: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"numbers": {}, "places": {}, "answers": [], "texts": [], "images": []}
-    found["id"], found["finding"] = group.tracking_identifier, group.finding_type.meaning
+    found["id"], found["uid"] = group.tracking_identifier, group.tracking_uid
+    found["finding"] = group.finding_type.meaning
     for one in group.get_measurements():
         if one.name.value in _OF_TIME:
             continue
@@ -115,9 +116,12 @@ def _group(group: Any) -> dict[str, Any]:
             found["answers"].append((name, item.ConceptCodeSequence[0].CodeMeaning))
         elif item.ValueType == "TEXT":
             found["texts"].append((name, item.TextValue))
-        elif item.ValueType == "IMAGE":
+        elif item.ValueType == "IMAGE" and name != "Source Image for Segmentation":
             image = item.ReferencedSOPSequence[0]
-            found["images"].append((image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber")))
+            if "ReferencedSegmentNumber" in image:
+                found["segment"] = (image.ReferencedSOPInstanceUID, image.ReferencedSegmentNumber)
+            else:
+                found["images"].append((image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber")))
         elif item.ValueType == "NUM" and name == "Longitudinal Temporal Offset from Event":
             found["days"] = float(item.MeasuredValueSequence[0].FloatingPointValue)
     return found

@@ -7,13 +7,13 @@ feeder is added to its run's `analysis.json`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline import outputs, projections
+from angio_pipeline import ingest, outputs, projections
 from angio_pipeline.batch.comparisons import analysed_runs, read_result
 from angio_pipeline.batch.plan import ProjectionTask, RunTask
 from angio_pipeline.config import PipelineConfig
@@ -26,8 +26,19 @@ __all__ = ["join_task"]
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 
 
-def join_task(task: ProjectionTask, folder: Path, config: PipelineConfig) -> None:
-    """Join every two projections among one patient's runs and write what came of it into `folder`."""
+def join_task(
+    task: ProjectionTask,
+    folder: Path,
+    config: PipelineConfig,
+    origin_of: Callable[[ingest.Item], outputs.Origin] | None = None,
+) -> None:
+    """Join every two projections among one patient's runs and write what came of it into `folder`.
+
+    Parameters
+    ----------
+    origin_of : callable, optional
+        Takes a run to what its DICOM objects say of it; without it no report is written.
+    """
     from angio_pipeline.pipeline import join_pair
 
     folders = {run.name: run for run in outputs.read_subject(folder.parent).runs}
@@ -60,6 +71,7 @@ def join_task(task: ProjectionTask, folder: Path, config: PipelineConfig) -> Non
         runs={one.item.source.sop_instance_uid: folders[one.folder].path for one in runs},
         masks=masks,
         settings={"projections": params.model_dump(mode="json")},
+        origins=[origin_of(one.item) for one in runs] if origin_of is not None and joined else (),
     )
 
 

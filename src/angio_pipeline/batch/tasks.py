@@ -160,7 +160,8 @@ def _analyse(task: Input, folder: Path, settings: Settings, begin: Callable[[str
     if isinstance(task, ComparisonTask):
         compare_task(task, folder, settings.config)
     else:
-        join_task(task, folder, settings.config)
+        reports = outputs.ObjectKind.SR in settings.objects.kinds
+        join_task(task, folder, settings.config, partial(_origin, choice=settings.objects) if reports else None)
     return ()
 
 

@@ -65,7 +65,8 @@ def public_name(path: str) -> str:
     """
     name = path.rsplit("/", 1)[-1]
     stem = name[: len(name) - len(_suffix(name))]
-    if re.fullmatch(r"\d+(\.\d+){3,}", stem):
+    # A UID made of a UUID has three parts and a long one; with a short one it could be a day.
+    if re.fullmatch(r"\d+(\.\d+){3,}|2\.25\.\d{20,39}", stem):
         return name
     parts = re.findall(r"[A-Za-z]+|\d+|[^A-Za-z\d]+", stem)
     return name if all(re.fullmatch(rf"(?i:{_NAMELESS})|[A-Za-z]|\d{{1,4}}|[._-]", part) for part in parts) else ""

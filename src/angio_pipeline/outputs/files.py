@@ -34,6 +34,7 @@ _OF_A_RUN = (
     "comparison-*.png",
     "projections.json",
     "projections-*.png",
+    "projections-sr.dcm",
     "seg.dcm",
     "sr.dcm",
     "summary.dcm",

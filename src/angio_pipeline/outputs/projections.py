@@ -15,8 +15,9 @@ import numpy.typing as npt
 from angio_pipeline import __version__
 from angio_pipeline.core.projections import FeederSight, ProjectionPair, TumourMatch, ViewAlignment
 from angio_pipeline.core.provenance import Source
+from angio_pipeline.outputs.dicom import Origin
 from angio_pipeline.outputs.documents import plain, source_document
-from angio_pipeline.outputs.files import clear_results, write_json
+from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.pictures import write_png
 from angio_pipeline.outputs.projection_picture import projection_picture
 from angio_pipeline.outputs.schemas import (
@@ -54,8 +55,11 @@ def write_projections(
     runs: Mapping[str, Path],
     masks: Sequence[tuple[Mapping[str, npt.NDArray[np.bool_]], Mapping[str, npt.NDArray[np.bool_]]]],
     settings: Mapping[str, object],
+    origins: Sequence[Origin] = (),
 ) -> None:
     """Write `projections.json` and `projections-<n>.png` into `folder`, and each feeder's part into its run's document.
+
+    With `origins` also `projections-sr.dcm`, where any runs were joined.
 
     Parameters
     ----------
@@ -64,6 +68,8 @@ def write_projections(
         those that are in none now.
     masks : sequence of two mappings
         For each pair the tumours of either view by id, (H, W) bool.
+    origins : sequence of Origin
+        What the report says of each run; empty when none is asked for.
 
     Raises
     ------
@@ -92,7 +98,18 @@ def write_projections(
     told = {source.sop_instance_uid: (pair, k) for pair in joined for k, source in enumerate((pair.first, pair.second))}
     for uid, path in runs.items():
         _tell_run(path / "analysis.json", *told.get(uid, (None, 0)))
+    if origins:
+        _write_report(document, folder, origins)
     write_json(folder / "projections.json", document)
+
+
+def _write_report(document: ProjectionsDocument, folder: Path, origins: Sequence[Origin]) -> None:
+    # Loaded only where asked for: highdicom takes a while.
+    from angio_pipeline.outputs.dicom.projections_report import projections_report_bytes
+
+    content = projections_report_bytes(document, origins)
+    if content is not None:
+        write_bytes(folder / "projections-sr.dcm", content)
 
 
 def _tell_run(path: Path, pair: ProjectionPair | None, side: int) -> None:

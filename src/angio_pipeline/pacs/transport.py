@@ -20,6 +20,7 @@ import pynetdicom._config
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import DimseServiceType
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import (
     T_CONNECT,
@@ -114,11 +115,24 @@ class BoundedSocket(AssociationSocket):
 
 
 class BoundedMessages(DIMSEServiceProvider):
-    """Messages that stop growing at a size: what comes beyond it is counted as too large, and dropped."""
+    """Messages that stop growing at a size, and that reach who asked for them.
+
+    What comes beyond the size is counted as too large, and dropped.
+    """
 
     def __init__(self, assoc: Association, largest_bytes: int) -> None:
         super().__init__(assoc)
         self._largest_bytes = largest_bytes
+
+    def get_msg(self, block: bool = False) -> tuple[int, DimseServiceType] | tuple[None, None]:
+        """Return the next message; an association's own thread, which does not wait, gets none that is not its own.
+
+        pynetdicom halts that thread while a question is out, but one that has just passed the gate goes on: on a
+        busy machine it took the first answer and dropped it, and an archive seemed to hold nothing.
+        """
+        if not block and not self.assoc._reactor_checkpoint.is_set():
+            return None, None
+        return super().get_msg(block)
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one part of a message, without its content where there is too much of it already."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
 from dicom_objects import complaints, said_by
-from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, GrayscaleSoftcopyPresentationStateStorage
 
 from angio_pipeline.core.runs import Background, Quantity
 from angio_pipeline.outputs.dicom.presentation import presentation_bytes
@@ -114,6 +116,56 @@ def test_a_viewer_that_follows_it_sees_the_vessels_black_and_the_rest_grey(shown
     assert np.median(grey[full]) < 0.25
     empty = valid & ~result.vessels.artery & ~result.tumours[0].mask
     assert 0.55 < np.median(grey[empty]) < 0.95
+
+
+def shown_by_dcmtk(ds, values, tmp_path):
+    """What dcmtk's renderer makes of an image (H, W) under a state, 0 to 255; the image is one that is subtracted.
+
+    Debian's dcmtk subtracts no masks and knows plain states alone: of the state it is given the rest.
+    """
+    plain = pydicom.dcmread(io.BytesIO(_bytes(ds)))
+    for keyword in ("MaskSubtractionSequence", "MultiFramePresentationSequence"):
+        if keyword in plain:
+            delattr(plain, keyword)
+    plain.SOPClassUID = plain.file_meta.MediaStorageSOPClassUID = GrayscaleSoftcopyPresentationStateStorage
+    plain.save_as(tmp_path / "state.dcm")
+    image = Dataset()
+    reference = plain.ReferencedSeriesSequence[0]
+    image.SOPClassUID = reference.ReferencedImageSequence[0].ReferencedSOPClassUID
+    image.SOPInstanceUID = reference.ReferencedImageSequence[0].ReferencedSOPInstanceUID
+    image.SeriesInstanceUID, image.StudyInstanceUID = reference.SeriesInstanceUID, plain.StudyInstanceUID
+    image.Rows, image.Columns = values.shape
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 1
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
+    image.PixelData = np.rint(values).astype("<i2").tobytes()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.save_as(tmp_path / "image.dcm", enforce_file_format=True)
+    said_by("dcmp2pgm", "-p", *(str(tmp_path / name) for name in ("state.dcm", "image.dcm", "shown.pgm")))
+    return cv2.imread(str(tmp_path / "shown.pgm"), cv2.IMREAD_GRAYSCALE).astype(float)
+
+
+@pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE"])
+def test_another_renderer_shows_window_and_shape_as_told(shown, tmp_path, shape):
+    result, ds = shown
+    state = pydicom.dcmread(io.BytesIO(_bytes(ds)))
+    state.PresentationLUTShape = shape
+    (subtraction,) = ds.MaskSubtractionSequence
+    table = np.frombuffer(subtraction.PixelIntensityRelationshipLUTSequence[0].LUTData, "<u2").astype(float)
+    frames = table[result.run.frames]
+    mask = frames[[k - 1 for k in subtraction.MaskFrameNumbers]].mean(axis=0)
+    values = np.rint(frames[result.subtracted.reference_frame] - mask)
+    seen = shown_by_dcmtk(state, values, tmp_path)
+    (window,) = ds.SoftcopyVOILUTSequence
+    centre, width = float(window.WindowCenter), float(window.WindowWidth)
+    # PS3.3 C.11.2.1.2.1
+    grey = np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    wanted = 255 * (grey if shape == "IDENTITY" else 1 - grey)
+    np.testing.assert_allclose(seen, wanted, atol=1.5)
+    assert np.ptp(seen) > 200
+    artery = np.median(seen[result.vessels.artery])
+    beside = np.median(seen[result.subtracted.valid & ~result.vessels.artery])
+    assert (artery < beside) == (shape == "IDENTITY")
 
 
 def test_a_run_without_mask_frames_is_not_subtracted(run_result, origin_of):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_objects import complaints, report_groups, said_by
 from report_numbers import FEEDER, TARGET, check_numbers
 
 from angio_pipeline.outputs.dicom.run_report import run_report_bytes
+from angio_pipeline.outputs.dicom.segmentation import mask_segments, read_segments, segmentation_bytes
 from angio_pipeline.outputs.documents import run_document
 
 
@@ -40,6 +42,60 @@ def test_every_group_names_the_frame_that_it_was_measured_on(told):
     document, _, groups = told
     frame = (document.source.sop_instance_uid, document.subtraction.reference_frame + 1)
     assert all(group["images"] == [frame] for group in groups)
+
+
+@pytest.fixture(scope="module")
+def segmented(run_result, origin_of, tmp_path_factory):
+    """A report that refers to a segmentation, and that segmentation."""
+    folder, origin = tmp_path_factory.mktemp("segmented"), origin_of(run_result)
+    masks = folder / "seg.dcm"
+    masks.write_bytes(segmentation_bytes(run_result, origin, mask_segments(run_result)))
+    path = folder / "sr.dcm"
+    path.write_bytes(run_report_bytes(run_document(run_result), origin, {}, read_segments(masks)))
+    return path, pydicom.dcmread(masks)
+
+
+def test_tumours_and_feeders_name_their_segments_under_the_same_tracking_identifiers(told, segmented):
+    document, _, plain = told
+    path, masks = segmented
+    groups = {group["id"]: group for group in report_groups(path)}
+    named = {one.SegmentLabel: one for one in masks.SegmentSequence}
+    things = [name for tumour in document.tumours for name in (tumour.id, *(one.id for one in tumour.feeders))]
+    assert {name for name, group in groups.items() if "segment" in group} == set(things)
+    for name in things:
+        assert groups[name]["segment"] == (masks.SOPInstanceUID, named[name].SegmentNumber)
+        assert groups[name]["uid"] == named[name].TrackingUID
+    assert [group["numbers"] for group in plain] == [group["numbers"] for group in report_groups(path)]
+
+
+def test_all_that_a_report_refers_to_is_among_its_evidence(told, segmented):
+    path, masks = segmented
+    ds = pydicom.dcmread(path)
+    (study,) = ds.CurrentRequestedProcedureEvidenceSequence
+    evidence = {
+        (series.SeriesInstanceUID, one.ReferencedSOPInstanceUID)
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+    source = told[0].source
+    assert evidence == {
+        (source.series_instance_uid, source.sop_instance_uid),
+        (masks.SeriesInstanceUID, masks.SOPInstanceUID),
+    }
+    inside = {element.value for element in ds.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
+    assert inside == {instance for _, instance in evidence}
+
+
+def test_the_image_library_has_the_run(told):
+    document, path, _ = told
+    said = said_by("dsrdump", "+Pl", "+Pu", str(path))
+    library = said[said.index('"Image Library"') : said.index('"Imaging Measurements"')]
+    assert document.source.sop_instance_uid in library
+    assert "X-Ray Angiography" in library
+
+
+def test_a_report_that_refers_to_segments_is_without_fault(segmented):
+    assert complaints(segmented[0]) == []
 
 
 def test_flags_and_their_sentences_are_told(told):

@@ -38,6 +38,22 @@ SEGMENTED = Code("113076", "DCM", "Segmentation")
 SUBTRACTED = Code("113062", "DCM", "Pixel by pixel subtraction")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
+# what a report is of
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
+SOURCE = Code("260753009", "SCT", "Source")
+REFERENCED_SEGMENT = Code("121191", "DCM", "Referenced Segment")
+MODALITY = Code("121139", "DCM", "Modality")
+ROWS = Code("110910", "DCM", "Pixel Data Rows")
+COLUMNS = Code("110911", "DCM", "Pixel Data Columns")
+MODALITIES = {
+    "XA": Code("XA", "DCM", "X-Ray Angiography"),
+    "RF": Code("RF", "DCM", "Radiofluoroscopy"),
+    "CT": Code("CT", "DCM", "Computed Tomography"),
+    "DX": Code("DX", "DCM", "Digital Radiography"),
+    "CR": Code("CR", "DCM", "Computed Radiography"),
+}
+
 # what is measured
 PROBABILITY = Code("122157", "DCM", "Probability")
 ARRIVAL = Code("126371", "DCM", "Bolus Arrival Time")

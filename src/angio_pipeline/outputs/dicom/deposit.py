@@ -19,7 +19,14 @@ import angio_pipeline
 from angio_pipeline.core.followups import LipiodolDeposit
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import MANUFACTURER, Origin, describe, object_bytes, own_uid
+from angio_pipeline.outputs.dicom.described import (
+    MANUFACTURER,
+    Origin,
+    describe,
+    object_bytes,
+    own_uid,
+    tracking_uid,
+)
 from angio_pipeline.outputs.dicom.elements import decimal, item
 
 __all__ = ["deposit_bytes"]
@@ -41,7 +48,10 @@ def deposit_bytes(deposit: LipiodolDeposit, origin: Origin, lesion: str) -> byte
     if not len(planes):
         raise ValueError("Expected a deposit with a voxel in it, found none; write no segmentation of it.")
     slices = _slices_below(deposit, origin, planes)
-    ds = _in_space(deposit, origin, lesion, planes) if slices is None else _upon(slices, deposit.mask[planes], lesion)
+    if slices is None:
+        ds = _in_space(deposit, origin, lesion, planes)
+    else:
+        ds = _upon(slices, deposit.mask[planes], lesion, tracking_uid(origin.source.subject, lesion))
     describe(ds, origin, modality="SEG", number=_SERIES_NUMBER, label=f"Iodized oil {lesion}")
     ds.ContentDate, ds.ContentTime = origin.content_date, origin.content_time
     ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = "DEPOSIT", "Iodised oil", ""
@@ -75,7 +85,7 @@ def _lies_like(header: Dataset, deposit: LipiodolDeposit) -> bool:
     return bool(np.abs(told - np.concatenate([columns, rows])).max() < 1e-3)
 
 
-def _upon(slices: list[Dataset], mask: npt.NDArray[np.bool_], lesion: str) -> Dataset:
+def _upon(slices: list[Dataset], mask: npt.NDArray[np.bool_], lesion: str, tracked_as: str) -> Dataset:
     """Return the segmentation of planes that lie on slices of the scan."""
     import highdicom as hd
 
@@ -89,7 +99,7 @@ def _upon(slices: list[Dataset], mask: npt.NDArray[np.bool_], lesion: str) -> Da
         segmented_property_type=codes.OIL,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
-        tracking_uid=own_uid("tracking", lesion),
+        tracking_uid=tracked_as,
         tracking_id=lesion,
     )
     made: Any = hd.seg.Segmentation(
@@ -139,7 +149,7 @@ def _in_space(deposit: LipiodolDeposit, origin: Origin, lesion: str, planes: npt
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 1, 1, 0
     ds.Rows, ds.Columns = deposit.mask.shape[1:]
     ds.NumberOfFrames = len(planes)
-    ds.SegmentSequence = [_segment(lesion)]
+    ds.SegmentSequence = [_segment(lesion, tracking_uid(origin.source.subject, lesion))]
     _place_frames(ds, deposit, origin, planes)
     packed = np.packbits(deposit.mask[planes].ravel(), bitorder="little").tobytes()
     ds.PixelData = packed + b"\0" * (len(packed) % 2)
@@ -147,7 +157,7 @@ def _in_space(deposit: LipiodolDeposit, origin: Origin, lesion: str, planes: npt
     return ds
 
 
-def _segment(lesion: str) -> Dataset:
+def _segment(lesion: str, tracked_as: str) -> Dataset:
     return item(
         SegmentNumber=1,
         SegmentLabel=lesion,
@@ -155,6 +165,8 @@ def _segment(lesion: str) -> Dataset:
         SegmentAlgorithmName=MANUFACTURER,
         SegmentedPropertyCategoryCodeSequence=[coded(codes.SUBSTANCE)],
         SegmentedPropertyTypeCodeSequence=[coded(codes.OIL)],
+        TrackingID=lesion,
+        TrackingUID=tracked_as,
     )
 
 

@@ -20,7 +20,7 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.outputs.dicom.codes import OWN_SCHEME, SOURCE_IMAGE, coded, own_scheme
 from angio_pipeline.outputs.dicom.elements import item
 
-__all__ = ["MANUFACTURER", "Origin", "describe", "object_bytes", "own_uid", "tell_body_part"]
+__all__ = ["MANUFACTURER", "Origin", "describe", "object_bytes", "own_uid", "tell_body_part", "tracking_uid"]
 
 MANUFACTURER = "angio-pipeline"
 # The standard wants a date here and there: one that is surely none stands for an unknown one.
@@ -107,6 +107,11 @@ class Origin:
 def own_uid(*words: str) -> str:
     """Return an identifier that depends on `words` alone."""
     return str(generate_uid(entropy_srcs=[MANUFACTURER, *words]))
+
+
+def tracking_uid(subject: str, name: str, *, within: str = "") -> str:
+    """Return the identifier of one thing of one patient, the same in all objects; `within` a run, named by its UID."""
+    return own_uid("tracking", subject, within, name)
 
 
 def describe(ds: Dataset, origin: Origin, *, modality: str, number: int, label: str) -> None:

@@ -14,12 +14,20 @@ import numpy.typing as npt
 from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 import angio_pipeline
 from angio_pipeline.outputs.dicom import codes
-from angio_pipeline.outputs.dicom.described import MANUFACTURER, Origin, describe, object_bytes, own_uid
-from angio_pipeline.outputs.dicom.elements import graphic_points
+from angio_pipeline.outputs.dicom.described import (
+    MANUFACTURER,
+    Origin,
+    describe,
+    object_bytes,
+    own_uid,
+    tracking_uid,
+)
+from angio_pipeline.outputs.dicom.elements import graphic_points, item
+from angio_pipeline.outputs.dicom.segmentation import Segments
 
 __all__ = ["Group", "Number", "TimePoint", "answer", "flag_codes", "number", "report_bytes"]
 
@@ -53,6 +61,8 @@ class Group:
     ----------
     tracking_id : str
         The thing's own name, the same at all times.
+    within : str
+        SOP Instance UID of the run in which that name holds; empty when it holds for the whole patient.
     images : tuple of Dataset
         References (class, instance, frame) of the images behind the numbers.
     """
@@ -67,6 +77,7 @@ class Group:
     method: Code | None = None
     time: TimePoint | None = None
     algorithms: Mapping[str, str] = field(default_factory=dict)
+    within: str = ""
 
 
 def number(name: Code, value: float | None, unit: Code, *places: tuple[str, npt.ArrayLike]) -> tuple[Number, ...]:
@@ -85,9 +96,20 @@ def answer(question: Code, value: str) -> tuple[Code, Code]:
 
 
 def report_bytes(
-    groups: Sequence[Group], origins: Sequence[Origin], *, procedure: Code, label: str, series_number: int
+    groups: Sequence[Group],
+    origins: Sequence[Origin],
+    *,
+    procedure: Code,
+    label: str,
+    series_number: int,
+    segments: Segments | None = None,
 ) -> bytes:
     """Return a Comprehensive SR of the groups; it belongs to the study of the first origin.
+
+    Parameters
+    ----------
+    segments : Segments, optional
+        A segmentation of the first origin: groups whose names are among its labels refer to their segment.
 
     Raises
     ------
@@ -98,25 +120,80 @@ def report_bytes(
     content = sr.MeasurementReport(
         observation_context=_observer(),
         procedure_reported=procedure,
-        imaging_measurements=[_measured(group, home) for group in groups],
+        imaging_measurements=[_measured(group, home, segments) for group in groups],
         title=codes.MEASUREMENT_REPORT,
     )
-    made: Any = sr.ComprehensiveSR(
-        evidence=[one for origin in origins for one in _evidence(origin)],
-        content=content[0],
-        series_instance_uid=own_uid("series"),
-        series_number=series_number,
-        sop_instance_uid=own_uid("instance"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        is_complete=True,
-        record_evidence=True,
-    )
-    ds = Dataset(made)
+    root = content[0]
+    # Before the measurements, which are last.
+    root.ContentSequence.insert(len(root.ContentSequence) - 1, _library(origins))
+    ds = _document(root)
+    _tell_evidence(ds, origins, segments)
     describe(ds, home, modality="SR", number=series_number, label=label)
     ds.ContentDate, ds.ContentTime = home.content_date, home.content_time
-    ds.ReferencedPerformedProcedureStepSequence = []
     return object_bytes(ds, ComprehensiveSRStorage)
+
+
+def _document(root: Dataset) -> Dataset:
+    """Return a document of this content.
+
+    highdicom's own class copies and reads the whole tree once more, which takes longer than to build it.
+    """
+    ds = Dataset()
+    for element in root:
+        ds[element.tag] = element
+    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
+    ds.PerformedProcedureCodeSequence = ds.ReferencedPerformedProcedureStepSequence = []
+    return ds
+
+
+def _tell_evidence(ds: Dataset, origins: Sequence[Origin], segments: Segments | None) -> None:
+    """Name every file behind the report: those of its own study apart from others."""
+    home, series = origins[0].study, [(origin.study, origin.referenced_series()) for origin in origins]
+    if segments is not None:
+        segmentation = item(ReferencedSOPClassUID=SegmentationStorage, ReferencedSOPInstanceUID=segments.instance)
+        series.append((home, item(SeriesInstanceUID=segments.series, ReferencedInstanceSequence=[segmentation])))
+    studies: dict[str, list[Dataset]] = {}
+    for study, one in series:
+        members = item(SeriesInstanceUID=one.SeriesInstanceUID)
+        members.ReferencedSOPSequence = one.ReferencedInstanceSequence
+        studies.setdefault(study, []).append(members)
+    told = [item(StudyInstanceUID=study, ReferencedSeriesSequence=members) for study, members in studies.items()]
+    ds.CurrentRequestedProcedureEvidenceSequence = told[:1]
+    if told[1:]:
+        ds.PertinentOtherEvidenceSequence = told[1:]
+
+
+def _library(origins: Sequence[Origin]) -> sr.ContainerContentItem:
+    """Return the image library (TID 1600): the images that were measured, one for each scan of many files."""
+    contains = sr.RelationshipTypeValues.CONTAINS
+    library = sr.ContainerContentItem(codes.IMAGE_LIBRARY, relationship_type=contains)
+    group = sr.ContainerContentItem(codes.IMAGE_LIBRARY_GROUP, relationship_type=contains)
+    group.ContentSequence = sr.ContentSequence([_entry(origin) for origin in origins])
+    library.ContentSequence = sr.ContentSequence([group])
+    return library
+
+
+def _entry(origin: Origin) -> sr.ImageContentItem:
+    header = origin.headers[len(origin.headers) // 2] if origin.headers else Dataset()
+    entry = sr.ImageContentItem(
+        codes.SOURCE,
+        referenced_sop_class_uid=header.get("SOPClassUID") or origin.sop_class,
+        referenced_sop_instance_uid=header.get("SOPInstanceUID") or origin.sop_instance,
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
+    )
+    context = sr.RelationshipTypeValues.HAS_ACQ_CONTEXT
+    told: list[sr.ContentItem] = []
+    kind = codes.MODALITIES.get(origin.source.modality)
+    if kind is not None:
+        told.append(sr.CodeContentItem(codes.MODALITY, kind, context))
+    told += [
+        sr.NumContentItem(name, int(header[keyword].value), codes.PIXELS, relationship_type=context)
+        for keyword, name in (("Rows", codes.ROWS), ("Columns", codes.COLUMNS))
+        if keyword in header
+    ]
+    if told:
+        entry.ContentSequence = sr.ContentSequence(told)
+    return entry
 
 
 def _observer() -> sr.ObservationContext:
@@ -132,27 +209,10 @@ def _observer() -> sr.ObservationContext:
     return sr.ObservationContext(observer_device_context=context)
 
 
-def _evidence(origin: Origin) -> list[Dataset]:
-    """Return what highdicom wants to know of the images behind a report; `describe` says who the patient is."""
-    instances = origin.referenced_series().ReferencedInstanceSequence
-    out = []
-    for one in instances:
-        ds = Dataset()
-        ds.SOPClassUID, ds.SOPInstanceUID = one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = origin.study, origin.series
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-            setattr(ds, keyword, "")
-        ds.StudyDate = ds.StudyTime = None
-        out.append(ds)
-    return out
-
-
-def _measured(group: Group, home: Origin) -> sr.MeasurementsAndQualitativeEvaluations:
+def _measured(group: Group, home: Origin, segments: Segments | None) -> sr.MeasurementsAndQualitativeEvaluations:
+    uid = tracking_uid(home.source.subject, group.tracking_id, within=group.within)
     made = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(
-            uid=own_uid("tracking", home.source.subject, home.source.sop_instance_uid, group.tracking_id),
-            identifier=group.tracking_id,
-        ),
+        tracking_identifier=sr.TrackingIdentifier(uid=uid, identifier=group.tracking_id),
         finding_type=group.finding,
         time_point_context=None if group.time is None else _time(group.time),
         method=group.method,
@@ -162,11 +222,32 @@ def _measured(group: Group, home: Origin) -> sr.MeasurementsAndQualitativeEvalua
         qualitative_evaluations=[sr.QualitativeEvaluation(name, value) for name, value in group.evaluations],
         source_images=[_source(image) for image in group.images],
     )
+    if segments is not None and group.tracking_id in segments.numbers:
+        made[0].ContentSequence.extend(_segment(segments, segments.numbers[group.tracking_id], group.images[0]))
     made[0].ContentSequence.extend(
         sr.TextContentItem(name=name, value=words, relationship_type=sr.RelationshipTypeValues.CONTAINS)
         for name, words in group.texts
     )
     return made
+
+
+def _segment(segments: Segments, segment: int, image: Dataset) -> tuple[sr.ImageContentItem, ...]:
+    """Return a segment and the image that it is of, as groups about regions name them.
+
+    The groups are of TID 1501, which may be extended: those of TID 1410, made for regions in a plane, must not hold
+    the coordinates of a feeder's course and of positions.
+    """
+    contains = sr.RelationshipTypeValues.CONTAINS
+    return (
+        sr.ImageContentItem(
+            codes.REFERENCED_SEGMENT,
+            SegmentationStorage,
+            segments.instance,
+            referenced_segment_numbers=segment,
+            relationship_type=contains,
+        ),
+        sr.SourceImageForSegmentation(image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID, _frames(image)),
+    )
 
 
 def _time(when: TimePoint) -> sr.TimePointContext:

@@ -12,6 +12,7 @@ from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import own
 from angio_pipeline.outputs.dicom.described import Origin
 from angio_pipeline.outputs.dicom.report import Group, Number, answer, flag_codes, number, report_bytes
+from angio_pipeline.outputs.dicom.segmentation import Segments
 from angio_pipeline.outputs.schemas import FeederDocument, RunDocument, ShuntDocument, TargetDocument, TumourDocument
 
 __all__ = ["run_report_bytes"]
@@ -42,21 +43,27 @@ _YES, _NO = own("YES", "Yes"), own("NO", "No")
 _EARLY_VEIN = own("SHUNT_KIND", "Kind of shunt")
 
 
-def run_report_bytes(document: RunDocument, origin: Origin, weights: Mapping[str, str]) -> bytes:
+def run_report_bytes(
+    document: RunDocument, origin: Origin, weights: Mapping[str, str], segments: Segments | None = None
+) -> bytes:
     """Return the report of a run, with the numbers of its `analysis.json`.
 
     Parameters
     ----------
     weights : mapping of str to str
         SHA-256 of the weights of each network that was asked, by name.
+    segments : Segments, optional
+        The segmentation of the same run, of which tumours and feeders name their segments.
     """
     tumours = chain.from_iterable(_tumour(one) for one in document.tumours)
     shunts = (_shunt(count, one) for count, one in enumerate(document.shunts, start=1))
     run = replace(_run(document), algorithms=weights)
     frame = origin.image(document.subtraction.reference_frame)
-    groups = [replace(group, images=(frame,)) for group in (run, *tumours, *shunts)]
+    within = document.source.sop_instance_uid
+    groups = [replace(group, images=(frame,), within=within) for group in (run, *tumours, *shunts)]
+    label = "Vessels, tumors and feeders"
     return report_bytes(
-        groups, [origin], procedure=codes.ANGIOGRAPHY, label="Vessels, tumors and feeders", series_number=9009
+        groups, [origin], procedure=codes.ANGIOGRAPHY, label=label, series_number=9009, segments=segments
     )
 
 

@@ -7,11 +7,13 @@ pixel upon pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import SegmentationStorage
@@ -20,10 +22,25 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import ByHand, Feeder, LesionOrigin, Tumour
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import MANUFACTURER, Origin, describe, object_bytes, own_uid
+from angio_pipeline.outputs.dicom.described import (
+    MANUFACTURER,
+    Origin,
+    describe,
+    object_bytes,
+    own_uid,
+    tracking_uid,
+)
 from angio_pipeline.outputs.dicom.elements import item
 
-__all__ = ["RunSegment", "frame_source", "mask_segments", "probability_segments", "segmentation_bytes"]
+__all__ = [
+    "RunSegment",
+    "Segments",
+    "frame_source",
+    "mask_segments",
+    "probability_segments",
+    "read_segments",
+    "segmentation_bytes",
+]
 
 _FULL = 255
 
@@ -38,6 +55,28 @@ class RunSegment:
     category: Code
     values: npt.NDArray[np.bool_] | npt.NDArray[np.float32]
     by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """A written segmentation of a run, one frame a segment: its UIDs, and the number of each segment by its label."""
+
+    series: str
+    instance: str
+    numbers: Mapping[str, int]
+
+
+def read_segments(path: Path) -> Segments:
+    """Return what a report says of a segmentation that was written.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    """
+    ds = dcmread(path, specific_tags=["SeriesInstanceUID", "SOPInstanceUID", "SegmentSequence"])
+    numbers = {str(one.SegmentLabel): int(one.SegmentNumber) for one in ds.SegmentSequence}
+    return Segments(str(ds.SeriesInstanceUID), str(ds.SOPInstanceUID), numbers)
 
 
 def mask_segments(result: RunResult) -> list[RunSegment]:
@@ -179,5 +218,6 @@ def _described(number: int, segment: RunSegment, result: RunResult) -> Dataset:
     made.SegmentedPropertyCategoryCodeSequence = [coded(segment.category)]
     made.SegmentedPropertyTypeCodeSequence = [coded(segment.kind)]
     made.TrackingID = segment.label
-    made.TrackingUID = own_uid("tracking", result.run.source.sop_instance_uid, segment.label)
+    source = result.run.source
+    made.TrackingUID = tracking_uid(source.subject, segment.label, within=source.sop_instance_uid)
     return made

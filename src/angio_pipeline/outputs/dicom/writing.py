@@ -35,14 +35,19 @@ def write_run_objects(
         When a file cannot be written.
     """
     for kind in choice.kinds:
-        for name, make in _makers(kind, result, origin, directory, weights).items():
+        for name, make in _makers(kind, result, origin, directory, choice, weights).items():
             content = make()
             if content is not None:
                 write_bytes(directory / name, content)
 
 
 def _makers(
-    kind: ObjectKind, result: RunResult, origin: Origin, directory: Path, weights: Mapping[str, str]
+    kind: ObjectKind,
+    result: RunResult,
+    origin: Origin,
+    directory: Path,
+    choice: ObjectChoice,
+    weights: Mapping[str, str],
 ) -> _Makers:
     # Loaded only where asked for: highdicom takes a while.
     match kind:
@@ -57,8 +62,11 @@ def _makers(
             return {f"{kind.value}.dcm": lambda: segmentation_bytes(result, origin, segments(result))}
         case ObjectKind.SR:
             from angio_pipeline.outputs.dicom.run_report import run_report_bytes
+            from angio_pipeline.outputs.dicom.segmentation import read_segments
 
-            return {"sr.dcm": lambda: run_report_bytes(run_document(result), origin, weights)}
+            # Segmentations are written first.
+            written = read_segments(directory / "seg.dcm") if ObjectKind.SEG in choice.kinds else None
+            return {"sr.dcm": lambda: run_report_bytes(run_document(result), origin, weights, written)}
         case ObjectKind.MAPS:
             from angio_pipeline.outputs.dicom.maps import arrival_bytes, peak_bytes
 
