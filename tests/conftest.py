@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from filelock import FileLock
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity
@@ -36,12 +39,35 @@ def sample() -> Path:
     return ROOT / "data" / "sample"
 
 
+@pytest.fixture(scope="session")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of these tests share."""
+    own = tmp_path_factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    place.mkdir(exist_ok=True)
+    return place
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _own_pseudonym_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_pseudonym_key(shared_place: Path) -> Iterator[None]:
     # Tests never read or make the user's own key.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(tmp_path_factory.mktemp("key") / "pseudonym.key"))
+        patch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(shared_place / "key" / "pseudonym.key"))
         yield
+
+
+@pytest.fixture(scope="session")
+def sample_results(shared_place: Path, sample: Path, _own_pseudonym_key: None) -> Path:
+    """What the README's first command leaves, made once for all; whoever changes it copies it before."""
+    out, done = shared_place / "sample-results", shared_place / "sample-results.done"
+    with FileLock(shared_place / "sample-results.lock"):
+        if not done.exists():
+            command = [sys.executable, "-m", "angio_pipeline", "run", str(sample), "--out", str(out)]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+            assert ended.returncode == 0, ended.stderr
+            assert ended.stderr == ""
+            done.touch()
+    return out
 
 
 @dataclass(frozen=True)

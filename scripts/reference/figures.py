@@ -271,7 +271,9 @@ def _batch(found: dict[str, Any]) -> Iterator[Figure]:
         held = found["memory"][name]
         (first, early), (last, late) = list(held.items())
         growth = late / early
-        yield Figure(f"memory of {who} after {last} tasks over that after {first} (flat: within 5 %)", growth, None, 1.05)
+        yield Figure(
+            f"memory of {who} after {last} tasks over that after {first} (flat: within 5 %)", growth, None, 1.05
+        )
 
 
 def _pacs(found: dict[str, Any]) -> Iterator[Figure]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from review_server import Browser, make_edit, serve
 
@@ -26,11 +27,9 @@ def angio(*words: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def out(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(sample_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the first command of the README leaves."""
-    folder = tmp_path_factory.mktemp("journey") / "out"
-    angio("run", sample, "--out", folder, "--quiet")
-    return folder
+    return Path(shutil.copytree(sample_results, tmp_path_factory.mktemp("journey") / "out"))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +96,6 @@ def test_the_patient_ends_in_a_cohort_with_what_was_given(out: Path, sample: Pat
     tables = tmp_path / "tables"
     angio("cohort", out, "--records", sample / "truth" / "records.csv", "--by", "regimen", "--out", tables)
     assert (tables / "cohort.html").stat().st_size > 20_000
-    with duckdb.connect(str(tables / "cohort.duckdb"), read_only=True) as database:
-        (count,) = database.execute("SELECT count(*) FROM cohort").fetchone() or (0,)
-    assert count == 1
+    with (tables / "cohort.csv").open(encoding="utf-8", newline="") as stream:
+        (patient,) = csv.DictReader(stream)
+    assert patient["procedure"] == "cTACE"
