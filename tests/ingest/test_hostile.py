@@ -217,7 +217,7 @@ def test_a_header_that_takes_too_long_is_ended(folder: Path, look: Look) -> None
     refusal = only_refusal(look(folder, file_seconds=0.5))
     assert refusal.reason == "took_too_long"
     assert "0.5 s" in refusal.sentence
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60, "a limit of half a second did not end it"
 
 
 # --- the process apart ------------------------------------------------------------------------------------------
