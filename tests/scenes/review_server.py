@@ -143,8 +143,13 @@ class Browser:
         return found
 
     def frames(self, case: str) -> Any:
-        """What is told of frames once they are prepared."""
-        return wait_for(lambda: (found := self.told(f"/cases/{case}/frames"))["state"] == "ready" and found)
+        """What is told of frames once all their layers are prepared."""
+
+        def all_there() -> Any:
+            found = self.told(f"/cases/{case}/frames")
+            return found["state"] == "ready" and not found["coming"] and found
+
+        return wait_for(all_there)
 
     def analysed_again(self, case: str) -> Any:
         """The end of a re-analysis."""

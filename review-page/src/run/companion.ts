@@ -5,7 +5,7 @@ import { sentenceOf, type Api } from "../base/api";
 import { el } from "../base/dom";
 import { angulation, num } from "../base/words";
 import { Pane } from "../image/pane";
-import { askFrames, frameStack, type PixelStore, type Stack } from "../image/stack";
+import { askFrames, askRest, frameStack, type PixelStore, type Stack } from "../image/stack";
 import { RunResults } from "./results";
 
 const NAMES = { before: "Before embolisation", after: "After embolisation", projection: "Other projection" };
@@ -16,6 +16,7 @@ export class Companion {
   #info: FramesAnswer | null = null;
   #analysis: Analysis | null = null;
   #stack: Stack | null = null;
+  #wanted: LayerName = "corrected";
   #closed = new AbortController();
 
   constructor(
@@ -38,6 +39,8 @@ export class Companion {
       if (!info) return;
       [this.#info, this.#analysis] = [info, results.analysis];
       await this.#start(results, info, layer);
+      if (info.coming.length) this.#info = await askRest(this.api, id, signal);
+      if (info.coming.includes(this.#wanted)) this.turnTo(this.#wanted, this.main.pane.number);
     } catch (error) {
       if (!signal.aborted) words.textContent = sentenceOf(error);
     }
@@ -53,8 +56,10 @@ export class Companion {
   }
 
   turnTo(layer: LayerName, number: number): void {
+    this.#wanted = layer;
     if (!this.#info || !this.#pane) return;
-    const known = this.#info.layers[layer] ? layer : (Object.keys(this.#info.layers)[0] as LayerName);
+    const order: LayerName[] = [layer, "corrected", "subtracted", "raw"];
+    const known = order.find((one) => this.#info!.layers[one])!;
     const told = this.#info.layers[known]!;
     this.#pane.values = { slope: told.slope, intercept: told.intercept };
     this.#pane.window = { ...told.window };

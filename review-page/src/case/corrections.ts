@@ -5,8 +5,8 @@
  * makes it count once.
  */
 
-import type { CorrectionsAnswer, Edit, EditWords, ReviewState } from "./answers";
-import { Refusal, UNREACHABLE, sentenceOf, type Api } from "./api";
+import type { CorrectionsAnswer, Edit, EditWords, ReviewState } from "../base/answers";
+import { Refusal, UNREACHABLE, sentenceOf, type Api } from "../base/api";
 
 export type SaveState = "saved" | "saving" | "unsaved" | "conflict";
 
