@@ -109,7 +109,8 @@ export class Corrections {
 
   #take(step: Step): void {
     this.#setLine([...this.#line, step]);
-    if (this.save !== "conflict") void this.#send();
+    if (!this.answer) this.#tell("unsaved");
+    else if (this.save !== "conflict") void this.#send();
     this.changed();
   }
 

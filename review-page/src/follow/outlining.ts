@@ -104,12 +104,13 @@ export class Outlining {
 
   #showTool(): void {
     const tool = this.#tool!;
-    const slices = `${this.#drawn.size} slice${this.#drawn.size === 1 ? "" : "s"}`;
+    const kept = `${this.#drawn.size} slice${this.#drawn.size === 1 ? "" : "s"} kept`;
     this.host.use(
       tool,
       ...(tool instanceof Brush ? [brushSize(tool), button({ label: "Wipe", pressed: tool.wiping, act: () => ((tool.wiping = !tool.wiping), this.#showTool()) })] : []),
       button({ label: "Keep this slice", class: "primary", title: "Keep this slice (Enter)", act: () => tool.keep() }),
-      button({ label: `Save ${slices} of ${this.#lesion}`, disabled: !this.#drawn.size, act: () => this.#save() }),
+      button({ label: `Save ${this.#lesion}`, title: "Send all slices as one change", act: () => this.#save() }),
+      el("span", { class: "quiet" }, kept),
     );
   }
 
@@ -124,6 +125,8 @@ export class Outlining {
 
   /** All slices of the lesion as one edit, those of the edit before included. */
   #save(): void {
+    const place = this.host.place();
+    if (place) this.leaveSlice(place.position);
     const planes = [...this.#planesOf(this.#lesion)].filter(([, polygons]) => polygons.length);
     if (!planes.length) return notify("No slice holds an outline.", "failed");
     this.host.corrections.add({ kind: "redraw_lesion", lesion: this.#lesion, planes: planes.map(([z, polygons]) => ({ z, polygons })) });

@@ -1,6 +1,6 @@
 /** Frames or slices as the server sends them: 16 bits, kept in the page's own memory while there is room. */
 
-import type { Api, Query } from "../base/api";
+import { Refusal, UNREACHABLE, type Api, type Query } from "../base/api";
 import type { CaseRow, FramesAnswer, LayerName } from "../base/answers";
 
 export interface Pixels {
@@ -150,10 +150,16 @@ export function askFrames(
 /** How the frames of a run are read once no layer is coming any more. */
 export async function askRest(api: Api, caseId: string, signal: AbortSignal): Promise<FramesAnswer> {
   for (;;) {
-    const info = await api.get<FramesAnswer>(`/cases/${caseId}/frames`, {}, signal);
-    if (!info.coming.length) return info;
+    const info = await api.get<FramesAnswer>(`/cases/${caseId}/frames`, {}, signal).catch(away);
+    if (info && !info.coming.length) return info;
     await pause(AGAIN_MS, signal);
   }
+}
+
+/** A server that does not answer may do so in a moment; whatever else it says is an error. */
+function away(error: unknown): null {
+  if (error instanceof Refusal && error.status === UNREACHABLE) return null;
+  throw error;
 }
 
 /** Have the frames of a run prepared that may be opened next; nobody waits for them. */

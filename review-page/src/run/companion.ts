@@ -62,8 +62,10 @@ export class Companion {
     const known = order.find((one) => this.#info!.layers[one])!;
     const told = this.#info.layers[known]!;
     this.#pane.values = { slope: told.slope, intercept: told.intercept };
-    this.#pane.window = { ...told.window };
-    this.#pane.inverted = told.dark_is_contrast;
+    // The same layer is shown in the same window; what stands in for one that is not there has values of its own.
+    const own = known === layer ? this.main.pane : { window: told.window, inverted: told.dark_is_contrast };
+    this.#pane.window = { ...own.window };
+    this.#pane.inverted = own.inverted;
     this.#stack = frameStack(this.store, this.linked.id!, this.#info, known, { row: 0, col: 0 });
     void this.follow(number);
   }
@@ -72,8 +74,7 @@ export class Companion {
   mirror(): void {
     if (!this.#pane) return;
     const { pane } = this.main;
-    this.#pane.window = { ...pane.window };
-    this.#pane.inverted = pane.inverted;
+    if (this.#info?.layers[this.#wanted]) Object.assign(this.#pane, { window: { ...pane.window }, inverted: pane.inverted });
     if (this.linked.relation !== "projection") this.#pane.view.follow(pane.view);
     void this.#pane.refresh();
   }
@@ -99,6 +100,7 @@ export class Companion {
       }
     });
     this.turnTo(layer, this.main.pane.number);
+    this.mirror();
   }
 
   #frameFor(number: number): number {

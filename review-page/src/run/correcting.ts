@@ -9,7 +9,7 @@ import { Painted } from "../image/trace";
 import type { Drawings } from "./drawings";
 import type { FramesView } from "./frames-view";
 import type { OpenRun } from "./open-run";
-import { isRemoved, placeOf, placedTargets, redrawn } from "./readings";
+import { isRemoved, placeOf, placedTargets, redrawn, type Region } from "./readings";
 import { Brush, Click, Measure, MoveTarget, Polygon } from "./tools";
 
 const NEW_TUMOUR = "new";
@@ -133,23 +133,28 @@ export class Correcting {
     this.#drawn = tumour?.id ?? NEW_TUMOUR;
     const done = (polygons: Point[][]): void => this.#keepRegion(tumour, polygons);
     const before = tumour ? redrawn(tumour, this.run.openEdits) : null;
-    if (name === "polygon") this.use(new Polygon(done, this.#redraw, before ?? []));
-    else this.#paint(tumour, before, done);
+    if (name === "polygon") this.use(new Polygon(done, this.#redraw, before?.polygons ?? []));
+    else void this.#paint(tumour, before, done);
   }
 
   get #lastDrawn(): Tumour | null {
     return this.run.tumours.find((one) => one.id === this.#drawn) ?? null;
   }
 
-  /** A brush that begins with what is there: the reader's own outline, or else that of the analysis. */
-  #paint(tumour: Tumour | null, before: Point[][] | null, done: (polygons: Point[][]) => void): void {
+  /** A brush that begins with what is there: the reader's own region, or else that of the analysis. */
+  async #paint(tumour: Tumour | null, before: Region | null, done: (polygons: Point[][]) => void): Promise<void> {
     const { rows, columns } = this.frames.info;
     const painted = new Painted(rows, columns);
     const brush = new Brush(painted, done, this.#redraw);
     brush.radius = Math.max(3, Math.round(rows * BRUSH_SHARE));
-    if (before) painted.fill(before);
-    this.use(brush);
-    if (tumour && !before) void this.run.results!.mask(tumour.id).then((mask) => (painted.take(mask), this.#redraw()));
+    try {
+      if (before?.polygons) painted.fill(before.polygons);
+      else if (before?.mask) painted.take(await this.run.drawnMask(before.mask));
+      else if (tumour) painted.take(await this.run.results!.mask(tumour.id));
+      this.use(brush);
+    } catch (error) {
+      notify(sentenceOf(error), "failed");
+    }
   }
 
   #keepRegion(tumour: Tumour | null, polygons: Point[][]): void {

@@ -2,10 +2,12 @@
 
 import type { Edit, Feeder, Point, SnapAnswer } from "../base/answers";
 import { percent } from "../base/words";
-import type { Pen } from "../image/overlay";
+import { drawPlaced } from "../image/canvas-painter";
+import { COLOURS } from "../image/colours";
+import { maskSheet, type Pen } from "../image/overlay";
 import type { Layers } from "./layers";
 import type { OpenRun } from "./open-run";
-import { isRemoved, placedTargets, redrawn, verdictOn } from "./readings";
+import { isRemoved, placedTargets, redrawn, verdictOn, type Region } from "./readings";
 
 const BLUSH = "#ffcd46";
 const TARGET = "#4fd1c5";
@@ -22,10 +24,12 @@ export class Drawings {
   picked: Point | null = null;
   /** The ways of feeders that were added, by edit. */
   readonly snapped = new Map<string, SnapAnswer>();
+  readonly #sheets = new Map<string, HTMLCanvasElement>();
 
   constructor(
     private readonly run: OpenRun,
     private readonly layers: Layers,
+    private readonly redraw: () => void,
   ) {}
 
   findings(pen: Pen): void {
@@ -49,10 +53,23 @@ export class Drawings {
     for (const edit of edits) {
       if (edit.kind === "add_feeder") this.#added(pen, edit);
       if (edit.kind === "note" && edit.point) drawNote(pen, edit.point, edit.text);
-      if (edit.kind === "add_tumour") drawOutline(pen, edit.polygons ?? []);
+      if (edit.kind === "add_tumour") this.#region(pen, edit);
     }
-    for (const tumour of this.run.tumours) drawOutline(pen, redrawn(tumour, edits) ?? []);
+    for (const tumour of this.run.tumours) this.#region(pen, redrawn(tumour, edits) ?? {});
     if (this.picked) pen.ring(this.picked, 5, WHITE, 1.5);
+  }
+
+  /** A region by its outlines, or by its mask as soon as that is there. */
+  #region(pen: Pen, { polygons, mask }: Region): void {
+    for (const line of polygons ?? []) pen.line(line, BLUSH, 2, { closed: true, dashed: true });
+    if (!mask) return;
+    const sheet = this.#sheets.get(mask);
+    if (sheet) return drawPlaced(pen.context, sheet, pen.view);
+    void this.run.drawnMask(mask).then((pixels) => {
+      if (this.#sheets.has(mask)) return;
+      this.#sheets.set(mask, maskSheet(pixels, COLOURS.tumours!, true));
+      this.redraw();
+    }, () => undefined);
   }
 
   #targets(pen: Pen, edits: Edit[]): void {
@@ -89,8 +106,4 @@ function drawFeeder(pen: Pen, feeder: Feeder, rejected: boolean): void {
 function drawNote(pen: Pen, point: Point, text: string): void {
   pen.cross(point, 8, WHITE);
   pen.label(point, text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text, WHITE);
-}
-
-function drawOutline(pen: Pen, polygons: Point[][]): void {
-  for (const line of polygons) pen.line(line, BLUSH, 2, { closed: true, dashed: true });
 }

@@ -70,7 +70,7 @@ export class FramesView {
     this.#take(this.layer);
     await this.cine.go(this.#info.reference_frame ?? 0);
     this.#fetchAll();
-    if (this.#info.coming.length) await this.#awaitRest();
+    if (this.#info.coming.length) void this.#awaitRest().catch((error: unknown) => !this.run.closed && notify(sentenceOf(error), "failed"));
   }
 
   dispose(): void {

@@ -4,6 +4,7 @@ import type { CaseAnswer, Edit, EditWords, ResultKind, Tumour } from "../base/an
 import type { Api } from "../base/api";
 import { Corrections } from "../case/corrections";
 import { notify } from "../base/notices";
+import { readPicture } from "../image/overlay";
 import { phasesOf, type Phases } from "./phases";
 import { RunResults } from "./results";
 
@@ -12,6 +13,7 @@ export class OpenRun {
   answer!: CaseAnswer;
   results: RunResults | null = null;
   readonly #closed = new AbortController();
+  readonly #drawnMasks = new Map<string, Promise<ImageData>>();
 
   constructor(
     readonly api: Api,
@@ -60,6 +62,13 @@ export class OpenRun {
   add(words: EditWords): Edit {
     const reference = this.results!.analysis.subtraction.reference_frame;
     return this.corrections.add(words, reference === this.answer.reference_frame ? undefined : reference);
+  }
+
+  /** A mask that an edit of this reader holds; asked for once. */
+  drawnMask(name: string): Promise<ImageData> {
+    const found = this.#drawnMasks.get(name) ?? this.api.fetch(`/cases/${this.id}/drawn-masks/${name}`, {}, this.signal).then(readPicture);
+    this.#drawnMasks.set(name, found);
+    return found;
   }
 
   close(): void {

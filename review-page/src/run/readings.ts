@@ -58,13 +58,15 @@ function movedTo(target: Target, tumour: Tumour, edits: Edit[]): Point {
   return at;
 }
 
-/** The last outline that the reader drew of a tumour. */
-export function redrawn(tumour: Tumour, edits: Edit[]): Point[][] | null {
-  let found: Point[][] | null = null;
-  for (const edit of edits) {
-    if (edit.kind === "redraw_tumour" && edit.tumour.id === tumour.id) found = edit.polygons ?? null;
-  }
-  return found;
+/** A region as an edit holds it: outlines, or the name of a mask that was sent. */
+export interface Region {
+  polygons?: Point[][] | null;
+  mask?: string | null;
+}
+
+/** The last region that the reader drew of a tumour. */
+export function redrawn(tumour: Tumour, edits: Edit[]): Region | null {
+  return edits.filter((edit) => edit.kind === "redraw_tumour").findLast((edit) => edit.tumour.id === tumour.id) ?? null;
 }
 
 export function isRemoved(tumour: Tumour, edits: Edit[]): boolean {

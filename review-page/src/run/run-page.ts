@@ -52,7 +52,7 @@ export class RunPage {
     this.#run = run;
     this.#saveBar = new SaveBar(run.corrections);
     this.#layers = new Layers(run);
-    this.#drawings = new Drawings(run, this.#layers);
+    this.#drawings = new Drawings(run, this.#layers, () => this.#frames?.pane.drawOverlay());
     this.#feeders = new FeederList({
       hover: (feeder) => this.#showFeeder(feeder ?? this.#chosen),
       choose: (feeder) => void this.#choose(feeder),
@@ -74,7 +74,13 @@ export class RunPage {
     if (!row.analysed) return this.#showStored(row.problem ?? "This run was not analysed.");
     this.#showStored("The frames are being prepared…");
     await Promise.all([this.#openResult("original"), this.#run.corrections.load(), this.#openFrames()]);
-    if (!this.#run.closed) await prepareAhead(this.api, await neighbour(this.api, this.id, 1), this.#run.signal);
+    void this.#prepareNext();
+  }
+
+  /** Have the next case prepared while this one is read; where that fails nothing is lost. */
+  async #prepareNext(): Promise<void> {
+    const next = await neighbour(this.api, this.id, 1).catch(() => null);
+    if (!this.#run.closed) await prepareAhead(this.api, next, this.#run.signal);
   }
 
   dispose(): void {
