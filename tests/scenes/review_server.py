@@ -69,7 +69,7 @@ class Served:
 
 @contextmanager
 def serve(out: Path, *options: object) -> Iterator[Served]:
-    """Yield a server over `out` that has answered once."""
+    """Yield a server over `out` that has told its address: from then on it is to be had."""
     command = [sys.executable, "-m", "angio_pipeline", "review", str(out), "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -80,18 +80,10 @@ def serve(out: Path, *options: object) -> Iterator[Served]:
         if not said.startswith("Review: "):
             said += process.communicate(timeout=_LONGEST_S)[0]
             raise AssertionError(f"the server did not start: {said}")
-        wait_for(lambda: _answers(served.address))
         yield served
         served.stop()
     finally:
         served.close()
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/", timeout=5, verify=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def wait_for(question: Any, *, within_s: float = _LONGEST_S) -> Any:
