@@ -97,7 +97,7 @@ export function editList(edits: Edit[], takeBack: (edit: Edit) => void, look: (p
       "li",
       { attrs: { "data-edit": edit.id } },
       el("span", { class: "words" }, wordsOf(edit)),
-      point && button({ label: "Show its place", glyph: "⌖", class: "small", act: () => look(point) }),
+      point && button({ label: "Show its place", glyph: "◎", class: "small", act: () => look(point) }),
       button({ label: `Take back: ${wordsOf(edit)}`, glyph: "×", class: "small", act: () => takeBack(edit) }),
     );
   });

@@ -129,7 +129,7 @@ export class FollowPage {
       section("Your changes", true, edits, this.#again.element, journalButtons(this.api, this.id)),
       section("About this result", false, quality, exportLinks([regions])),
     );
-    this.element.append(title, el("div", { class: "body" }, el("div", { class: "stage" }, scans, films, measured), side));
+    this.element.append(title, el("div", { class: "body" }, el("div", { class: "stage" }, scans, measured, films), side));
     setKeys(this.#keys());
   }
 
