@@ -147,12 +147,13 @@ export function askFrames(
   return askPrepared<FramesAnswer>(api, `/cases/${caseId}/frames`, told, signal);
 }
 
-/** How the frames of a run are read once no layer is coming any more. */
-export async function askRest(api: Api, caseId: string, signal: AbortSignal): Promise<FramesAnswer> {
-  for (;;) {
+/** Ask until no layer of a run is coming any more, and tell what each answer says. */
+export async function askRest(api: Api, caseId: string, told: (info: FramesAnswer) => void, signal: AbortSignal): Promise<void> {
+  for (let again_ms = SOON_MS; ; again_ms = Math.min(again_ms * 1.3, AGAIN_MS)) {
+    await pause(again_ms, signal);
     const info = await api.get<FramesAnswer>(`/cases/${caseId}/frames`, {}, signal).catch(away);
-    if (info && !info.coming.length) return info;
-    await pause(AGAIN_MS, signal);
+    if (info) told(info);
+    if (info && !info.coming.length) return;
   }
 }
 

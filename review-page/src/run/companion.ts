@@ -39,8 +39,7 @@ export class Companion {
       if (!info) return;
       [this.#info, this.#analysis] = [info, results.analysis];
       await this.#start(results, info, layer);
-      if (info.coming.length) this.#info = await askRest(this.api, id, signal);
-      if (info.coming.includes(this.#wanted)) this.turnTo(this.#wanted, this.main.pane.number);
+      if (info.coming.length) await askRest(this.api, id, (told) => this.#arrived(told), signal);
     } catch (error) {
       if (!signal.aborted) words.textContent = sentenceOf(error);
     }
@@ -77,6 +76,12 @@ export class Companion {
     if (this.#info?.layers[this.#wanted]) Object.assign(this.#pane, { window: { ...pane.window }, inverted: pane.inverted });
     if (this.linked.relation !== "projection") this.#pane.view.follow(pane.view);
     void this.#pane.refresh();
+  }
+
+  #arrived(info: FramesAnswer): void {
+    const missed = this.#info && !this.#info.layers[this.#wanted];
+    this.#info = info;
+    if (missed) this.turnTo(this.#wanted, this.main.pane.number);
   }
 
   dispose(): void {

@@ -70,7 +70,9 @@ export class FramesView {
     this.#take(this.layer);
     await this.cine.go(this.#info.reference_frame ?? 0);
     this.#fetchAll();
-    if (this.#info.coming.length) void this.#awaitRest().catch((error: unknown) => !this.run.closed && notify(sentenceOf(error), "failed"));
+    if (!this.#info.coming.length) return;
+    const rest = askRest(this.run.api, this.run.id, (info) => this.#arrived(info), this.run.signal);
+    void rest.catch((error: unknown) => !this.run.closed && notify(sentenceOf(error), "failed"));
   }
 
   dispose(): void {
@@ -191,16 +193,17 @@ export class FramesView {
     void prefetch(stack, this.cine.number, () => !this.run.closed && this.#stack === stack);
   }
 
-  async #awaitRest(): Promise<void> {
-    const info = await askRest(this.run.api, this.run.id, this.run.signal);
+  /** Layers have come: turn to the one that the reader wants, or to what is nearer to it than what is shown. */
+  #arrived(info: FramesAnswer): void {
+    if (info.coming.length === this.#info.coming.length) return;
     this.#info = info;
-    const waited = this.layer !== this.#wanted && info.layers[this.#wanted] && !this.flickers;
+    const nearer = this.#nearest(this.#wanted);
     // The window of what stood in for it was of that layer's own values.
-    if (waited) this.#unit = "";
-    if (waited) this.#turn(this.#wanted);
+    if (nearer !== this.layer && !this.flickers) this.#unit = "";
+    if (nearer !== this.layer && !this.flickers) this.#turn(nearer);
     else this.told.turned();
     this.showCorners();
-    if (!info.layers.corrected && info.sentence) notify(info.sentence, "failed");
+    if (!info.coming.length && !info.layers.corrected) notify(info.sentence, "failed");
   }
 
   async #show(number: number): Promise<void> {

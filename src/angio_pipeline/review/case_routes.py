@@ -288,8 +288,17 @@ def _frames_answer(
         mask_frames=subtraction.mask_frames,
         mask_shift_px=subtraction.mask_shift_px,
         layers={Layer(name): _layer(name, told) for name, told in layers.items()},
-        coming=[Layer.CORRECTED] if corrected is None else [],
+        coming=_coming(layers, plain, corrected, masked=bool(subtraction.mask_frames)),
     )
+
+
+def _coming(
+    layers: dict[str, Any], plain: Prepared | str | None, corrected: Prepared | str | None, *, masked: bool
+) -> list[Layer]:
+    """Return the layers that are not there yet and will be."""
+    wanted = [] if isinstance(plain, str) else [Layer.RAW, *([Layer.SUBTRACTED] if masked else [])]
+    wanted += [] if isinstance(corrected, str) else [Layer.CORRECTED]
+    return [layer for layer in wanted if layer not in layers]
 
 
 def _sentence(plain: Prepared | str | None, corrected: Prepared | str | None) -> str:

@@ -73,7 +73,7 @@ class PreparedStore:
             return bool(self._waiting)
 
     def ask(self, key: str, workshop: Workshop, work: Callable[..., None], *arguments: Any) -> Prepared | str | None:
-        """Return what was prepared under a key, None while it is, or why it cannot be.
+        """Return what was prepared under a key, if only in part, None while there is none, or why there cannot be.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class PreparedStore:
         workshop : Workshop
             Where it is made.
         work : callable
-            Called in the worker with `arguments` and the folder to write into; it writes `info.json` last.
+            Called in the worker with `arguments` and the folder to write into; `info.json` tells what is there.
         """
         with self._lock:
             if key in self._ready:
@@ -92,11 +92,19 @@ class PreparedStore:
             if sentence and time.monotonic() - since < _TRIED_AGAIN_S:
                 return sentence
             if key in self._waiting:
-                return None
+                return self._begun(key)
             made = self._waiting[key] = workshop.submit(work, *arguments, self._folder / key)
         # Outside the lock: what is done already calls back at once.
         made.add_done_callback(lambda done: self._take(key, done))
         return None
+
+    def _begun(self, key: str) -> Prepared | None:
+        """Return what the worker has told of so far."""
+        folder = self._folder / key
+        try:
+            return Prepared(folder, json.loads((folder / "info.json").read_bytes()))
+        except FileNotFoundError:
+            return None
 
     def _take(self, key: str, made: Future[None]) -> None:
         folder = self._folder / key

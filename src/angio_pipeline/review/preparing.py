@@ -7,7 +7,6 @@ within a second, what is corrected for motion takes many. Everything becomes 16 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.outputs.files import write_json
 from angio_pipeline.review.sources import FoundInputs
 
 if TYPE_CHECKING:
@@ -30,14 +30,17 @@ _HU_INTERCEPT = -2048.0
 
 
 def warm_up() -> None:
-    """Load the libraries that the first run would else wait for; in the worker."""
-    from angio_pipeline import dsa, ingest  # noqa: F401  # imported for its own sake
+    """Load the libraries and the compiled code that the first run would else wait for; in the worker."""
+    from angio_pipeline import ingest  # noqa: F401  # imported for its own sake
+    from angio_pipeline.numerics.tables import look_up
+
+    look_up(np.zeros((2, 2), np.uint16), np.zeros(_LEVELS + 1, np.float32))
 
 
 def prepare_plain(found: FoundInputs, uid: str, expected: Mapping[str, Any], folder: Path) -> None:
-    """Write what a run shows without any correction, its raw and subtracted frames, and `info.json` last.
+    """Write what a run shows without any correction: its raw frames with `info.json`, then its subtracted ones.
 
-    It takes no longer than to read the run, so that a reader looks at frames while the correction is worked out.
+    It takes little longer than to read the run, so that a reader looks at frames while the correction is worked out.
 
     Parameters
     ----------
@@ -56,9 +59,11 @@ def prepare_plain(found: FoundInputs, uid: str, expected: Mapping[str, Any], fol
     reference = expected["reference_frame"]
     layers = {"raw": {**_write_layer(folder / "raw.npy", run.frames), "unit": _raw_unit(run.quantity.value)}}
     layers["raw"]["window"] = _plain_window(run.frames[reference], run.valid)
+    told = {"layers": layers, "frame_of_reference_uid": _frame_of_reference(item)}
+    _write_info(folder, told)
     if expected["mask_frames"]:
         layers["subtracted"] = _write_subtraction(folder, run, expected["mask_frames"], reference)
-    _write_info(folder, {"layers": layers, "frame_of_reference_uid": _frame_of_reference(item)})
+        _write_info(folder, told)
 
 
 def prepare_corrected(
@@ -108,7 +113,8 @@ def _subtracted(run: AngioRun, config: PipelineConfig) -> SubtractedRun:
 
 
 def _write_info(folder: Path, told: Mapping[str, Any]) -> None:
-    (folder / "info.json").write_text(json.dumps(told), encoding="utf-8")
+    # Whoever reads it meanwhile finds the whole of it, and what it tells of is written.
+    write_json(folder / "info.json", told)
 
 
 def _config(settings: Mapping[str, Any]) -> PipelineConfig:
@@ -215,7 +221,7 @@ def prepare_follow_up(
             np.save(folder / f"deposit-{index}-{len(written.get(str(index), []))}.npy", mask)
             written.setdefault(str(index), []).append(lesion)
     info = {"shape": shape, "affine": affine.tolist(), "deposits": written, "slope": 1.0, "intercept": _HU_INTERCEPT}
-    (folder / "info.json").write_text(json.dumps(info), encoding="utf-8")
+    _write_info(folder, info)
 
 
 def _deposit(
