@@ -139,7 +139,8 @@ def send_mask(
 @router.get("/cases/{case}/drawn-masks/{name}", response_class=Response, responses=PNG)
 def drawn_mask(case: CaseId, name: Part, session: Reader, review: ReviewOf) -> Response:
     """Return a mask that an edit of this reader holds, as it was sent."""
-    held = [edit.model_dump(mode="json") for edit in review.readings.of(session.reader, case).edits]
+    entry = review.index.entry(case, CaseKind.RUN)
+    held = [edit.model_dump(mode="json") for edit in review.readings.of(session.reader, entry.id).edits]
     png = review.journal.mask(name) if name in masks_of(held) else None
     if png is None:
         raise not_found("this mask")
