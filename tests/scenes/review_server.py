@@ -69,7 +69,7 @@ class Served:
 
 @contextmanager
 def serve(out: Path, *options: object) -> Iterator[Served]:
-    """Yield a server over `out` that has told its address: from then on it is to be had."""
+    """Yield a server over `out` that has told its address and answered there."""
     command = [sys.executable, "-m", "angio_pipeline", "review", str(out), "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -80,6 +80,8 @@ def serve(out: Path, *options: object) -> Iterator[Served]:
         if not said.startswith("Review: "):
             said += process.communicate(timeout=_LONGEST_S)[0]
             raise AssertionError(f"the server did not start: {said}")
+        # It may be called at once; but a wish to end reaches it only once it runs.
+        httpx.get(f"{served.address}/", timeout=_LONGEST_S, verify=False)
         yield served
         served.stop()
     finally:
