@@ -96,7 +96,8 @@ def page(packages: dict[str, Distribution]) -> str:
         "# Licences\n\nThe program is under the Apache License 2.0. What it needs at run time (on Linux), with what "
         f"those need, is\n{len(packages)} packages; none is under the GPL. For programs: [a list of components]"
         "(sbom.cdx.json) (CycloneDX). Packages\nfor development and for benchmarks are not part of it. Wheels may hold "
-        "libraries of others under their own licences,\nwhich lie beside them. What torch's builds for graphics processors bring along "
+        "libraries of others under their own licences,\nwhich lie beside them. What torch's "
+        "builds for graphics processors bring along "
         "is not listed.\n\n"
         "<!-- written by scripts/write_licences.py -->\n| package | version | licence |\n| --- | --- | --- |\n"
         + "\n".join(rows)
