@@ -130,3 +130,12 @@ def test_frames_that_are_missing_are_told_however_many_threads_decode(
     for count in (1, 4):
         threads(count)
         assert decoded_apart.refused(path)[0] == "corrupt_pixels"
+
+
+def test_want_of_memory_is_not_called_damage() -> None:
+    def encoded() -> Iterator[bytes]:
+        raise MemoryError
+        yield b""
+
+    with pytest.raises(MemoryError):
+        decoding._next(encoded(), 0, 1)
