@@ -24,6 +24,8 @@ PAGE, BILL = ROOT / "docs" / "licences.md", ROOT / "docs" / "sbom.cdx.json"
 PROGRAM = "angio-pipeline"
 # Packages whose metadata names no licence, or a whole text: what their licence file says.
 READ_BY_HAND = {"lifelines": "MIT"}
+# What torch's builds for graphics processors bring along, under their makers' terms; its CPU build has none of them.
+FOR_A_DEVICE = ("cuda-", "nvidia-", "triton")
 # Words that tell a copyleft licence which code at run time must not have; the lesser one may be linked.
 FORBIDDEN = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|(?<!Lesser )General Public License")
 
@@ -41,7 +43,7 @@ def needed(name: str = PROGRAM) -> dict[str, Distribution]:
             wanted = requirement.marker is None or any(
                 requirement.marker.evaluate({"extra": extra}) for extra in (extras or {""})
             )
-            if wanted and (key, more) not in seen:
+            if wanted and (key, more) not in seen and not key.startswith(FOR_A_DEVICE):
                 seen.add((key, more))
                 found[key] = distribution(requirement.name)
                 waiting.append((requirement.name, more))
@@ -96,7 +98,9 @@ def page(packages: dict[str, Distribution]) -> str:
         "# Licences\n\nThe program is under the Apache License 2.0. What it needs at run time (on Linux), with what "
         f"those need, is\n{len(packages)} packages; none is under the GPL. For programs: [a list of components]"
         "(sbom.cdx.json) (CycloneDX). Packages\nfor development and for benchmarks are not part of it. Wheels may hold "
-        "libraries of others under their own licences,\nwhich lie beside them.\n\n"
+        "libraries of others under their own licences,\nwhich lie beside them. What torch's "
+        "builds for graphics processors bring along "
+        "is not listed.\n\n"
         "<!-- written by scripts/write_licences.py -->\n| package | version | licence |\n| --- | --- | --- |\n"
         + "\n".join(rows)
         + "\n"

@@ -94,16 +94,16 @@ async function showWorklist(): Promise<void> {
 
 async function showCase(id: string, visit: number): Promise<void> {
   setKeys([]);
-  const { row } = await api.get<CaseAnswer>(`/cases/${id}`);
+  const answer = await api.get<CaseAnswer>(`/cases/${id}`);
   if (visit !== visits) return;
-  if (row.kind === "run") {
+  if (answer.row.kind === "run") {
     const run = new RunPage(api, id, go);
     show(run);
     await run.start();
   } else {
     const follow = new FollowPage(api, id, go);
     show(follow);
-    await follow.start(row);
+    await follow.start(answer);
   }
 }
 

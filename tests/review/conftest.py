@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from page_reader import PAINTERS, PageReader, chromium_with
+from playwright.sync_api import Browser as Chromium
 from review_server import Browser, Served, serve
 
 from angio_pipeline.simulate.dicom.common import Case
@@ -53,12 +55,19 @@ def results(still_scene: Any, tmp_path_factory: pytest.TempPathFactory) -> Resul
         export=ExportParams(bits=12), mask_frames=3,
     )  # fmt: skip
     assert cv2.imwrite(str(source / "rois" / f"{uid}-L1.png"), still_scene.tumour.astype(np.uint8) * 255)
-    (folder / "filter.toml").write_text('[segment]\nmethod = "filter"\n')
-    command = [sys.executable, "-m", "angio_pipeline", "run", source, "--out", out, "--workers", "1", "--quiet"]
-    command += ["--config", folder / "filter.toml"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
+    analyse(source, out, filtered=True)
     return Results(out, source, stored)
+
+
+def analyse(source: Path, out: Path, *, filtered: bool = False) -> None:
+    """Have the command analyse a folder; vessels are found by the filter alone where that is enough."""
+    command = [sys.executable, "-m", "angio_pipeline", "run", source, "--out", out, "--workers", "1", "--quiet"]
+    if filtered:
+        config = out.with_suffix(".toml")
+        config.write_text('[segment]\nmethod = "filter"\n')
+        command += ["--config", config]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -107,9 +116,45 @@ def followed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     (folder / "source" / "rois").mkdir()
     for path in (sample / "case-000" / "rois").glob("*.dcm"):
         shutil.copy(path, folder / "source" / "rois")
-    command = [sys.executable, "-m", "angio_pipeline", "run", folder / "source", "--out", folder / "out"]
-    done = subprocess.run(
-        [*map(str, command), "--workers", "1", "--quiet"], capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
+    analyse(folder / "source", folder / "out")
     return folder / "out", folder / "source"
+
+
+@pytest.fixture(scope="session")
+def treated(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sample's day of treatment, analysed: runs before and after, and another projection; then the sources."""
+    folder = tmp_path_factory.mktemp("treated")
+    (folder / "source").mkdir()
+    for name in ("frontal", "oblique", "post"):
+        shutil.copy(sample / "case-000" / "dicom" / "day000" / f"{name}.dcm", folder / "source")
+    analyse(folder / "source", folder / "out", filtered=True)
+    return folder / "out", folder / "source"
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=list(PAINTERS))
+def painter(request: pytest.FixtureRequest) -> str:
+    """What draws the frames: every test runs once with WebGL and once without, but for those marked `ONCE`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def chromium(painter: str) -> Iterator[Chromium]:
+    """A browser that draws in this way."""
+    with chromium_with(painter) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(chromium: Chromium) -> Iterator[Callable[..., PageReader]]:
+    """A starter of tabs, each with a session of its own; all of them end with the test."""
+    with ExitStack() as stack:
+
+        def opened(served: Served, name: str = "Reader 1", **more: tuple[int, int]) -> PageReader:
+            tab = PageReader(chromium, served.address, **more)
+            stack.callback(tab.close)
+            return tab.sign_in(name)
+
+        yield opened

@@ -149,6 +149,20 @@ def test_without_the_source_the_stored_pictures_are_shown_and_it_is_said(started
     assert reader.get(f"/cases/{row['id']}/pictures/overlay").status_code == 200
 
 
+def test_frames_that_are_asked_for_ahead_are_there_when_the_case_is_opened(started, copied) -> None:
+    reader = started("--source", copied.source).browser()
+    (row,) = reader.cases()
+    wait_for(lambda: reader.told(f"/cases/{row['id']}")["source"]["available"])
+    assert reader.told(f"/cases/{row['id']}/frames", ahead=True)["state"] == "preparing"
+
+    def prepared() -> bool:
+        told = reader.told(f"/cases/{row['id']}/frames", ahead=True)
+        return told["state"] == "ready" and not told["coming"]
+
+    wait_for(prepared)
+    assert set(reader.told(f"/cases/{row['id']}/frames")["layers"]) == {"raw", "subtracted", "corrected"}
+
+
 def test_a_run_that_failed_is_listed_with_the_reason(started, copied) -> None:
     record = copied.run / "record.json"
     (copied.run / "analysis.json").unlink()

@@ -171,7 +171,8 @@ def test_the_journal_says_who_when_before_and_after(started) -> None:
 
 
 def test_a_painted_mask_goes_along_and_another_size_is_refused(started) -> None:
-    reader = started().browser()
+    served = started()
+    reader = served.browser()
     case = only(reader)
 
     def send(mask: np.ndarray) -> object:
@@ -182,6 +183,9 @@ def test_a_painted_mask_goes_along_and_another_size_is_refused(started) -> None:
     mask[50:70, 50:80] = 255
     name = send(mask).json()["mask"]
     assert reader.edit(case, 0, **make_edit(1, "redraw_tumour", tumour=TUMOUR, mask=name)).status_code == 201
+    path = f"/cases/{case}/drawn-masks/{name}"
+    assert np.array_equal(cv2.imdecode(np.frombuffer(reader.get(path).content, np.uint8), 0), mask)
+    assert served.browser("Reader 2").get(path).status_code == 404
     small = send(mask[:100]).json()["mask"]
     assert reader.edit(case, 1, **make_edit(2, "redraw_tumour", tumour=TUMOUR, mask=small)).status_code == 422
     assert reader.edit(case, 1, **make_edit(2, "redraw_tumour", tumour=TUMOUR, mask="m-0.png")).status_code == 422

@@ -90,6 +90,8 @@ export interface FramesAnswer {
   reference_frame: number | null;
   mask_frames: number[];
   layers: Partial<Record<LayerName, LayerInfo>>;
+  /** Layers that are still being prepared. */
+  coming: LayerName[];
 }
 
 export interface CurveAnswer {
@@ -165,6 +167,8 @@ export interface Analysis {
   shunts: Shunt[];
   quality: string[];
   quality_sentences?: string[];
+  /** The edits that this analysis was made with. */
+  corrections?: { id: string }[];
 }
 
 export interface TumourPlace {
@@ -207,6 +211,17 @@ export interface CorrectionsAnswer {
   can_undo: boolean;
   can_redo: boolean;
   draft: string;
+  updated: string | null;
+}
+
+export interface AuditLine {
+  seq: number;
+  at: string;
+  reader: string;
+  revision: number | null;
+  action: string;
+  before: unknown;
+  after: unknown;
 }
 
 export interface JobAnswer {

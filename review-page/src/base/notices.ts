@@ -14,6 +14,18 @@ export function notify(sentence: string, kind: "told" | "failed" = "told"): void
   setTimeout(close, kind === "failed" ? 20_000 : 5_000);
 }
 
+/** Open a dialog that is only read, and return where its content goes. */
+export function openDialog(title: string, name: string, ...before: Node[]): HTMLElement {
+  const content = el("div", { class: "content" }, el("p", { class: "quiet", attrs: { role: "status" } }, "Reading…"));
+  const dialog = el("dialog", { class: name, attrs: { "aria-label": title } });
+  const close = button({ label: "Close", class: "primary", act: () => dialog.remove() });
+  dialog.append(el("header", { class: "row" }, el("h2", {}, title), el("span", { class: "gap" }), close), ...before, content);
+  dialog.addEventListener("cancel", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return content;
+}
+
 /** Ask in a dialog; the answer is the value of the button, the empty word when it was closed. */
 export function ask(title: string, sentence: string, answers: [value: string, label: string][]): Promise<string> {
   return new Promise((resolve) => {

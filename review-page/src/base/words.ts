@@ -16,6 +16,14 @@ export function day(date: string): string {
   return /^\d{8}$/.test(date) ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : date;
 }
 
+/** A time as it is on the reader's own clock, to the second. */
+export function moment(time: string): string {
+  const when = new Date(time);
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const date = [when.getFullYear(), two(when.getMonth() + 1), two(when.getDate())].join("-");
+  return `${date} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
+}
+
 /** `MOTION_LARGE` as `Motion large`. */
 export function plain(name: string): string {
   const words = name.replaceAll("_", " ").toLowerCase();

@@ -109,18 +109,23 @@ export class Overlay {
   sheets: Sheet[] = [];
   /** Drawn above the sheets, in this order. */
   drawings: ((pen: Pen) => void)[] = [];
+  /** What is being drawn by hand: shown also while the rest is hidden. */
+  tools: ((pen: Pen) => void) | null = null;
   hidden = false;
 
   draw(view: View): void {
     const context = fitCanvas(this.canvas, view);
-    if (!this.hidden) {
-      for (const sheet of this.sheets.filter((one) => one.shown)) {
-        context.globalAlpha = sheet.opacity;
-        drawPlaced(context, sheet.picture, view);
-      }
-    }
-    context.globalAlpha = 1;
     const pen = new Pen(context, view);
+    if (!this.hidden) this.#drawFound(pen);
+    this.tools?.(pen);
+  }
+
+  #drawFound(pen: Pen): void {
+    for (const sheet of this.sheets.filter((one) => one.shown)) {
+      pen.context.globalAlpha = sheet.opacity;
+      drawPlaced(pen.context, sheet.picture, pen.view);
+    }
+    pen.context.globalAlpha = 1;
     for (const drawing of this.drawings) drawing(pen);
   }
 }

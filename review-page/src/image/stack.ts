@@ -1,7 +1,7 @@
 /** Frames or slices as the server sends them: 16 bits, kept in the page's own memory while there is room. */
 
-import type { Api, Query } from "../base/api";
-import type { FramesAnswer, LayerName } from "../base/answers";
+import { Refusal, UNREACHABLE, type Api, type Query } from "../base/api";
+import type { CaseRow, FramesAnswer, LayerName } from "../base/answers";
 
 export interface Pixels {
   rows: number;
@@ -102,7 +102,9 @@ export async function prefetch(stack: Stack, from: number, going: () => boolean)
   await Promise.all([worker(), worker(), worker()]);
 }
 
-const AGAIN_MS = 400;
+// Frames that need nothing but their file are there in a moment; what takes longer is asked for more seldom.
+const SOON_MS = 100;
+const AGAIN_MS = 500;
 const MISSING_MS = 2000;
 const MOST_MS = 30_000;
 
@@ -118,19 +120,24 @@ export async function askPrepared<T extends Prepared>(
   told: (answer: T) => void,
   signal: AbortSignal,
 ): Promise<T | null> {
-  for (let missing_ms = MISSING_MS; ; ) {
+  for (let [again_ms, missing_ms] = [SOON_MS, MISSING_MS]; ; ) {
     const answer = await api.get<T>(path, {}, signal);
     told(answer);
     if (answer.state === "ready") return answer;
     // Sources are looked for when the server starts: an image that is missing now may be found in a moment.
     if (answer.state === "unavailable" && !api.session?.sources_given) return null;
-    await new Promise((resolve) => setTimeout(resolve, answer.state === "preparing" ? AGAIN_MS : missing_ms));
+    await pause(answer.state === "preparing" ? again_ms : missing_ms, signal);
+    again_ms = Math.min(again_ms * 1.3, AGAIN_MS);
     if (answer.state === "unavailable") missing_ms = Math.min(missing_ms * 1.5, MOST_MS);
-    signal.throwIfAborted();
   }
 }
 
-/** How the frames of a run are read, or null where its image cannot be had. */
+async function pause(time_ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, time_ms));
+  signal.throwIfAborted();
+}
+
+/** How the frames of a run are read as soon as some of its layers are there, or null where its image cannot be had. */
 export function askFrames(
   api: Api,
   caseId: string,
@@ -138,4 +145,26 @@ export function askFrames(
   signal: AbortSignal,
 ): Promise<FramesAnswer | null> {
   return askPrepared<FramesAnswer>(api, `/cases/${caseId}/frames`, told, signal);
+}
+
+/** Ask until no layer of a run is coming any more, and tell what each answer says. */
+export async function askRest(api: Api, caseId: string, told: (info: FramesAnswer) => void, signal: AbortSignal): Promise<void> {
+  for (let again_ms = SOON_MS; ; again_ms = Math.min(again_ms * 1.3, AGAIN_MS)) {
+    await pause(again_ms, signal);
+    const info = await api.get<FramesAnswer>(`/cases/${caseId}/frames`, {}, signal).catch(away);
+    if (info) told(info);
+    if (info && !info.coming.length) return;
+  }
+}
+
+/** A server that does not answer may do so in a moment; whatever else it says is an error. */
+function away(error: unknown): null {
+  if (error instanceof Refusal && error.status === UNREACHABLE) return null;
+  throw error;
+}
+
+/** Have the frames of a run prepared that may be opened next; nobody waits for them. */
+export async function prepareAhead(api: Api, row: CaseRow | null, signal: AbortSignal): Promise<void> {
+  if (row?.kind !== "run" || !row.analysed || !api.session?.sources_given) return;
+  await api.get<FramesAnswer>(`/cases/${row.id}/frames`, { ahead: true }, signal).catch(() => undefined);
 }

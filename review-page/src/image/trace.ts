@@ -38,10 +38,36 @@ export class Painted {
     }
   }
 
+  /** Paint all pixels whose centres lie inside one of the polygons. */
+  fill(polygons: Point[][]): void {
+    for (const polygon of polygons) {
+      for (let row = 0; row < this.rows; row++) {
+        const crossed = crossings(polygon, row);
+        for (let at = 0; at + 1 < crossed.length; at += 2) this.#fillRow(row, crossed[at]!, crossed[at + 1]!);
+      }
+    }
+  }
+
+  #fillRow(row: number, from: number, to: number): void {
+    const [first, last] = [Math.max(0, Math.ceil(from)), Math.min(this.columns - 1, Math.floor(to))];
+    for (let col = first; col <= last; col++) this.cells[row * this.columns + col] = 1;
+  }
+
   /** Paint what is on in a picture of the same size. */
   take(picture: ImageData): void {
     for (let at = 0; at < this.cells.length; at++) if (picture.data[4 * at]! > 127) this.cells[at] = 1;
   }
+}
+
+/** Where the line through the centres of a row crosses a polygon, in order. */
+function crossings(polygon: Point[], row: number): number[] {
+  return polygon
+    .flatMap(([r0, c0], at) => {
+      const [r1, c1] = polygon[(at + 1) % polygon.length]!;
+      // Half open, so that a corner on the line counts once.
+      return r0 <= row === r1 <= row ? [] : [c0 + ((row - r0) / (r1 - r0)) * (c1 - c0)];
+    })
+    .sort((a, b) => a - b);
 }
 
 // Walking with the painted side on the right: east, south, west, north, as [d row, d col] of corners.

@@ -5,7 +5,7 @@ import { sentenceOf, type Api } from "../base/api";
 import { el } from "../base/dom";
 import { angulation, num } from "../base/words";
 import { Pane } from "../image/pane";
-import { askFrames, frameStack, type PixelStore, type Stack } from "../image/stack";
+import { askFrames, askRest, frameStack, type PixelStore, type Stack } from "../image/stack";
 import { RunResults } from "./results";
 
 const NAMES = { before: "Before embolisation", after: "After embolisation", projection: "Other projection" };
@@ -16,6 +16,7 @@ export class Companion {
   #info: FramesAnswer | null = null;
   #analysis: Analysis | null = null;
   #stack: Stack | null = null;
+  #wanted: LayerName = "corrected";
   #closed = new AbortController();
 
   constructor(
@@ -38,6 +39,7 @@ export class Companion {
       if (!info) return;
       [this.#info, this.#analysis] = [info, results.analysis];
       await this.#start(results, info, layer);
+      if (info.coming.length) await askRest(this.api, id, (told) => this.#arrived(told), signal);
     } catch (error) {
       if (!signal.aborted) words.textContent = sentenceOf(error);
     }
@@ -53,12 +55,16 @@ export class Companion {
   }
 
   turnTo(layer: LayerName, number: number): void {
+    this.#wanted = layer;
     if (!this.#info || !this.#pane) return;
-    const known = this.#info.layers[layer] ? layer : (Object.keys(this.#info.layers)[0] as LayerName);
+    const order: LayerName[] = [layer, "corrected", "subtracted", "raw"];
+    const known = order.find((one) => this.#info!.layers[one])!;
     const told = this.#info.layers[known]!;
     this.#pane.values = { slope: told.slope, intercept: told.intercept };
-    this.#pane.window = { ...told.window };
-    this.#pane.inverted = told.dark_is_contrast;
+    // The same layer is shown in the same window; what stands in for one that is not there has values of its own.
+    const own = known === layer ? this.main.pane : { window: told.window, inverted: told.dark_is_contrast };
+    this.#pane.window = { ...own.window };
+    this.#pane.inverted = own.inverted;
     this.#stack = frameStack(this.store, this.linked.id!, this.#info, known, { row: 0, col: 0 });
     void this.follow(number);
   }
@@ -67,10 +73,15 @@ export class Companion {
   mirror(): void {
     if (!this.#pane) return;
     const { pane } = this.main;
-    this.#pane.window = { ...pane.window };
-    this.#pane.inverted = pane.inverted;
+    if (this.#info?.layers[this.#wanted]) Object.assign(this.#pane, { window: { ...pane.window }, inverted: pane.inverted });
     if (this.linked.relation !== "projection") this.#pane.view.follow(pane.view);
     void this.#pane.refresh();
+  }
+
+  #arrived(info: FramesAnswer): void {
+    const missed = this.#info && !this.#info.layers[this.#wanted];
+    this.#info = info;
+    if (missed) this.turnTo(this.#wanted, this.main.pane.number);
   }
 
   dispose(): void {
@@ -94,6 +105,7 @@ export class Companion {
       }
     });
     this.turnTo(layer, this.main.pane.number);
+    this.mirror();
   }
 
   #frameFor(number: number): number {

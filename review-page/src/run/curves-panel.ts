@@ -41,6 +41,10 @@ export class CurvesPanel {
     this.#draw();
   }
 
+  say(words: string): void {
+    this.#words.textContent = words;
+  }
+
   /** The frame that is shown has changed. */
   mark(): void {
     this.#chart.redraw();

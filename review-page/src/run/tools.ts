@@ -129,7 +129,7 @@ export class MoveTarget implements Tool {
 /** A region painted with a brush; Alt wipes. */
 export class Brush implements Tool {
   readonly name = "brush";
-  readonly hint = "Paint; with Alt, or the other button of the bar, wipe. Double click or Enter keeps it. Holes are filled.";
+  readonly hint = "Paint; Alt or “Wipe” wipes. Double click or Enter keeps it. Holes are filled.";
   radius = 6;
   wiping = false;
   #last: Point | null = null;
@@ -173,8 +173,17 @@ export class Brush implements Tool {
     return before !== undefined;
   }
 
+  /** Whether anything was painted or wiped. */
+  get touched(): boolean {
+    return this.#before.length > 0;
+  }
+
+  polygons(): Point[][] {
+    return outlines(this.painted);
+  }
+
   keep(): void {
-    this.done(outlines(this.painted));
+    this.done(this.polygons());
   }
 
   draw(pen: Pen): void {
@@ -218,8 +227,16 @@ export class Polygon implements Tool {
     return had;
   }
 
+  get touched(): boolean {
+    return this.#corners.length >= 3;
+  }
+
+  polygons(): Point[][] {
+    return this.touched ? [this.#corners] : [];
+  }
+
   keep(): void {
-    if (this.#corners.length >= 3) this.done([this.#corners]);
+    this.done(this.polygons());
   }
 
   draw(pen: Pen): void {

@@ -4,13 +4,17 @@ import type { CaseRow, Facets, WorklistAnswer } from "../base/answers";
 import { addressOf, sentenceOf, type Api, type Query } from "../base/api";
 import { button, el, fill, select } from "../base/dom";
 import { setKeys } from "../base/keys";
+import { notify } from "../base/notices";
 import { remember, settings } from "../base/settings";
+import { prepareAhead } from "../image/stack";
 import { STATE_WORDS, day, plain } from "../base/words";
 
 const PAGE = 100;
 const SPARE_ROWS = 4;
 const TYPING_MS = 200;
 const INDEXING_MS = 1500;
+// How long a row is chosen before its frames are prepared ahead.
+const IDLE_MS = 1200;
 
 /** Filter, place and order, kept while the reader looks at a case. */
 interface Place {
@@ -30,13 +34,19 @@ function query(): Query {
 }
 
 /** The case before or after one in the order of the worklist. */
-export async function neighbour(api: Api, id: string, step: 1 | -1): Promise<string | null> {
+export async function neighbour(api: Api, id: string, step: 1 | -1): Promise<CaseRow | null> {
   const from = Math.max(0, place.chosen - 1);
   const told = await api.get<WorklistAnswer>("/worklist", { ...query(), offset: from, limit: 3 });
   const at = told.cases.findIndex((row) => row.id === id);
-  const next = at < 0 ? undefined : told.cases[at + step];
-  if (next) place.chosen = from + at + step;
-  return next?.id ?? null;
+  return (at < 0 ? undefined : told.cases[at + step]) ?? null;
+}
+
+/** Go to the case before or after one, or say that there is none. */
+export async function goToNeighbour(api: Api, id: string, step: 1 | -1, go: (hash: string) => void): Promise<void> {
+  const next = await neighbour(api, id, step);
+  if (!next) return notify(`This is the ${step > 0 ? "last" : "first"} case of the worklist.`);
+  place.chosen = Math.max(0, place.chosen + step);
+  go(`#/case/${next.id}`);
 }
 
 const COLUMNS: [sort: string, label: string, name: string][] = [
@@ -64,6 +74,7 @@ export class Worklist {
   #total = 0;
   #asked = 0;
   #typing = 0;
+  #idle = 0;
   #rowHeight = 56;
   #closed = new AbortController();
 
@@ -84,11 +95,21 @@ export class Worklist {
     this.#rowHeight = 4 * parseFloat(getComputedStyle(document.documentElement).fontSize);
     await this.#again(place.top);
     const facets = await this.api.get<Facets>("/worklist/facets");
-    if (!this.#closed.signal.aborted) this.#showFilters(facets);
+    if (this.#closed.signal.aborted) return;
+    this.#showFilters(facets);
+    this.#prepareChosen();
   }
 
   dispose(): void {
+    clearTimeout(this.#idle);
     this.#closed.abort();
+  }
+
+  /** Have the frames of the chosen case prepared while the reader looks at the list. */
+  #prepareChosen(): void {
+    clearTimeout(this.#idle);
+    const prepare = (): void => void prepareAhead(this.api, this.#cases.get(place.chosen) ?? null, this.#closed.signal);
+    this.#idle = window.setTimeout(prepare, IDLE_MS);
   }
 
   // --- asking ---
@@ -187,6 +208,7 @@ export class Worklist {
     const row = this.#rows.get(at);
     row?.classList.add("chosen");
     row?.setAttribute("tabindex", "0");
+    this.#prepareChosen();
   }
 
   #openAt(at: number): void {

@@ -239,7 +239,10 @@ class LayerInfo(_Answer):
 
 
 class FramesAnswer(_Answer):
-    """The frames of a run; ask again while `preparing`. Frames are rows of `columns` little-endian uint16."""
+    """The frames of a run; ask again while `preparing`, and while layers are `coming`: those told are there already.
+
+    Frames are rows of `columns` little-endian uint16.
+    """
 
     state: Literal["ready", "preparing", "unavailable"]
     sentence: str
@@ -254,6 +257,7 @@ class FramesAnswer(_Answer):
     mask_frames: list[int]
     mask_shift_px: list[Point]
     layers: dict[Layer, LayerInfo]
+    coming: list[Layer] = Field(description="Layers that are still being prepared.")
 
 
 class CurveLine(_Answer):

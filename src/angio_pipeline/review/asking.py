@@ -88,21 +88,22 @@ class SnapAsk(_Ask):
     click: tuple[Annotated[float, Field(ge=-65536, le=65536)], Annotated[float, Field(ge=-65536, le=65536)]]
 
 
-def _review(request: Request) -> Review:
+# None of these waits: as coroutines they spare the way to a thread and back, which an edit would make four times.
+async def _review(request: Request) -> Review:
     return cast(Review, request.app.state.review)
 
 
 ReviewOf = Annotated[Review, Depends(_review)]
 
 
-def _session(request: Request, review: ReviewOf) -> Session:
+async def _session(request: Request, review: ReviewOf) -> Session:
     session = review.sessions.find(request.cookies.get(COOKIE, ""))
     if session is None:
         raise ReviewProblem(401, "signed_out", "Expected a reader who is signed in, found none; sign in again.")
     return session
 
 
-def _changer(
+async def _changer(
     request: Request,
     session: Annotated[Session, Depends(_session)],
     x_csrf_token: Annotated[str, Header(description="`csrf` of the session.")] = "",
@@ -119,7 +120,7 @@ Changer = Annotated[Session, Depends(_changer)]
 """Whoever is signed in, for requests that change something: these need the page's own header."""
 
 
-def _revision(
+async def _revision(
     if_match: Annotated[
         str | None, Header(description='The ETag of the corrections that were changed, as `"5"`.')
     ] = None,

@@ -38,7 +38,7 @@ from angio_pipeline.review.pictures import (
     region_curves,
     stored_frame,
 )
-from angio_pipeline.review.preparing import prepare_run
+from angio_pipeline.review.preparing import prepare_corrected, prepare_plain
 from angio_pipeline.review.problems import ReviewProblem, not_found
 from angio_pipeline.review.results import PICTURES, below
 from angio_pipeline.review.state import Review
@@ -207,25 +207,44 @@ def linked_picture(
 # --- frames --------------------------------------------------------------------------------------
 
 
-def _prepared(review: Review, entry: CaseEntry, document: RunDocument) -> Prepared | str | None:
+def _plain(review: Review, entry: CaseEntry, document: RunDocument) -> Prepared | str | None:
+    """Return the frames that need nothing but the file, None while they are made, or why there are none."""
     found = review.sources.of_run(entry.sop_instance_uid)
     if found is None:
         return review.sources.availability(found=False).sentence
-    image = document.image
-    expected = {
+    work = (found, entry.sop_instance_uid, _expected(document))
+    return review.store.ask(_key("p", entry), review.quick, prepare_plain, *work)
+
+
+def _corrected(review: Review, entry: CaseEntry, document: RunDocument) -> Prepared | str | None:
+    """Return the frames as they were measured, None while they are made, or why there are none."""
+    found = review.sources.of_run(entry.sop_instance_uid)
+    if found is None:
+        return review.sources.availability(found=False).sentence
+    work = (found, entry.sop_instance_uid, document.settings, _expected(document))
+    return review.store.ask(_key("r", entry), review.workshop, prepare_corrected, *work)
+
+
+def _key(part: str, entry: CaseEntry) -> str:
+    return part + hashlib.sha256(f"{entry.id} {entry.stamp_ns}".encode()).hexdigest()[:24]
+
+
+def _expected(document: RunDocument) -> dict[str, Any]:
+    image, subtraction = document.image, document.subtraction
+    return {
         "frames": image.frames,
         "rows": image.rows,
         "columns": image.columns,
-        "reference_frame": document.subtraction.reference_frame,
+        "reference_frame": subtraction.reference_frame,
+        "mask_frames": subtraction.mask_frames,
     }
-    key = "r" + hashlib.sha256(f"{entry.id} {entry.stamp_ns}".encode()).hexdigest()[:24]
-    return review.store.ask(key, prepare_run, found, entry.sop_instance_uid, document.settings, expected)
 
 
-def _ready(review: Review, case: str) -> tuple[RunDocument, Prepared]:
+def _ready(review: Review, case: str, layer: Layer = Layer.CORRECTED) -> tuple[RunDocument, Prepared]:
     entry = _run_entry(review, case)
     document = review.files.run(review.settings.out / entry.folder)
-    prepared = _prepared(review, entry, document)
+    ask = _corrected if layer is Layer.CORRECTED else _plain
+    prepared = ask(review, entry, document)
     if isinstance(prepared, Prepared):
         return document, prepared
     sentence = prepared or "Expected frames that are prepared, found that they are being prepared; ask again."
@@ -233,18 +252,31 @@ def _ready(review: Review, case: str) -> tuple[RunDocument, Prepared]:
 
 
 @router.get("/frames")
-def frames(case: CaseId, session: Reader, review: ReviewOf) -> FramesAnswer:
+def frames(
+    case: CaseId,
+    session: Reader,
+    review: ReviewOf,
+    ahead: Annotated[bool, Query(description="Nobody waits for it: prepared only while nothing else is.")] = False,
+) -> FramesAnswer:
     """Return how the frames are to be read and shown; the first request has them prepared."""
     entry = _run_entry(review, case)
     document = review.files.run(review.settings.out / entry.folder)
-    prepared = _prepared(review, entry, document)
-    ready = isinstance(prepared, Prepared)
+    if ahead and review.store.busy:
+        return _frames_answer(document, None, None)
+    return _frames_answer(document, _plain(review, entry, document), _corrected(review, entry, document))
+
+
+def _frames_answer(
+    document: RunDocument, plain: Prepared | str | None, corrected: Prepared | str | None
+) -> FramesAnswer:
     image, subtraction = document.image, document.subtraction
-    info: dict[str, Any] = prepared.info if isinstance(prepared, Prepared) else {"layers": {}}
-    sentence = prepared if isinstance(prepared, str) else ("" if ready else "The frames are being prepared.")
+    info: dict[str, Any] = plain.info if isinstance(plain, Prepared) else {"layers": {}}
+    layers = dict(info["layers"])
+    if layers and isinstance(corrected, Prepared):
+        layers |= corrected.info["layers"]
     return FramesAnswer(
-        state="ready" if ready else ("unavailable" if prepared else "preparing"),
-        sentence=sentence,
+        state="ready" if layers else ("unavailable" if plain else "preparing"),
+        sentence=_sentence(plain, corrected),
         rows=image.rows,
         columns=image.columns,
         frames=image.frames,
@@ -255,8 +287,27 @@ def frames(case: CaseId, session: Reader, review: ReviewOf) -> FramesAnswer:
         reference_frame=subtraction.reference_frame,
         mask_frames=subtraction.mask_frames,
         mask_shift_px=subtraction.mask_shift_px,
-        layers={Layer(name): _layer(name, told) for name, told in info["layers"].items()},
+        layers={Layer(name): _layer(name, told) for name, told in layers.items()},
+        coming=_coming(layers, plain, corrected, masked=bool(subtraction.mask_frames)),
     )
+
+
+def _coming(
+    layers: dict[str, Any], plain: Prepared | str | None, corrected: Prepared | str | None, *, masked: bool
+) -> list[Layer]:
+    """Return the layers that are not there yet and will be."""
+    wanted = [] if isinstance(plain, str) else [Layer.RAW, *([Layer.SUBTRACTED] if masked else [])]
+    wanted += [] if isinstance(corrected, str) else [Layer.CORRECTED]
+    return [layer for layer in wanted if layer not in layers]
+
+
+def _sentence(plain: Prepared | str | None, corrected: Prepared | str | None) -> str:
+    for part in (plain, corrected):
+        if isinstance(part, str):
+            return part
+    if plain is None:
+        return "The frames are being prepared."
+    return "" if corrected else "The frames are being corrected for motion."
 
 
 def _layer(name: str, told: dict[str, Any]) -> LayerInfo:
@@ -283,7 +334,7 @@ def frame(
     shift_col: Shift = 0.0,
 ) -> Response:
     """Return one frame. `shift_row` and `shift_col` move the mask of `subtracted` down and right, in pixels."""
-    _, prepared = _ready(review, case)
+    _, prepared = _ready(review, case, layer)
     stored = stored_frame(prepared, layer, number, (shift_row, shift_col))
     told = prepared.info["layers"][layer.value]
     headers = {

@@ -29,10 +29,12 @@ from angio_pipeline.review.asking import (
     ReviewOf,
     StateAsk,
 )
+from angio_pipeline.review.case_routes import PNG
 from angio_pipeline.review.export import edits_table, zip_of
 from angio_pipeline.review.index import CaseEntry
 from angio_pipeline.review.masks import checked_mask
-from angio_pipeline.review.problems import ReviewProblem, unusable
+from angio_pipeline.review.problems import ReviewProblem, not_found, unusable
+from angio_pipeline.review.readings import masks_of
 from angio_pipeline.review.regions import RedrawLesion
 from angio_pipeline.review.state import Review
 
@@ -132,6 +134,17 @@ def send_mask(
     review.index.entry(case, CaseKind.RUN)
     mask = checked_mask(png)
     return MaskAnswer(mask=review.journal.keep_mask(png), rows=mask.shape[0], columns=mask.shape[1])
+
+
+@router.get("/cases/{case}/drawn-masks/{name}", response_class=Response, responses=PNG)
+def drawn_mask(case: CaseId, name: Part, session: Reader, review: ReviewOf) -> Response:
+    """Return a mask that an edit of this reader holds, as it was sent."""
+    entry = review.index.entry(case, CaseKind.RUN)
+    held = [edit.model_dump(mode="json") for edit in review.readings.of(session.reader, entry.id).edits]
+    png = review.journal.mask(name) if name in masks_of(held) else None
+    if png is None:
+        raise not_found("this mask")
+    return Response(png, media_type="image/png")
 
 
 @router.get("/cases/{case}/readers")

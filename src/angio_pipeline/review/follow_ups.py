@@ -72,7 +72,7 @@ def prepared_follow_up(review: Review, folder: Path) -> Prepared | str | None:
         scans.append((len(_points(document)), reference_uid, None))
     stamp_ns = (folder / "lipiodol.json").stat().st_mtime_ns
     key = "f" + hashlib.sha256(f"{folder} {stamp_ns}".encode()).hexdigest()[:24]
-    return review.store.ask(key, prepare_follow_up, found, scans, reference_uid, deposits)
+    return review.store.ask(key, review.workshop, prepare_follow_up, found, scans, reference_uid, deposits)
 
 
 def describe(review: Review, folder: Path) -> FollowUpAnswer:

@@ -57,24 +57,32 @@ class Prepared:
 class PreparedStore:
     """Prepared runs and follow-ups, each made once and kept while there is room."""
 
-    def __init__(self, folder: Path, workshop: Workshop, *, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, folder: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
-        self._folder, self._workshop, self._most_bytes = folder, workshop, most_bytes
+        self._folder, self._most_bytes = folder, most_bytes
         self._lock = threading.Lock()
         self._ready: OrderedDict[str, tuple[Prepared, int]] = OrderedDict()
         self._waiting: dict[str, Future[None]] = {}
         self._failed: dict[str, tuple[str, float]] = {}
 
-    def ask(self, key: str, work: Callable[..., None], *arguments: Any) -> Prepared | str | None:
-        """Return what was prepared under a key, None while it is, or why it cannot be.
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being prepared."""
+        with self._lock:
+            return bool(self._waiting)
+
+    def ask(self, key: str, workshop: Workshop, work: Callable[..., None], *arguments: Any) -> Prepared | str | None:
+        """Return what was prepared under a key, if only in part, None while there is none, or why there cannot be.
 
         Parameters
         ----------
         key : str
             Made by the server; it changes with what the result depends on.
+        workshop : Workshop
+            Where it is made.
         work : callable
-            Called in the worker with `arguments` and the folder to write into; it writes `info.json` last.
+            Called in the worker with `arguments` and the folder to write into; `info.json` tells what is there.
         """
         with self._lock:
             if key in self._ready:
@@ -84,11 +92,19 @@ class PreparedStore:
             if sentence and time.monotonic() - since < _TRIED_AGAIN_S:
                 return sentence
             if key in self._waiting:
-                return None
-            made = self._waiting[key] = self._workshop.submit(work, *arguments, self._folder / key)
+                return self._begun(key)
+            made = self._waiting[key] = workshop.submit(work, *arguments, self._folder / key)
         # Outside the lock: what is done already calls back at once.
         made.add_done_callback(lambda done: self._take(key, done))
         return None
+
+    def _begun(self, key: str) -> Prepared | None:
+        """Return what the worker has told of so far."""
+        folder = self._folder / key
+        try:
+            return Prepared(folder, json.loads((folder / "info.json").read_bytes()))
+        except FileNotFoundError:
+            return None
 
     def _take(self, key: str, made: Future[None]) -> None:
         folder = self._folder / key

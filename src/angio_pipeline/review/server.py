@@ -112,6 +112,8 @@ def _bound(listening: Listening) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        # Who is told the address may call at once, and waits the moment that the application takes to start.
+        bound.listen(_MOST_REQUESTS)
     except OSError as error:
         raise ConfigError(
             f"Expected to listen at {listening.host}, port {listening.port}, found it cannot be ({error.strerror}); "

@@ -19,6 +19,7 @@ from angio_pipeline.review.index import CaseEntry, CaseIndex
 from angio_pipeline.review.jobs import Job, Jobs
 from angio_pipeline.review.journal import Journal
 from angio_pipeline.review.orders import Order
+from angio_pipeline.review.preparing import warm_up
 from angio_pipeline.review.problems import ReviewProblem, not_found
 from angio_pipeline.review.readings import Readings, masks_of
 from angio_pipeline.review.results import ResultFiles
@@ -67,8 +68,9 @@ class Review:
         self.journal = Journal(folder / "review.sqlite")
         self.readings = Readings(self.journal)
         self.sessions = Sessions(settings.tokens)
-        self.workshop = Workshop()
-        self.store = PreparedStore(folder / "cache", self.workshop)
+        # Two workers: what a reader waits for at once never stands behind work of many seconds.
+        self.quick, self.workshop = Workshop(), Workshop(polite=True)
+        self.store = PreparedStore(folder / "cache")
         self.sources = Sources(settings.sources, folder / "cache" / "archives")
         self.files = ResultFiles()
         self.jobs = Jobs()
@@ -79,10 +81,13 @@ class Review:
         self.journal.append("", "", "started", after={"unblinded": self.settings.unblinded})
         threading.Thread(target=self.index.refresh, daemon=True).start()
         self.sources.start(self.workshop)
+        if self.sources.given:
+            self.quick.submit(warm_up)
 
     def close(self) -> None:
         """End everything that was started."""
         self.jobs.close()
+        self.quick.close()
         self.workshop.close()
         self.store.close()
         self.journal.close()

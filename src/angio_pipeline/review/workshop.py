@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
@@ -18,6 +19,15 @@ __all__ = ["Workshop", "end_with_parent"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_POLITE = 5
+
+
+def _begin(*, polite: bool) -> None:
+    end_with_parent()
+    if polite and hasattr(os, "nice"):
+        os.nice(_POLITE)
 
 
 def end_with_parent() -> None:
@@ -33,9 +43,16 @@ def end_with_parent() -> None:
 
 
 class Workshop:
-    """One worker process, replaced when it dies; it is started with the first work."""
+    """One worker process, replaced when it dies; it is started with the first work.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    polite : bool
+        Whether its work stands back where the processor is wanted for something else.
+    """
+
+    def __init__(self, *, polite: bool = False) -> None:
+        self._begin = partial(_begin, polite=polite)
         self._context: BaseContext = multiprocessing.get_context(start_method())
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
@@ -45,7 +62,7 @@ class Workshop:
         with self._lock:
             for _ in range(2):
                 if self._pool is None:
-                    self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=end_with_parent)
+                    self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=self._begin)
                 try:
                     return self._pool.submit(work, *args, **kwargs)
                 except BrokenProcessPool:

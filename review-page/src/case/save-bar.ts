@@ -1,11 +1,11 @@
 /** Saved or not, undo and redo, how far the reader is: the same bar for every kind of case. */
 
-import type { ReviewState } from "./answers";
+import type { ReviewState } from "../base/answers";
 import type { Corrections } from "./corrections";
-import { button, el, fill, select } from "./dom";
-import type { Key } from "./keys";
-import { ask } from "./notices";
-import { STATE_WORDS } from "./words";
+import { button, el, fill, select } from "../base/dom";
+import type { Key } from "../base/keys";
+import { ask } from "../base/notices";
+import { STATE_WORDS } from "../base/words";
 
 const SAVE_WORDS = { saved: "Saved", saving: "Saving…", unsaved: "Not saved yet", conflict: "Edited elsewhere" };
 

@@ -5,8 +5,8 @@
  * makes it count once.
  */
 
-import type { CorrectionsAnswer, Edit, EditWords, ReviewState } from "./answers";
-import { Refusal, UNREACHABLE, sentenceOf, type Api } from "./api";
+import type { CorrectionsAnswer, Edit, EditWords, ReviewState } from "../base/answers";
+import { Refusal, UNREACHABLE, sentenceOf, type Api } from "../base/api";
 
 export type SaveState = "saved" | "saving" | "unsaved" | "conflict";
 
@@ -109,7 +109,8 @@ export class Corrections {
 
   #take(step: Step): void {
     this.#setLine([...this.#line, step]);
-    if (this.save !== "conflict") void this.#send();
+    if (!this.answer) this.#tell("unsaved");
+    else if (this.save !== "conflict") void this.#send();
     this.changed();
   }
 
