@@ -43,16 +43,16 @@ def imported(results: Path, tables: Path) -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """Return 0 when the file was written, 1 where there is nothing to write."""
+    """Return 0 when the file was written, 1 where there are no patients to write."""
     parser = argparse.ArgumentParser(description="Write results as one file for REDCap's Data Import Tool.")
     parser.add_argument("results", type=Path, help="folder of angio run")
     parser.add_argument("tables", type=Path, help="folder of angio cohort")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     given = parser.parse_args()
-    told = list(imported(given.results, given.tables))
-    if not told:
+    if not (given.tables / "cohort.csv").is_file():
         print(f"Expected cohort.csv in {given.tables}, found none; name the folder that angio cohort wrote.")
         return 1
+    told = list(imported(given.results, given.tables))
     variables = [one["Variable / Field Name"] for one in rows()]
     with given.out.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, [variables[0], *_REPEATED, *variables[1:]], restval="", lineterminator="\n")

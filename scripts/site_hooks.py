@@ -10,7 +10,6 @@ import html
 import os
 import posixpath
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from angio_pipeline.networks.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^)\s#]+)(#[^)\s]*)?\)")
@@ -29,16 +30,10 @@ _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Return the settings with every decision and every model card in the navigation."""
     decisions = sorted(f"adr/{path.name}" for path in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
-    cards = [{entry["name"]: f"models/{entry['card']}"} for entry in manifest()]
+    cards = [{entry.name: f"models/{entry.card}"} for entry in read_manifest()]
     _section(config.nav or [], "Decisions").extend(decisions)
     _section(config.nav or [], "Model cards").extend(cards)
     return config
-
-
-def manifest() -> list[dict[str, Any]]:
-    """Return the entries of `models/manifest.toml`."""
-    entries: list[dict[str, Any]] = tomllib.loads((ROOT / "models" / "manifest.toml").read_text("utf-8"))["model"]
-    return entries
 
 
 def _section(entries: list[Any], title: str) -> list[Any]:
@@ -63,9 +58,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def outside_files() -> Iterator[str]:
     """Yield the files outside docs/ that the site shows, by their place in the project."""
     yield from ("CONTRIBUTING.md", "CHANGELOG.md")
-    for entry in manifest():
-        yield f"models/{entry['card']}"
-        yield f"models/{entry['card'].removesuffix('.md')}-training.png"
+    for entry in read_manifest():
+        yield f"models/{entry.card}"
+        yield f"models/{entry.card.removesuffix('.md')}-training.png"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

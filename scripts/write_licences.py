@@ -33,18 +33,20 @@ FORBIDDEN = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|(?<!Lesser )General Public Li
 def needed(name: str = PROGRAM) -> dict[str, Distribution]:
     """Return what a package needs at run time on this system, by canonical name, without itself."""
     found: dict[str, Distribution] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [(name, frozenset[str]())]
     while waiting:
         one, extras = waiting.pop()
         for text in distribution(one).requires or []:
             requirement = Requirement(text)
-            key = canonicalize_name(requirement.name)
+            key, more = canonicalize_name(requirement.name), frozenset(requirement.extras)
             wanted = requirement.marker is None or any(
                 requirement.marker.evaluate({"extra": extra}) for extra in (extras or {""})
             )
-            if wanted and key not in found and not key.startswith(FOR_A_DEVICE):
+            if wanted and (key, more) not in seen and not key.startswith(FOR_A_DEVICE):
+                seen.add((key, more))
                 found[key] = distribution(requirement.name)
-                waiting.append((requirement.name, frozenset(requirement.extras)))
+                waiting.append((requirement.name, more))
     return dict(sorted(found.items()))
 
 

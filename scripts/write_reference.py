@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(1, str(ROOT / "benchmarks"))
 
 from pages import with_section  # noqa: E402 - after its folder is known
-from reference import cards, commands, figures, flags, outputs, redcap, settings  # noqa: E402
+from reference import cards, commands, figures, flags, outputs, redcap, settings  # noqa: E402 - as above
 
 SCRIPT = "scripts/write_reference.py"
 SECTIONS: tuple[tuple[str, str, Callable[[], str]], ...] = (

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
-from typing import Any
 
+from angio_pipeline.assets import models_dir
+from angio_pipeline.networks.manifest import read_manifest
 from reference.values import table
 
 __all__ = ["section"]
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
-
 
 def section() -> str:
     """Return the table of networks, then what each card says it is not for."""
-    entries: list[dict[str, Any]] = tomllib.loads((MODELS / "manifest.toml").read_text(encoding="utf-8"))["model"]
+    entries = read_manifest()
     rows = [
         (
-            f"[{one['name']}](../models/{one['card']})",
-            one["training_data"],
-            ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in one["metrics"].items()),
-            one["licence"],
-            f"`{one['sha256'][:12]}…`",
+            f"[{one.name}](../models/{one.card})",
+            one.training_data,
+            ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in one.metrics.items()),
+            one.licence,
+            f"`{one.sha256[:12]}…`",
         )
         for one in entries
     ]
     parts = [table(("network", "learned from", "while training, held out", "licence", "SHA-256"), rows)]
     for one in entries:
-        card = (MODELS / one["card"]).read_text(encoding="utf-8")
+        card = (models_dir() / one.card).read_text(encoding="utf-8")
         parts.append(
-            f"### {one['name']}\n\n{_purpose(card)}\n\n{_line(card, 'Calibrated on')}\n\n{_line(card, 'Not for')}"
+            f"### {one.name}\n\n{_purpose(card)}\n\n{_line(card, 'Calibrated on')}\n\n{_line(card, 'Not for')}"
         )
     return "\n\n".join(parts)
 

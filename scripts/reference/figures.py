@@ -370,6 +370,8 @@ def _section(groups: tuple[Group, ...]) -> str:
     asked = [one for _, figures in found for one in figures if one.reached != "–"]
     reached = sum(one.reached == "yes" for one in asked)
     head = f"Of {len(asked)} figures that were asked for, {reached} are reached and {len(asked) - reached} are missed."
+    if without := [group.title for group, figures in found if not figures]:
+        head += f" Not counted, as nothing is stored of them: {', '.join(without)}."
     return "\n\n".join([head, *(_group(group, figures) for group, figures in found)])
 
 

@@ -52,7 +52,8 @@ def read_run(path: str | Path) -> AngioRun:
     Raises
     ------
     InputRefused
-        When there is no run, more than one, or one that cannot be read; `reason` is the code of `refused.csv`.
+        When there is no run (`reason` is `no_run`), more than one (`several_runs`), or one that cannot be read (the
+        code of `refused.csv`).
     """
     with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
         found = ingest.discover([Path(path)], workspace=Path(workspace))
@@ -88,6 +89,8 @@ def analyse_run(
         When the settings cannot be read.
     InputRefused
         When the run cannot be analysed, such as one of a single frame.
+    AngioError
+        When the weights of a network are missing, or not those of the manifest.
     ValueError
         When a tumour has another shape than the frames.
     """
@@ -101,7 +104,9 @@ def analyse_run(
 
 def _drawn(mask: npt.NDArray[np.bool_], number: int, run: AngioRun) -> FilmRoi:
     if mask.shape != run.shape[1:]:
-        raise ValueError(f"Expected a tumour of shape {run.shape[1:]} as the frames, found {mask.shape}.")
+        raise ValueError(
+            f"Expected a tumour of shape {run.shape[1:]} as the frames, found {mask.shape}; draw it on a frame."
+        )
     return FilmRoi(f"T{number}", np.asarray(mask, dtype=np.bool_), run.source.sop_instance_uid)
 
 
@@ -123,7 +128,7 @@ class RunAnalysis:
         return outputs.run_document(self.result).model_dump(mode="json")
 
     def feeders(self) -> pandas.DataFrame:
-        """Return a row a feeder, most likely ones first within each tumour: probability, contribution, target."""
+        """Return a row a feeder, by rank within each tumour; units are in the names, what is unknown is empty."""
         import pandas as pd
 
         rows = [{"tumour": t["id"], **_flat(f)} for t in self.document["tumours"] for f in t["feeders"]]

@@ -61,7 +61,10 @@ class Networks:
 
 @lru_cache(maxsize=1)
 def load_networks(params: vessels.SegmentParams, feeder_network: str) -> Networks:
-    """Return the networks that the settings ask for; a process loads each once, and only those that it needs."""
+    """Return the networks that the settings ask for; a process loads each once, and only those that it needs.
+
+    Weights are read when a network is first shown something; it raises `AngioError` where they are not the manifest's.
+    """
     names = (params.network, params.frame_network) if params.method == "network" else ("", "")
     if not any((*names, feeder_network)):
         return Networks()

@@ -121,7 +121,7 @@ def release_memory() -> None:
 
     The C library keeps it, in pieces that the next task does not fit into: hundreds of megabytes after some tasks.
     """
-    with suppress(OSError, AttributeError):  # only glibc knows how
+    with suppress(OSError, AttributeError, TypeError):  # only glibc knows how, and Windows wants a library's name
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -7,6 +7,7 @@ import sys
 from email.message import Message
 from importlib.metadata import Distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,14 @@ def test_all_that_is_declared_is_listed() -> None:
     names = set(write_licences.needed())
     assert {"pydicom", "torch", "numpy", "duckdb"} <= names
     assert not {"pytest", "ruff", "angio-pipeline"} & names
+
+
+def test_what_an_extra_needs_is_listed_of_a_package_that_was_found_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"program": ["b", "a"], "a": ["c; extra == 'more'"], "b": ["a[more]"], "c": []}
+    for order in (["a", "b"], ["b", "a"]):
+        told["program"] = order
+        monkeypatch.setattr(write_licences, "distribution", lambda name: SimpleNamespace(requires=told[name]))
+        assert list(write_licences.needed("program")) == ["a", "b", "c"]
 
 
 class _Unnamed(Distribution):

@@ -161,3 +161,13 @@ def test_results_become_a_file_that_fits_the_dictionary(tmp_path: Path) -> None:
     assert oil["oil_iodine_mg"] == "12.5"
     known = {row["Variable / Field Name"] for row in dictionary()}
     assert set(patient) == known | {"redcap_repeat_instrument", "redcap_repeat_instance"}
+
+
+def test_without_patients_no_file_is_written_for_redcap(tmp_path: Path) -> None:
+    results, tables, out = tmp_path / "results", tmp_path / "tables", tmp_path / "redcap.csv"
+    written(results, "lipiodol", subject="P1", lesion="L1", date="20240301", iodine_mg="12.5")
+    command = [sys.executable, str(ROOT / "scripts" / "redcap_import.py"), str(results), str(tables), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stdout.startswith("Expected cohort.csv in ")
+    assert not out.exists()

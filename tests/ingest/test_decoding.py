@@ -14,15 +14,8 @@ import hostile_files as hostile
 import imagecodecs
 import numpy as np
 import pytest
-from pydicom.pixels import get_encoder
-from pydicom.uid import (
-    HTJ2KLossless,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
-)
+from encoded_frames import LOSSLESS
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
 
 from angio_pipeline.ingest import decoding
 from angio_pipeline.workers import hold_threads, process_pool, warm_up
@@ -31,21 +24,7 @@ SHAPE = (9, 64, 96)
 FRAMES = np.random.default_rng(21).integers(0, 4095, SHAPE).astype(np.uint16)
 
 
-def _rle(frame: np.ndarray) -> bytes:
-    kind = {"bits_allocated": 16, "bits_stored": 16, "pixel_representation": 0, "samples_per_pixel": 1}
-    size = {"rows": frame.shape[0], "columns": frame.shape[1], "number_of_frames": 1}
-    encoder = get_encoder(RLELossless)
-    return next(encoder.iter_encode(frame.tobytes(), **size, **kind, photometric_interpretation="MONOCHROME2"))
-
-
-ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
-    JPEGLosslessSV1: imagecodecs.ljpeg_encode,
-    JPEGLSLossless: imagecodecs.jpegls_encode,
-    JPEG2000Lossless: partial(imagecodecs.jpeg2k_encode, level=0, codecformat="j2k", reversible=True),
-    RLELossless: _rle,
-    HTJ2KLossless: partial(imagecodecs.htj2k_encode, reversible=True),
-    JPEGBaseline8Bit: partial(imagecodecs.jpeg8_encode, level=100),
-}
+ENCODERS = LOSSLESS | {JPEGBaseline8Bit: partial(imagecodecs.jpeg8_encode, level=100)}
 
 
 @pytest.fixture
@@ -130,3 +109,12 @@ def test_frames_that_are_missing_are_told_however_many_threads_decode(
     for count in (1, 4):
         threads(count)
         assert decoded_apart.refused(path)[0] == "corrupt_pixels"
+
+
+def test_want_of_memory_is_not_called_damage() -> None:
+    def encoded() -> Iterator[bytes]:
+        raise MemoryError
+        yield b""
+
+    with pytest.raises(MemoryError):
+        decoding._next(encoded(), 0, 1)

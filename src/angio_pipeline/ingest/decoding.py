@@ -128,6 +128,8 @@ def _next(encoded: Iterator[bytes], index: int, count: int) -> bytes:
     except StopIteration:
         sentence = f"Expected {count} frames, found {index} that decode; export it again."
         raise InputRefused(sentence, reason="truncated") from None
+    except MemoryError:
+        raise
     except Exception as error:  # pydicom raises errors of several types here
         raise _corrupt(f"frames that cannot be told apart ({type(error).__name__})") from None
 

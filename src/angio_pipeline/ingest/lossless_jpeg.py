@@ -22,8 +22,10 @@ __all__ = ["decode_lossless_jpeg", "is_lossless_jpeg"]
 
 _START, _FRAME, _TABLES, _SCAN, _INTERVAL, _END = 0xD8, 0xC3, 0xC4, 0xDA, 0xDD, 0xD9
 _RESTART = 0xD0
+# All that start a frame, of any process; 0xC8 and 0xCC lie among them and do not.
 _FRAMES = {*range(0xC0, 0xD0)} - {_TABLES, 0xC8, 0xCC}
 _FILL = 0xFF
+# Markers that no length and no content follow.
 _BARE = {0x01, *range(_RESTART, _END)}
 _GREATEST_CATEGORY = 16
 # Codes of up to so many bits are found in a table that stays in the nearest cache.
@@ -86,6 +88,7 @@ def decode_lossless_jpeg(data: bytes) -> npt.NDArray[np.uint16]:
 
 
 def _how(scan: _Scan) -> tuple[Lookup, Lookup, int, int]:
+    """Return tables, predictor and bits of a sample as `_decode_rows` takes them."""
     wide = scan.tables[scan.table]
     short = np.where(wide[:: 1 << _SHORTER_BY] >> 8 <= _SHORT_BITS, wide[:: 1 << _SHORTER_BY], 0).astype(np.uint16)
     return wide, short, scan.predictor, scan.precision - scan.shift

@@ -95,7 +95,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
     if document is not None:
         import cv2
 
-        with ThreadPoolExecutor(cv2.getNumThreads()) as pool:
+        with ThreadPoolExecutor(max(cv2.getNumThreads(), 1)) as pool:
             pictures = dict(zip(names, pool.map(lambda name: data_uri(run.path / f"{name}.png"), names), strict=True))
     story: dict[str, Any] = {"date": day(run.date), "problem": run.problem, "label": run.series, **pictures}
     story["overlay_file"] = quote(f"{run.name}/overlay.png")

@@ -247,6 +247,7 @@ def _until_one_dies(
     work: Callable[..., _Got],
     *arguments: object,
 ) -> Iterator[tuple[list[_Given], _Got]]:
+    """Yield chunks that were done; once a worker dies none is begun, and those under way are added to `died`."""
     waiting: dict[Future[_Got], list[_Given]] = {}
     while True:
         while not died and len(waiting) <= width and (chunk := next(chunks, None)) is not None:
