@@ -48,6 +48,8 @@ def take(tab: PageReader, folder: Path, name: str) -> None:
     """Write what the window shows."""
     tab.page.wait_for_timeout(700)  # the last frame and the notices of saving
     pixels = cv2.imdecode(np.frombuffer(tab.page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise SystemExit("Expected the browser to give a picture of its window, found something else.")
     cv2.imwrite(str(folder / f"review-{name}.webp"), pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
 
 

@@ -307,9 +307,8 @@ def _review_page(found: dict[str, Any]) -> Iterator[Figure]:
             f"{painter}, {row['size']}: first image after the click, s",
             row["first_picture_s"], None, 1.5, f"{row['first_picture_s']:.2f}",
         )  # fmt: skip
-        for name, said in (
-            ("first_frame_s", "first frame of a run that nobody prepared"), ("again_frame_s", "corrected frame, prepared"),
-        ):  # fmt: skip
+        frames = {"first_frame_s": "first frame of a run that nobody prepared", "again_frame_s": "the same, prepared"}
+        for name, said in frames.items():
             yield Figure(f"{painter}: {said}, s", row[name], None, 1.5, f"{row[name]:.2f}")
         yield Figure(f"{painter}: cine, frames a second", row["frames_per_s"], 10, None, f"{row['frames_per_s']:.0f}")
     shown_s = found["worklist"]["worst_s"]
