@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -231,8 +231,7 @@ def _each_chunk(
             yield from _until_one_dies(pool, 2 * workers, chunks, died, work, *arguments)
         if not died:
             return
-        for one in (one for chunk in died for one in chunk):
-            yield [one], _alone(one, work, lost, *arguments)
+        yield from _one_by_one([one for chunk in died for one in chunk], work, lost, *arguments)
 
 
 def _pool(workers: int) -> AbstractContextManager[Executor]:
@@ -265,12 +264,20 @@ def _until_one_dies(
                 yield chunk, future.result()
 
 
-def _alone(one: _Given, work: Callable[..., _Got], lost: Callable[..., _Got], *arguments: object) -> _Got:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(work, [one], *arguments).result()
-        except BrokenProcessPool:
-            return lost(one, *arguments)
+def _one_by_one(
+    waiting: list[_Given], work: Callable[..., _Got], lost: Callable[..., _Got], *arguments: object
+) -> Iterator[tuple[list[_Given], _Got]]:
+    """Yield each with what `work` made of it alone, or `lost` where that ended the worker; the next has another one."""
+    rest = iter(waiting)
+    for first in rest:
+        with _pool(1) as pool:
+            for one in chain([first], rest):
+                try:
+                    got = pool.submit(work, [one], *arguments).result()
+                except BrokenProcessPool:
+                    yield [one], lost(one, *arguments)
+                    break
+                yield [one], got
 
 
 def _store(connection: Any, rows: Rows) -> None:
