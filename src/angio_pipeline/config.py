@@ -48,6 +48,10 @@ class PipelineConfig(Params):
     limits: Limits = Limits()
 
 
+# Other files of that folder.
+_NO_PRESETS = {"agents", "pacs.example"}
+
+
 def load_config(choice: str | None) -> PipelineConfig:
     """Return the settings of a preset's name or of a TOML file; the defaults when None.
 
@@ -63,7 +67,7 @@ def load_config(choice: str | None) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml") if p.stem != "agents"))
+        names = ", ".join(sorted(p.stem for p in configs_dir().glob("*.toml") if p.stem not in _NO_PRESETS))
         raise ConfigError(f"Expected a preset ({names}) or a TOML file, found neither under {choice!r}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"Expected TOML in {path.name}, found: {error}.") from None

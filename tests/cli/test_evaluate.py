@@ -33,3 +33,16 @@ def test_runs_and_both_views_are_passed_on(
     assert plain["per_run"][0]["feeders_missed_because"] == {"listed, improbable": 1}
     both = asked(monkeypatch, capsys, tmp_path, "--run", "1.2", "--both-views")
     assert both["metrics"]["feeders"]["sensitivity"]["value"] == 1
+
+
+def test_a_folder_without_results_is_no_table_of_noughts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_truth(tmp_path / "truth", "case-1", "1.2")
+    write_result(tmp_path / "elsewhere" / "out", "1.2")
+    words = ["angio", "evaluate", "--truth", str(tmp_path / "truth"), "--results", str(tmp_path / "elsewhere")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "Expected --results to name a folder that angio run wrote" in capsys.readouterr().err

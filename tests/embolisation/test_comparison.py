@@ -11,6 +11,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import Background
 from angio_pipeline.embolisation import EmbolisationParams, compare_runs
+from angio_pipeline.embolisation.endpoint import SaceParams, flow_to
 
 PARAMS = EmbolisationParams()
 
@@ -172,6 +173,18 @@ def test_a_feeder_in_the_noise_cannot_be_told():
     assert tumour.feeders[0].patency is Patency.UNKNOWN
     assert "noise" in tumour.feeders[0].reason
     assert tumour.flow is None
+
+
+def test_of_slowed_supply_is_spoken_only_where_there_is_some(before):
+    (tumour,) = compared(before, Scene(seed=2, blush=0.4, slow_s=1.2)).tumours
+    (feeder,) = tumour.feeders
+    opened, slowed, closed = (
+        replace(feeder, contribution=0.5, patency=kind) for kind in (Patency.OPEN, Patency.SLOWED, Patency.CLOSED)
+    )
+    flow, said = flow_to([opened, closed], params=SaceParams())
+    assert (flow, said) == (Flow.REDUCED, "flow reduced: 50 % of the supply is open and 50 % closed")
+    _, said = flow_to([slowed, closed], params=SaceParams())
+    assert said == "flow reduced: 0 % of the supply is open and 50 % closed, the rest slowed"
 
 
 def test_flow_is_judged_by_likely_feeders_only(before):

@@ -79,9 +79,15 @@ def test_truth_hidden_files_and_earlier_results_are_left_out(dicom: Any, look: L
     for name in ("truth/run.dcm", ".hidden/run.dcm", "case/.run.dcm", "OUT/subjects/P1/run.dcm", "__MACOSX/run.dcm"):
         dicom.run(name)
     (dicom.folder / "OUT" / "refused.csv").write_text("path,reason,sentence\n")
+    (dicom.folder / "truth" / "plan.json").write_text("{}")
     found = look(dicom.folder)
     assert [item.source.file for item in found.runs] == ["case/run.dcm"]
     assert not found.refusals
+
+
+def test_a_folder_of_a_hospital_that_happens_to_be_called_truth_is_read(dicom: Any, look: Look) -> None:
+    dicom.run("truth/run.dcm")
+    assert [item.source.file for item in look(dicom.folder).runs] == ["truth/run.dcm"]
 
 
 def test_a_workspace_inside_the_source_is_left_out(dicom: Any) -> None:

@@ -30,11 +30,19 @@ def evaluate(
     """Compare results with the truth; what is missing counts as wrong.
 
     Example: angio evaluate --truth data/sample --results OUT
+
+    Exit status 0: the figures are there; 2: usage, also where --results is no OUT of angio run.
     """
     from rich.console import Console
 
     from angio_pipeline.evaluate import evaluate as measure
 
+    if not (results / "subjects").is_dir():
+        typer.echo(
+            f"angio: Expected --results to name a folder that angio run wrote, found {results} without subjects in it.",
+            err=True,
+        )
+        raise typer.Exit(2)
     found = measure(truth, results, only=run or (), both_views=both_views)
     if json:
         typer.echo(json_text.dumps(found.to_document(), indent=1))

@@ -125,7 +125,7 @@ QUALITY_SENTENCES: dict[Quality, str] = {
     Quality.REGISTRATION_POOR: "The follow-up could not be aligned well with the reference scan.",
     Quality.LESION_AT_EDGE: "The lesion touches the edge of the scan: its mass is a lower bound.",
     Quality.UNEVEN_SLICES: "Slices are missing or unevenly spaced.",
-    Quality.FEW_TIMEPOINTS: "Too few dates for a fitted half-life.",
+    Quality.FEW_TIMEPOINTS: "Too few dates for a fitted half-life; one from two dates is no fit.",
     Quality.HALF_LIFE_UNBOUNDED: "The half-life is longer than the follow-up can bound.",
     Quality.REFERENCE_MISSING: "No internal reference was found on the film.",
     Quality.FILMS_NOT_COMPARABLE: (

@@ -59,7 +59,9 @@ def flow_to(feeders: Sequence[FeederChange], *, params: SaceParams) -> tuple[Flo
         return Flow.NORMAL, f"flow normal: {told}"
     if closed >= params.agreeing_share and share[Patency.OPEN] == 0:
         return Flow.NONE, f"no flow: {told}"
-    return Flow.REDUCED, f"flow reduced: {told}, the rest slowed"
+    slowed = share[Patency.SLOWED] / known
+    rest = ", the rest slowed" if round(100 * slowed) > 0 else ""
+    return Flow.REDUCED, f"flow reduced: {told}{rest}"
 
 
 def sace_level(

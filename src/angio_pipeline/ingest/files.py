@@ -2,7 +2,7 @@
 
 Archives and DICOMDIR files are opened by the reader that the caller gives, which may be a process apart.
 
-Left out without a word: hidden files, folders named `truth`, and results of earlier runs (a
+Left out without a word: hidden files, the truth of digital patients, and results of earlier runs (a
 folder that holds `refused.csv` and `subjects`). Everything else is either a candidate or refused.
 """
 
@@ -24,7 +24,9 @@ from angio_pipeline.ingest.limits import Limits
 
 __all__ = ["Candidate", "list_files", "wanted_folder"]
 
-_LEFT_OUT = {"truth", "__MACOSX"}
+_LEFT_OUT = {"__MACOSX"}
+# What the digital patient's truth is known by; another folder of that name is a folder like any other.
+_TRUTHS = ("plan.json", "simulation.json", "cohort.json", "*/truth.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,10 @@ class _Walk:
 
 
 def wanted_folder(folder: Path) -> bool:
-    """Return whether a folder is walked: not hidden, no truth, no results of an earlier run."""
+    """Return whether a folder is walked: not hidden, no truth of digital patients, no results of an earlier run."""
     if folder.name.startswith(".") or folder.name in _LEFT_OUT:
+        return False
+    if folder.name == "truth" and any(True for pattern in _TRUTHS for _ in folder.glob(pattern)):
         return False
     return not ((folder / "refused.csv").is_file() and (folder / "subjects").is_dir())
 
