@@ -181,5 +181,7 @@ function facts(feeder: Feeder): HTMLElement[] {
   ];
   if (feeder.overlap_ambiguous) words.push("overlap ambiguous");
   if (feeder.corrected) words.push(feeder.corrected);
+  // The bar shows what both views say; reports show what this one says.
+  if (feeder.two_views) words.push(`by both views; by this one ${percent(feeder.probability)}`);
   return words.map((one) => el("span", {}, one));
 }
