@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -61,6 +62,20 @@ def test_copies_lie_by_pseudonym_study_and_series_and_the_rest_is_listed(source:
     assert {row["file"] for row in counted} == {p.relative_to(out).as_posix() for p in out.rglob("*.dcm")}
     assert ("PatientName", "replaced") in {(row["keyword"], row["action"]) for row in counted}
     assert "SIM-" not in (out / "report.html").read_text() + (out / "report.csv").read_text()
+
+
+def test_a_whole_file_is_copied_whatever_stumps_of_it_lie_before_it(source: Path, tmp_path: Path) -> None:
+    whole = source / "day028" / "film-028.dcm"
+    content = whole.read_bytes()
+    (whole.parent / "cut-header.dcm").write_bytes(content[:900])
+    (whole.parent / "cut.dcm").write_bytes(content[: len(content) // 2])
+    out, paths = tmp_path / "out", tmp_path / "paths.csv"
+    angio("deidentify", source, "--out", out, "--paths", paths)
+    told = {Path(row["path"]).name: row["became"] for row in rows(paths)}
+    assert told["cut-header.dcm"] == "refused: no_pixel_data"
+    assert told["cut.dcm"] == "refused: truncated"
+    copy = pydicom.dcmread(out / told["film-028.dcm"])
+    assert np.array_equal(copy.pixel_array, pydicom.dcmread(whole).pixel_array)
 
 
 def test_the_same_command_again_does_nothing_again_and_gives_the_same_reports(source: Path, tmp_path: Path) -> None:
@@ -202,3 +217,4 @@ def test_a_run_gives_the_same_numbers_from_its_copy(sample: Path, tmp_path: Path
         del document["source"]
         found.append(document)
     assert found[0] == found[1]
+    assert rows(tmp_path / "b" / "refused.csv") == []  # the tables beside the copies are no input

@@ -430,7 +430,8 @@ def test_a_catalogue_on_the_disk_that_it_describes_is_not_part_of_it(dicom: Any)
 
 def test_results_truth_and_hidden_files_are_left_out(dicom: Any, catalogue: Path) -> None:
     dicom.run("a.dcm")
-    for name in (".hidden", "truth/x.dcm", "truth/plan.json", "out/refused.csv", "out/subjects/x.dcm"):
+    tables = ("shared/journal.jsonl", "shared/state.json", "shared/report.html")  # beside de-identified copies
+    for name in (".hidden", "truth/x.dcm", "truth/plan.json", "out/refused.csv", "out/subjects/x.dcm", *tables):
         path = dicom.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")

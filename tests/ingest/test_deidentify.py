@@ -97,10 +97,19 @@ def test_options_are_told_by_the_codes_of_context_group_7050(clean: Clean, dicom
     assert found.PatientIdentityRemoved == "YES"
 
 
-def test_name_and_number_become_the_pseudonym_that_results_have(clean: Clean, dicom: Any) -> None:
+def test_name_and_number_become_the_pseudonym_that_results_of_the_originals_have(clean: Clean, dicom: Any) -> None:
     found = clean(dicom.run())
     assert found.PatientID == found.PatientName == pseudonym("MRN-0042", key=read_key())
     assert not found.PatientBirthDate
+
+
+def test_results_of_a_copy_name_the_patient_by_the_pseudonym_of_the_copys_number(
+    clean: Clean, dicom: Any, look: Any, tmp_path: Path
+) -> None:
+    copy = clean(dicom.run())
+    copy.save_as(tmp_path / "copy.dcm")
+    (run,) = look(tmp_path / "copy.dcm").runs
+    assert run.source.subject == pseudonym(copy.PatientID, key=read_key()) != copy.PatientID
 
 
 def test_patients_without_a_number_stay_apart(clean: Clean, dicom: Any) -> None:

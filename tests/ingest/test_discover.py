@@ -90,6 +90,19 @@ def test_a_folder_of_a_hospital_that_happens_to_be_called_truth_is_read(dicom: A
     assert [item.source.file for item in look(dicom.folder).runs] == ["truth/run.dcm"]
 
 
+def test_tables_beside_deidentified_copies_are_left_out_and_the_same_names_elsewhere_are_not(
+    dicom: Any, look: Look
+) -> None:
+    for name in ("journal.jsonl", "state.json", "files.csv", "refused.csv", "report.csv", "report.html"):
+        (dicom.folder / "shared").mkdir(exist_ok=True)
+        (dicom.folder / "shared" / name).write_text("x")
+    (dicom.folder / "files.csv").write_text("x")
+    dicom.run("shared/P0123456789ab/run.dcm")
+    found = look(dicom.folder)
+    assert [item.source.file for item in found.runs] == ["shared/P0123456789ab/run.dcm"]
+    assert [refusal.path for refusal in found.refusals] == [str(dicom.folder / "files.csv")]
+
+
 def test_a_workspace_inside_the_source_is_left_out(dicom: Any) -> None:
     path = dicom.run("run.dcm")
     workspace = dicom.folder / "work"

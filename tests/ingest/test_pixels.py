@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import (
+    MPEG4HP41,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -25,7 +26,7 @@ from angio_pipeline import ingest
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.limits import Limits
-from angio_pipeline.ingest.pixels import check_pixels, pixel_format, read_frames
+from angio_pipeline.ingest.pixels import check_pixels, check_whole, pixel_format, read_frames
 
 STORED = np.random.default_rng(11).integers(0, 4095, (3, 33, 47)).astype(np.uint16)
 
@@ -248,3 +249,12 @@ def test_the_real_twelve_bit_jpeg_is_refused(real_data: Path, tmp_path: Path) ->
     (refusal,) = found.refusals
     assert refusal.reason == "unsupported_codec"
     assert re.fullmatch(r"Expected .*\.", refusal.sentence)
+
+
+def test_a_video_is_whole_with_one_fragment_of_all_frames_and_not_without_its_end(dicom: Any) -> None:
+    path = dicom.film("video.dcm", syntax=MPEG4HP41, encode=lambda frame: frame.tobytes(), NumberOfFrames=30)
+    check_whole(read_header(path))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputRefused, match="mark of their end") as caught:
+        check_whole(read_header(path))
+    assert caught.value.reason == "truncated"

@@ -6,7 +6,6 @@ costs another; every file ends up in an item or among the refusals.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.core.runs import Stage
+from angio_pipeline.ingest.copies import without_copies
 from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.files import Candidate, list_files
 from angio_pipeline.ingest.guard import Read, read_here, reading_apart
@@ -110,7 +110,9 @@ def discover(
         candidates, refusals = list_files(sources, workspace=workspace, limits=limits, read=read)
         looked = (_classified(candidate, key, refusals, limits, read) for candidate in candidates)
         entries = [entry for entry in looked if entry is not None]
-    kept = _without_duplicates(entries, refusals)
+    kept = without_copies(
+        entries, refusals, uid_of=lambda e: e.source.sop_instance_uid, candidate_of=lambda e: e.candidate
+    )
     volumes = _volumes(kept, refusals)
     return Discovery(
         runs=_sorted(RunItem(*_parts(entry), stage=entry.stage) for entry in kept if entry.role is _Role.RUN),
@@ -231,29 +233,6 @@ def _too_few(count: int) -> InputRefused:
         f"{'' if count == 1 else 's'}; give the whole series.",
         reason="too_few_slices",
     )
-
-
-def _without_duplicates(entries: Sequence[_Entry], refusals: list[Refusal]) -> list[_Entry]:
-    """Keep the first file of each SOP instance; say of the others whether they are the same."""
-    kept: list[_Entry] = []
-    first: dict[str, _Entry] = {}
-    for entry in entries:
-        uid = entry.source.sop_instance_uid
-        known = first.setdefault(uid, entry) if uid else entry
-        if known is entry:
-            kept.append(entry)
-        elif _content(known) == _content(entry):
-            sentence = "Expected each object once, found a copy of another file; the first one was used."
-            refusals.append(Refusal(entry.candidate.shown, "duplicate", sentence))
-        else:
-            sentence = "Expected one object a UID, found two that differ; the first one was used. Check the export."
-            refusals.append(Refusal(entry.candidate.shown, "conflicting_duplicate", sentence))
-    return kept
-
-
-def _content(entry: _Entry) -> str:
-    with entry.candidate.path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _volumes(entries: Sequence[_Entry], refusals: list[Refusal]) -> list[VolumeItem]:

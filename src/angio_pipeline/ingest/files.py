@@ -2,14 +2,15 @@
 
 Archives and DICOMDIR files are opened by the reader that the caller gives, which may be a process apart.
 
-Left out without a word: hidden files, the truth of digital patients, and results of earlier runs (a
-folder that holds `refused.csv` and `subjects`). Everything else is either a candidate or refused.
+Left out without a word: hidden files, the truth of digital patients, results of earlier runs (a folder
+that holds `refused.csv` and `subjects`), and beside de-identified copies the files that tell of them. Everything
+else is either a candidate or refused.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +23,13 @@ from angio_pipeline.ingest.guard import Read, read_here
 from angio_pipeline.ingest.headers import is_dicom, items, quiet_pydicom, read_header, text
 from angio_pipeline.ingest.limits import Limits
 
-__all__ = ["Candidate", "list_files", "wanted_folder"]
+__all__ = ["Candidate", "list_files", "own_tables", "wanted_folder"]
 
 _LEFT_OUT = {"__MACOSX"}
 # What the digital patient's truth is known by; another folder of that name is a folder like any other.
 _TRUTHS = ("plan.json", "simulation.json", "cohort.json", "*/truth.json")
+_STATE = {"journal.jsonl", "state.json"}  # the mark of a folder of de-identified copies
+_TABLES = _STATE | {"files.csv", "refused.csv", "report.csv", "report.html"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,9 @@ class _Walk:
             folders[:] = sorted(name for name in folders if wanted_folder(here / name))
             relative = here.relative_to(folder).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
+            left_out = own_tables(names)
             for name in sorted(names):
-                if name.startswith("."):
+                if name.startswith(".") or name in left_out:
                     continue
                 inner = f"{prefix}{name}"
                 candidate = Candidate(here / name, f"{file}{inner}", f"{shown}/{inner}")
@@ -154,6 +158,11 @@ def wanted_folder(folder: Path) -> bool:
     if folder.name == "truth" and any(True for pattern in _TRUTHS for _ in folder.glob(pattern)):
         return False
     return not ((folder / "refused.csv").is_file() and (folder / "subjects").is_dir())
+
+
+def own_tables(names: Collection[str]) -> set[str]:
+    """Return those of a folder's files that `angio deidentify` wrote beside its copies."""
+    return _TABLES.intersection(names) if set(names) >= _STATE else set()
 
 
 def _listed(dicomdir: Path, limits: Limits) -> list[Path]:

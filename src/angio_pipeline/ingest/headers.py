@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.config import disable_value_validation
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
@@ -33,6 +34,7 @@ __all__ = [
     "Header",
     "PixelElement",
     "as_numbers",
+    "check_elements",
     "element_value",
     "find",
     "find_in_groups",
@@ -226,6 +228,27 @@ def _check_depth(header: Header) -> None:
         if not level:
             return
     raise _too_deep(header.limits)
+
+
+def check_elements(header: Header) -> None:
+    """Refuse a header that was read whole and whose last element is cut; pydicom passes what is left of it.
+
+    For objects without pixels, of which no size says how long the file is to be.
+
+    Raises
+    ------
+    InputRefused
+        `truncated`.
+    """
+    for tag in header.dataset.keys():  # noqa: SIM118  # iterating a dataset would parse what is raw
+        raw = header.dataset.get_item(tag, keep_deferred=True)
+        if not isinstance(raw, RawDataElement) or raw.length == 0xFFFFFFFF:
+            continue
+        if raw.value_tell + raw.length > header.size:
+            raise InputRefused(
+                "Expected elements within the file, found one that goes beyond its end; export it again.",
+                reason="truncated",
+            )
 
 
 def _parsed_items(dataset: Dataset) -> Iterator[Dataset]:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.uid import UID, ExplicitVRBigEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, MPEGTransferSyntaxes
 
 from angio_pipeline.core.errors import CodecError, InputRefused
 from angio_pipeline.ingest.codestreams import check_codestream
@@ -26,12 +27,14 @@ __all__ = [
     "PixelFormat",
     "check_native_size",
     "check_pixels",
+    "check_whole",
+    "native_bytes",
     "no_pixel_data",
     "pixel_format",
     "read_frames",
 ]
 
-_ITEM = (0xFFFE, 0xE000)
+_ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
 
 def pixel_format(header: Header) -> PixelFormat:
@@ -141,6 +144,42 @@ def check_native_size(header: Header, need: int) -> None:
         )
 
 
+def check_whole(header: Header) -> None:
+    """Refuse an object whose pixel data are not all in the file, whatever their colours and compression.
+
+    For those that pass pixels on without decoding them, where `check_pixels` would ask for too much.
+
+    Raises
+    ------
+    InputRefused
+        `no_pixel_data`, `truncated`.
+    """
+    element = header.pixels
+    if element is None or element.length == 0:
+        raise no_pixel_data()
+    syntax = header.transfer_syntax
+    if not syntax.is_transfer_syntax:  # how it lays out pixels is not known
+        return
+    if syntax.is_encapsulated:
+        # A video holds all of its frames in one fragment.
+        frames = 1 if syntax in MPEGTransferSyntaxes else integer(header.dataset, "NumberOfFrames") or 1
+        _check_fragments(header, frames, ended=True)
+    else:
+        check_native_size(header, native_bytes(header.dataset) or element.length or 1)
+
+
+def native_bytes(dataset: Dataset) -> int:
+    """Return the bytes of uncompressed pixel data that a header asks for; 0 where it does not tell their size."""
+    sizes = [integer(dataset, name) for name in ("Rows", "Columns", "BitsAllocated")]
+    if not all(sizes):
+        return 0
+    samples, frames = integer(dataset, "SamplesPerPixel") or 1, integer(dataset, "NumberOfFrames") or 1
+    if text(dataset, "PhotometricInterpretation") == "YBR_FULL_422":
+        samples = 2
+    rows, columns, bits = (size or 0 for size in sizes)
+    return (rows * columns * bits * samples * frames + 7) // 8
+
+
 def _check_encapsulated(header: Header, found: PixelFormat) -> None:
     need, most = found.pixels * found.frames * found.allocated // 8, header.limits.total_px * 4
     if need > header.limits.bytes_out(header.size, most):
@@ -149,20 +188,43 @@ def _check_encapsulated(header: Header, found: PixelFormat) -> None:
             f"{found.frames} frames of {found.rows} x {found.columns} in {header.size} bytes; export it again.",
             reason="too_large",
         )
-    fragments = whole = 0
-    with open_dicom(header.path, header.limits) as stream:
-        for complete in _fragments(stream, header):
-            fragments += 1
-            whole += complete
-    # The first item is the offset table; every frame has at least one fragment after it.
-    if fragments != whole or fragments - 1 < found.frames:
-        raise InputRefused(
-            f"Expected {found.frames} compressed frames, found {max(whole - 1, 0)} whole ones; export it again.",
-            reason="truncated",
-        )
+    _check_fragments(header, found.frames)
     with open_dicom(header.path, header.limits) as stream:
         start = _first_fragment(stream, header)
     check_codestream(header.transfer_syntax, start, rows=found.rows, columns=found.columns, allocated=found.allocated)
+
+
+def _check_fragments(header: Header, frames: int, *, ended: bool = False) -> None:
+    """Refuse fewer fragments than frames, a fragment that is cut, and with `ended` pixels without their end.
+
+    Where frames have several fragments each, only the end says that the last of them are there.
+    """
+    assert header.pixels is not None
+    position, fragments, whole = header.pixels.offset, 0, 0
+    with open_dicom(header.path, header.limits) as stream:
+        tag, length = _tag_at(stream, position)
+        while tag == _ITEM:
+            position += 8 + length
+            fragments += 1
+            whole += position <= header.size
+            tag, length = _tag_at(stream, position)
+    # The first item is the offset table; every frame has at least one fragment after it.
+    if fragments != whole or fragments - 1 < frames:
+        raise InputRefused(
+            f"Expected {frames} compressed frames, found {max(whole - 1, 0)} whole ones; export it again.",
+            reason="truncated",
+        )
+    if ended and tag != _SEQUENCE_END:
+        raise InputRefused(
+            "Expected compressed pixels up to the mark of their end, found none; export it again.", reason="truncated"
+        )
+
+
+def _tag_at(stream: BinaryIO, position: int) -> tuple[tuple[int, int], int]:
+    stream.seek(position)
+    head = stream.read(8)
+    group, element, length = struct.unpack("<HHL", head) if len(head) == 8 else (0, 0, 0)
+    return (group, element), length
 
 
 def _first_fragment(stream: BinaryIO, header: Header) -> bytes:
@@ -172,22 +234,6 @@ def _first_fragment(stream: BinaryIO, header: Header) -> bytes:
     stream.seek(table + 4, io.SEEK_CUR)
     (length,) = struct.unpack("<L", stream.read(4))
     return stream.read(min(length, 1 << 16))
-
-
-def _fragments(stream: BinaryIO, header: Header) -> Iterator[bool]:
-    """Yield for each item of encapsulated pixel data whether all of its bytes are there."""
-    assert header.pixels is not None
-    position = header.pixels.offset
-    while True:
-        stream.seek(position)
-        head = stream.read(8)
-        if len(head) < 8:
-            return
-        group, element, length = struct.unpack("<HHL", head)
-        if (group, element) != _ITEM:
-            return
-        position += 8 + length
-        yield position <= header.size
 
 
 def read_frames(header: Header, found: PixelFormat) -> npt.NDArray[np.float32] | npt.NDArray[np.uint16]:

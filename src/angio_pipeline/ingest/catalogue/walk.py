@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
-from angio_pipeline.ingest.files import wanted_folder
+from angio_pipeline.ingest.files import own_tables, wanted_folder
 
 __all__ = ["UNREADABLE", "Entry", "entries", "listing_digest"]
 
@@ -26,9 +26,9 @@ _by_name = attrgetter("name")
 def entries(source: Path, apart: Path | None = None) -> Iterator[Entry]:
     """Yield every file below a folder (or the file itself), in a fixed order.
 
-    Left out, as everywhere: hidden files, folders named `truth`, results of earlier runs. Links to folders are
-    followed, each folder once. What cannot be listed comes with the size `UNREADABLE`. The catalogue itself and
-    what lies beside it under its name (`apart`) is not of the disk.
+    Left out, as everywhere: hidden files, the truth of digital patients, results of earlier runs, tables beside
+    de-identified copies. Links to folders are followed, each folder once. What cannot be listed comes with the
+    size `UNREADABLE`. The catalogue itself and what lies beside it under its name (`apart`) is not of the disk.
     """
     for listed in _lists(source, apart):
         yield from listed
@@ -62,8 +62,9 @@ def _lists(source: Path, apart: Path | None) -> Iterator[list[Entry]]:
         except OSError:
             yield [(here, UNREADABLE, 0, 0)]
             continue
+        tables = own_tables([entry.name for entry in found])
         for entry in found:
-            if entry.name[0] == ".":
+            if entry.name[0] == "." or entry.name in tables:
                 continue
             if entry.path[:length] == ours and entry.path[length : length + 1] in ("", "."):
                 continue

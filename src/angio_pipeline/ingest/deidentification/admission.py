@@ -16,7 +16,10 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.ingest.deidentification.profile import BlankRule, Option, Profile
 from angio_pipeline.ingest.headers import integer, text, texts
 
-__all__ = ["Accept", "check_kind", "rules_for"]
+__all__ = ["Accept", "check_kind", "needs_pixels", "rules_for"]
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SEGMENTATIONS = {_STORAGE + "66.4", _STORAGE + "66.7"}
 
 
 class Accept(StrEnum):
@@ -34,7 +37,7 @@ def check_kind(dataset: Dataset, profile: Profile, accept: Sequence[Accept] = ()
     InputRefused
         `capture`, `document`, `report`, `drawing`, `bad_header`, `not_ours`.
     """
-    sop_class = text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID")
+    sop_class = _class_of(dataset)
     if not sop_class:
         raise InputRefused("Expected a SOPClassUID, found none; export it again.", reason="bad_header")
     kind = profile.kinds.get(sop_class, "")
@@ -48,6 +51,17 @@ def check_kind(dataset: Dataset, profile: Profile, accept: Sequence[Accept] = ()
             reason="not_ours",
         )
     return kind
+
+
+def needs_pixels(dataset: Dataset, profile: Profile) -> bool:
+    """Return whether an object is an image of the profile's list; reports, drawings and structure sets are none."""
+    sop_class = _class_of(dataset)
+    kind = profile.kinds.get(sop_class, "")
+    return kind in ("image", "capture") or sop_class in _SEGMENTATIONS or (bool(kind) and "Rows" in dataset)
+
+
+def _class_of(dataset: Dataset) -> str:
+    return text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", dataset), "MediaStorageSOPClassUID")
 
 
 _SENTENCES = {

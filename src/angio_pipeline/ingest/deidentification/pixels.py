@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGTr
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.ingest.deidentification.profile import BlankRule
 from angio_pipeline.ingest.headers import Header, integer
-from angio_pipeline.ingest.pixels import PixelFormat, pixel_format, read_frames
+from angio_pipeline.ingest.pixels import PixelFormat, native_bytes, pixel_format, read_frames
 
 __all__ = ["blank", "trim_pixels"]
 
@@ -80,22 +80,11 @@ def trim_pixels(dataset: Dataset, syntax: UID, *, overlays_gone: bool) -> None:
     if syntax.is_encapsulated:
         _trim_frames(dataset, syntax)
         return
-    need = _bytes_needed(dataset)
+    need = native_bytes(dataset)
     if need and len(dataset.PixelData) > need:
         _set_pixels(dataset, dataset.PixelData[:need], dataset["PixelData"].VR)
     if overlays_gone:
         _clear_unused_bits(dataset, big_endian=syntax == ExplicitVRBigEndian)
-
-
-def _bytes_needed(dataset: Dataset) -> int:
-    sizes = [integer(dataset, name) for name in ("Rows", "Columns", "BitsAllocated")]
-    if not all(sizes):
-        return 0
-    samples, frames = integer(dataset, "SamplesPerPixel") or 1, integer(dataset, "NumberOfFrames") or 1
-    if str(dataset.get("PhotometricInterpretation", "")) == "YBR_FULL_422":
-        samples = 2
-    rows, columns, bits = (size or 0 for size in sizes)
-    return (rows * columns * bits * samples * frames + 7) // 8
 
 
 def _clear_unused_bits(dataset: Dataset, *, big_endian: bool) -> None:

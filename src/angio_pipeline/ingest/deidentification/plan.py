@@ -12,19 +12,31 @@ from pydicom.dataset import Dataset
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.results import Refusal
-from angio_pipeline.ingest.deidentification.admission import Accept
+from angio_pipeline.ingest.copies import without_copies
+from angio_pipeline.ingest.deidentification.admission import Accept, needs_pixels
 from angio_pipeline.ingest.deidentification.keyed import Keyed
 from angio_pipeline.ingest.deidentification.objects import Deidentified, deidentify_object, deidentify_region
 from angio_pipeline.ingest.deidentification.profile import Option, Profile
 from angio_pipeline.ingest.deidentification.values import Patient
 from angio_pipeline.ingest.elements import read_from
 from angio_pipeline.ingest.files import Candidate, list_files
-from angio_pipeline.ingest.headers import integer, read_header, text
+from angio_pipeline.ingest.headers import check_elements, integer, read_header, text
+from angio_pipeline.ingest.pixels import check_whole
 from angio_pipeline.ingest.sources import SOURCE_TAGS, subject_of
 
 __all__ = ["Numbers", "Task", "deidentify", "find_tasks"]
 
 _REGION = re.compile(r"([0-9.]{3,64}?)(?:-([A-Za-z]{1,2}\d{0,3}))?\.png", re.IGNORECASE)
+
+_SIZE_TAGS = (
+    "BitsAllocated",
+    "Columns",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "Rows",
+    "SOPClassUID",
+    "SamplesPerPixel",
+)
 
 Numbers = Mapping[str, int]  # "<pseudonym>/<new study UID>" or "…/<new series UID>" to its number
 
@@ -88,12 +100,13 @@ def find_tasks(
             if found and candidate.path.parent.name.lower() == "rois":
                 regions.append((candidate, found[1], found[2] or ""))
             else:
-                entries.append(_entry(candidate, keyed))
+                entries.append(_entry(candidate, keyed, profile))
         except InputRefused as error:
             refusals.append(Refusal(candidate.shown, error.reason, error.sentence))
         except Exception as error:  # whatever one file does, its neighbours are still read
             refusals.append(Refusal(candidate.shown, "unreadable", _unreadable(error).sentence))
-    kept = _without_duplicates(entries, refusals)
+    kept = without_copies(entries, refusals, uid_of=lambda e: e.uid, candidate_of=lambda e: e.candidate)
+    kept.sort(key=lambda entry: (entry.subject, entry.order))
     told = _numbered(kept, keyed, profile, numbers)
     tasks = [_task(entry, keyed, profile, told) for entry in kept]
     tasks += _region_tasks(regions, kept, keyed, profile, refusals)
@@ -105,9 +118,14 @@ def _unreadable(error: Exception) -> InputRefused:
     return InputRefused(sentence, reason="unreadable")
 
 
-def _entry(candidate: Candidate, keyed: Keyed) -> _Entry:
-    header = read_header(candidate.path, tags=(*SOURCE_TAGS, "SOPClassUID"))
+def _entry(candidate: Candidate, keyed: Keyed, profile: Profile) -> _Entry:
+    header = read_header(candidate.path, tags=(*SOURCE_TAGS, *_SIZE_TAGS))
     ds = header.dataset
+    # A file that was cut short must neither pass as a copy nor stand for a whole one.
+    if header.pixels is not None or needs_pixels(ds, profile):
+        check_whole(header)
+    else:
+        check_elements(read_header(candidate.path))
     uid = text(ds, "SOPInstanceUID") or text(getattr(ds, "file_meta", Dataset()), "MediaStorageSOPInstanceUID")
     if not uid:
         raise InputRefused("Expected a SOPInstanceUID, found none; export it again.", reason="bad_header")
@@ -115,15 +133,6 @@ def _entry(candidate: Candidate, keyed: Keyed) -> _Entry:
     when = (text(ds, "StudyDate") or text(ds, "SeriesDate")) + text(ds, "StudyTime")
     order = (when, integer(ds, "SeriesNumber") or 0, integer(ds, "InstanceNumber") or 0, candidate.file)
     return _Entry(candidate, subject, uid, text(ds, "StudyInstanceUID"), text(ds, "SeriesInstanceUID"), order)
-
-
-def _without_duplicates(entries: Sequence[_Entry], refusals: list[Refusal]) -> list[_Entry]:
-    first: dict[str, _Entry] = {}
-    for entry in entries:
-        if first.setdefault(entry.uid, entry) is not entry:
-            sentence = "Expected each object once, found its UID a second time; the first one was used."
-            refusals.append(Refusal(entry.candidate.shown, "duplicate", sentence))
-    return sorted(first.values(), key=lambda entry: (entry.subject, entry.order))
 
 
 def _numbered(entries: Sequence[_Entry], keyed: Keyed, profile: Profile, numbers: Numbers) -> dict[str, int]:
