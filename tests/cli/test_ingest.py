@@ -21,7 +21,7 @@ def test_the_sample_is_catalogued_and_told_in_a_few_lines(sample: Path, tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 4
-    assert "1 patients, 5 studies, 9 series" in lines[1]
+    assert "1 patient, 5 studies, 9 series" in lines[1]
     again = _angio("ingest", sample, "--catalogue", catalogue, "--json")
     told = json.loads(again.stdout)
     assert told["scan"]["read"] == 0
@@ -48,7 +48,7 @@ def test_a_disk_without_dicom_is_exit_1_with_one_sentence(tmp_path: Path) -> Non
     done = _angio("ingest", tmp_path / "in", "--catalogue", tmp_path / "c.duckdb")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "no DICOM object was found in 1 files" in done.stderr
+    assert "no DICOM object was found in 1 file" in done.stderr
 
 
 def test_wrong_use_is_exit_2_with_one_sentence(sample: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_what_the_tutorial_shows_before_an_analysis_works(place: Path) -> None:
     done = call(ingest, place)
     assert done.returncode == 0, done.stderr
     assert (place / "out" / "sample.duckdb").is_file()
-    assert "1 patients" in done.stdout
+    assert "1 patient" in done.stdout
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_a_row_of_another_width_is_doubted_and_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", "found 0 lines"), (HEADER, "found 1 lines"), ("date,lesion\n20240401,L1\n", "date, lesion, statement")],
+    [("", "found 0 lines"), (HEADER, "found 1 line"), ("date,lesion\n20240401,L1\n", "date, lesion, statement")],
 )
 def test_a_file_without_statements_is_refused_by_name(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(InputRefused, match=r"readings\.csv") as refused:

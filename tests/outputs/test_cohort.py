@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
-from cohort_files import response_document, write_registry
+from cohort_files import oil_at, response_document, write_registry
 from cohort_truth import effective_cohort
 from typer.testing import CliRunner
 
@@ -60,6 +60,97 @@ def tables(registry: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     response.unlink()
     assert found.exit_code == 0, found.output
     return folder
+
+
+def lesion(name: str, *points: dict[str, object]) -> dict[str, object]:
+    return {"id": name, "centroid_mm": None, "origin": "detected", "timepoints": list(points), "kinetics": None}
+
+
+def scan(days: float, retention: float, iodine_mg: float, **changed: object) -> dict[str, object]:
+    """One lesion on a CT: retention over the reference scan, and what it held there."""
+    taken = datetime(2024, 3, 4) + timedelta(days=days)
+    return oil_at(taken, days, retention, iodine_mg) | changed
+
+
+def film(days: float, retention: float, amount: float) -> dict[str, object]:
+    """One lesion on a film: an amount without a unit, relative to that of the first film."""
+    unknown = dict.fromkeys(("iodine_mg", "iodine_mg_interval", "oil_ml", "volume_mm3", "coverage", "pattern"))
+    told = {"modality": "XA", "relative_amount": amount * retention, "completeness": None}
+    flags = {"quality": ["RELATIVE_ONLY", "PROJECTION_LIMIT"]}
+    return scan(days, retention, 0.0) | unknown | told | flags
+
+
+def cohort_of(folder: Path, **subjects: list[dict[str, object]]) -> Path:
+    """Make the tables of patients of these lesions; necrosis is known of each."""
+    for name, lesions in subjects.items():
+        path = folder / "out" / "subjects" / name
+        path.mkdir(parents=True)
+        told = {"schema": "angio-pipeline/lipiodol/1", "lesions": lesions, "liver": None}
+        (path / "lipiodol.json").write_text(json.dumps(told), encoding="utf-8")
+    lines = "".join(f"{name},a,60,100,1\n" for name in subjects)
+    header = "patient_id,regimen,necrosis_main_percent,survival_days,event\n"
+    (folder / "r.csv").write_text(header + lines, encoding="utf-8")
+    found = run(folder / "out", "--records", folder / "r.csv", "--out", folder / "t")
+    assert found.exit_code == 0, found.output
+    return folder / "t"
+
+
+SCANS_AND_FILMS = [
+    lesion("L1", film(0.0, 1.0, 900), scan(1.0, 1.0, 250), scan(27.96, 0.8, 250), film(28.0, 0.9, 900)),
+    lesion("L2", film(0.0, 1.0, 300), scan(1.0, 1.0, 480), scan(27.96, 0.59, 480), film(28.0, 0.7, 300)),
+]
+FILMS_ALONE = [lesion("L1", film(0.0, 1.0, 900), film(28.0, 0.7, 900))]
+A, B, C, D = (f"P{digit * 12}" for digit in "1234")
+
+
+def test_retention_is_that_of_scans_where_films_lie_nearer(tmp_path: Path) -> None:
+    (row,) = rows(cohort_of(tmp_path, **{A: SCANS_AND_FILMS}) / "cohort.csv")
+    assert (float(row["retention"]), float(row["retention_days"])) == (0.59, pytest.approx(26.96))
+
+
+def test_the_main_lesion_holds_most_iodine_on_scans_and_not_on_films(tmp_path: Path) -> None:
+    (row,) = rows(cohort_of(tmp_path, **{A: SCANS_AND_FILMS}) / "cohort.csv")
+    assert row["main_lesion"] == "L2"
+
+
+def test_the_model_over_time_takes_scans_alone(tmp_path: Path) -> None:
+    late = [film(60.0, 0.1, 900), scan(90.0, 0.4, 480)]
+    told = [SCANS_AND_FILMS[0], {**SCANS_AND_FILMS[1], "timepoints": [*SCANS_AND_FILMS[1]["timepoints"], *late]}]
+    page = (cohort_of(tmp_path, **{A: told, B: told, C: told, D: FILMS_ALONE}) / "cohort.html").read_text("utf-8")
+    course = page.split('id="course"')[1].split("</section>")[0]
+    # Of each of three patients days 27 and 90; the fourth has films alone and is missing.
+    assert '<th scope="row">a</th><td>3</td><td>6</td><td>1</td>' in course
+
+
+def test_films_alone_tell_no_retention_and_the_page_says_of_how_many(tmp_path: Path) -> None:
+    tables = cohort_of(tmp_path, **{A: FILMS_ALONE, B: SCANS_AND_FILMS})
+    told = {row["subject"]: row for row in rows(tables / "cohort.csv")}
+    assert [told[name]["retention"] for name in (A, B)] == ["", "0.59"]
+    assert [told[A][name] for name in ("main_lesion", "retention_days", "half_life_days")] == [""] * 3
+    assert "RELATIVE_ONLY" in told[A]["flags"]
+    for name in ("methods.md", "cohort.html"):
+        assert "the oil of 1 patient was followed on films alone" in (tables / name).read_text(encoding="utf-8")
+
+
+def test_films_beside_scans_are_no_matter_for_the_methods(tmp_path: Path) -> None:
+    methods = (cohort_of(tmp_path, **{A: SCANS_AND_FILMS}) / "methods.md").read_text(encoding="utf-8")
+    assert "films alone" not in methods
+
+
+def test_contrast_medium_is_not_taken_for_retained_oil(tmp_path: Path) -> None:
+    enhanced = scan(29.0, 1.3, 480, quality=["CONTRAST_ENHANCED"])
+    told = [lesion("L1", scan(1.0, 1.0, 480), scan(27.96, 0.59, 480), enhanced)]
+    (row,) = rows(cohort_of(tmp_path, **{A: told}) / "cohort.csv")
+    assert row["retention"] == "0.59"
+
+
+def test_one_patient_in_one_arm_is_told_in_the_singular(tmp_path: Path) -> None:
+    tables = cohort_of(tmp_path, **{A: SCANS_AND_FILMS})
+    methods, page = ((tables / name).read_text(encoding="utf-8") for name in ("methods.md", "cohort.html"))
+    plurals = r"\b1 (?:\w+ )?(?:patients|arms|findings|kinds|events|treatments|hypotheses)\b"
+    assert not re.findall(plurals, methods + page)
+    assert "Arms were not compared (fewer than two arms, or all alike)." in methods
+    assert "not tested:" not in methods
 
 
 def test_every_patient_is_a_row(tables: Path) -> None:

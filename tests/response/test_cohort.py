@@ -87,7 +87,7 @@ def test_an_arm_of_one_has_no_interval_and_does_not_stop_the_rest(cohort: Cohort
     assert (alone.patients, alone.means[0].low) == (1, None)
     assert any("c (1)" in words for words in found.cautions)
     assert [course.arm for course in found.course.arms] == ["a", "b"]
-    assert any(words.startswith("c: 1 patients") for words in found.course.left_out)
+    assert any(words.startswith("c: 1 patient with") for words in found.course.left_out)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

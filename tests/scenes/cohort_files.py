@@ -69,10 +69,15 @@ def lipiodol_document(patient: RegistryPatient) -> dict[str, Any]:
 def timepoint(patient: RegistryPatient, day: float, retention: float, iodine_mg: float) -> dict[str, Any]:
     """One lesion at one date."""
     taken = patient.record.treated + timedelta(days=FIRST_SCAN_DAY + day)
+    return oil_at(taken, FIRST_SCAN_DAY + day, retention, iodine_mg)
+
+
+def oil_at(taken: date, days: float, retention: float, iodine_mg: float) -> dict[str, Any]:
+    """What a CT tells of one lesion, `iodine_mg` at the reference scan."""
     mass = iodine_mg * retention
     return {
         "date": f"{taken:%Y%m%d}",
-        "days": FIRST_SCAN_DAY + day,
+        "days": days,
         "study_instance_uid": f"1.2.{taken:%Y%m%d}",
         "series_instance_uid": f"1.2.{taken:%Y%m%d}.1",
         "modality": "CT",

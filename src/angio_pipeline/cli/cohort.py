@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from angio_pipeline.core.records import AgentTable
     from angio_pipeline.ingest.records import Records
@@ -65,8 +67,8 @@ def cohort(
     page = write_cohort(out, read, result)
     warned = sum(item.warning for _, items in read.checklist for item in items)
     typer.echo(
-        f"{len(read.data.patients)} patients, {len(result.arms)} arms, {len(read.findings)} findings, "
-        f"{warned} warnings of the checklist."
+        f"{counted(len(read.data.patients), 'patient')}, {counted(len(result.arms), 'arm')}, "
+        f"{counted(len(read.findings), 'finding')}, {counted(warned, 'warning')} of the checklist."
     )
     typer.echo(f"Page: {page}")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -49,7 +51,8 @@ def evaluate(
         return
     console = Console()
     console.print(_table(found))
-    console.print(f"{found.cases} cases, {found.runs} runs, {found.runs_without_result} of them without a result")
+    told = f"{counted(found.cases, 'case')}, {counted(found.runs, 'run')}"
+    console.print(f"{told}, {found.runs_without_result} of them without a result")
     if found.broken:
         others = f" and {len(found.broken) - 1} more" if len(found.broken) > 1 else ""
         console.print(f"Counted as missing because they could not be read: {found.broken[0]}{others}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from angio_pipeline.ingest.catalogue import ScanReport, Summary
 
@@ -98,12 +100,14 @@ def _tell(report: ScanReport, summary: Summary, catalogue: Path, *, quiet: bool,
         typer.echo(json_format.dumps({"scan": asdict(report), "catalogue": asdict(summary)}, indent=1))
         return
     if summary.instances == 0:
-        typer.echo(f"angio: no DICOM object was found in {summary.files} files; {catalogue} says why.", err=True)
+        files = counted(summary.files, "file")
+        typer.echo(f"angio: no DICOM object was found in {files}; {catalogue} says why.", err=True)
     elif not quiet:
         gone = f", {report.removed} gone or changed" if report.removed else ""
-        typer.echo(f"Found {report.found} files, read {report.read}{gone}, in {report.seconds:.1f} s.")
+        typer.echo(f"Found {counted(report.found, 'file')}, read {report.read}{gone}, in {report.seconds:.1f} s.")
         series = f"{sum(summary.series.values())} series ({_counts(summary.series)})"
-        typer.echo(f"{summary.patients} patients, {summary.studies} studies, {series}, {summary.pairs} pairs.")
+        people = f"{counted(summary.patients, 'patient')}, {counted(summary.studies, 'study', 'studies')}"
+        typer.echo(f"{people}, {series}, {counted(summary.pairs, 'pair')}.")
         if summary.problems:
             typer.echo(f"Problems: {_counts(summary.problems)}.")
         if summary.look_alikes:

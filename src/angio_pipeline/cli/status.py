@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from angio_pipeline.batch import Standing
 
@@ -48,8 +50,8 @@ def _lines(standing: Standing) -> list[str]:
     ended = f" ({standing.reason})" if standing.reason else ""
     lines = [
         f"Batch {standing.run_id}: {_STATES[standing.state]}{ended}",
-        f"{done} of {standing.planned} tasks: {standing.analysed} analysed, {standing.resumed} unchanged, "
-        f"{standing.refused} refused; {standing.refused_before} inputs refused before",
+        f"{done} of {counted(standing.planned, 'task')}: {standing.analysed} analysed, {standing.resumed} unchanged, "
+        f"{standing.refused} refused; {counted(standing.refused_before, 'input')} refused before",
         f"Last sign of life: {standing.last_sign}",
     ]
     if standing.rate_per_hour is not None:

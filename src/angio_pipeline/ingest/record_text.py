@@ -12,6 +12,7 @@ from pathlib import Path
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.records import Finding
+from angio_pipeline.core.words import counted
 
 __all__ = ["RecordText", "read_record_text"]
 
@@ -58,7 +59,7 @@ def read_record_text(
         del lines[0]
     if len(lines) < 2:
         raise InputRefused(
-            f"Expected a header and a line for each {each} in {path.name}, found {len(lines)} lines.",
+            f"Expected a header and a line for each {each} in {path.name}, found {counted(len(lines), 'line')}.",
             reason=reason,
         )
     rows = _split(lines, findings)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from angio_pipeline.core.provenance import public_name
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.comparison_story import comparison_findings
 from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder, read_refused, read_subjects
@@ -51,14 +52,10 @@ def _counts(subjects: list[SubjectFolder], refused: int) -> str:
     runs = [run for subject in subjects for run in subject.runs]
     failed = sum(run.document is None for run in runs)
     lesions = sum(len(s.follow_up.lesions) for s in subjects if s.follow_up is not None)
-    words = [_plural(len(subjects), "patient"), _plural(len(runs) - failed, "run") + " analysed"]
+    words = [counted(len(subjects), "patient"), counted(len(runs) - failed, "run") + " analysed"]
     words += [f"{failed} failed"] if failed else []
-    words += [_plural(lesions, "lesion") + " followed", _plural(refused, "input") + " refused"]
+    words += [counted(lesions, "lesion") + " followed", counted(refused, "input") + " refused"]
     return ", ".join(words)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _row(subject: SubjectFolder) -> dict[str, Any]:

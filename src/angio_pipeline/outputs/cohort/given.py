@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from angio_pipeline.core.records import AgentTable, Drug, Embolic, ProcedureRecord
+from angio_pipeline.core.words import counted
 from angio_pipeline.response.cohort.data import Table
 
 __all__ = ["given_table"]
@@ -30,8 +31,9 @@ def given_table(records: Sequence[ProcedureRecord], agents: AgentTable) -> Table
     silent = sum(not record.agents and not _embolics(record) and not record.unknown_embolics for record in records)
     unnamed = sum(record.procedure is None for record in records)
     notes = (
-        f"Of {len(records)} treatments; missing: procedure in {unnamed}, anything given in {silent}. What an agent "
-        "implies is that of the table of agents; a range of doses serves to check records and is no recommendation.",
+        f"Of {counted(len(records), 'treatment')}; missing: procedure in {unnamed}, anything given in {silent}. What "
+        "an agent implies is that of the table of agents; a range of doses serves to check records and is no "
+        "recommendation.",
     )
     return Table("What was given", ("Kind", "Name", "Treatments", "What it implies"), tuple(rows), notes)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from angio_pipeline import __version__
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.cohort.reading import CohortInput
 from angio_pipeline.response.cohort import CohortResult
+from angio_pipeline.response.cohort.data import Test
 
 __all__ = ["cohort_methods"]
+
+_TOO_ALIKE = "They were too few, or too alike, to set it against necrosis of the main tumour."
 
 
 def cohort_methods(read: CohortInput, result: CohortResult) -> list[str]:
@@ -17,6 +22,7 @@ def cohort_methods(read: CohortInput, result: CohortResult) -> list[str]:
         _patients(read, result),
         _necrosis(result),
         _retention(result),
+        _films(read),
         _course(result),
         _survival(result),
         _agreement(result),
@@ -29,34 +35,44 @@ def cohort_methods(read: CohortInput, result: CohortResult) -> list[str]:
 
 def _patients(read: CohortInput, result: CohortResult) -> str:
     codes = {finding.code for finding in read.findings}
+    findings = f"{counted(len(read.findings), 'finding')} of {counted(len(codes), 'kind')}"
     return (
-        f"{len(read.data.patients)} patients were compared by {result.arm_name} in {len(result.arms)} arms. Records "
-        "were "
-        f"checked row by row; {len(read.findings)} findings of {len(codes)} kinds are listed in findings.csv, and no "
-        "row "
-        "was dropped: a value that could not be used counts as missing. A patient with several treatments counts "
-        "once, by "
-        "the first. Arms are in the order of what most of their patients were given (oil, drug, embolic)."
+        f"The cohort holds {counted(len(read.data.patients), 'patient')}, grouped by {result.arm_name} in "
+        f"{counted(len(result.arms), 'arm')}. Records were checked row by row; findings.csv lists {findings}, and no "
+        "row was dropped: a value that could not be used counts as missing. A patient with several treatments counts "
+        "once, by the first. Arms are in the order of what most of their patients were given (oil, drug, embolic)."
     )
 
 
 def _necrosis(result: CohortResult) -> str:
-    limit = result.params.necrotic_percent
-    methods = sorted({test.method for test in result.necrosis.tests})
-    trends = sorted({test.method for test in result.necrosis.trends})
-    compared = sum(test.p is not None for test in result.necrosis.pairwise)
+    found = result.necrosis
+    compared = sum(test.p is not None for test in found.pairwise)
     pairs = (
-        f" {compared} pairs of arms were compared by Fisher's exact test, with Holm's correction among them."
+        f" {counted(compared, 'pair of arms was', 'pairs of arms were')} compared by Fisher's exact test, with Holm's "
+        "correction among them."
         if compared
         else ""
     )
     return (
-        f"Necrosis counted as massive from {limit:g} %. Histology was the standard where the records held it "
-        f"({result.necrosis.by_histology} patients), then what they gave, then imaging ({result.necrosis.by_imaging} "
-        "patients). Shares have Wilson's 95 % intervals, means Student's. Arms were "
-        "compared "
-        f"by: {'; '.join(methods)}; trend: {'; '.join(trends)}.{pairs}{_histology(result)}"
+        f"Necrosis counted as massive from {result.params.necrotic_percent:g} %. Histology was the standard where the "
+        f"records held it ({counted(found.by_histology, 'patient')}), then what they gave, then imaging "
+        f"({counted(found.by_imaging, 'patient')}). Shares have Wilson's 95 % intervals, means Student's. "
+        f"{_tested('Arms were', 'compared', found.tests)} {_tested('A trend over arms was', 'tested', found.trends)}"
+        f"{pairs}{_histology(result)}"
     )
+
+
+def _tested(what: str, done: str, tests: Sequence[Test]) -> str:
+    """Say by which methods something was done, and why it was not where it could not be."""
+    methods = sorted({test.method for test in tests if test.p is not None})
+    if not methods:
+        return f"{what} not {done} ({'; '.join(sorted({_why_not(test) for test in tests}))})."
+    left = [f"{test.name} ({_why_not(test)})" for test in tests if test.p is None]
+    return f"{what} {done} by {'; '.join(methods)}" + (f"; not tested: {'; '.join(left)}." if left else ".")
+
+
+def _why_not(test: Test) -> str:
+    return test.method.removeprefix("not tested: ")
 
 
 def _histology(result: CohortResult) -> str:
@@ -64,8 +80,8 @@ def _histology(result: CohortResult) -> str:
     if found is None:
         return ""
     return (
-        f" Imaging was compared with histology in {found.icc.count} patients that had both, by ICC(2,1) for absolute "
-        "agreement and Bland and Altman's limits (imaging minus histology)."
+        f" Imaging was compared with histology in {counted(found.icc.count, 'patient')} that had both, by ICC(2,1) for "
+        "absolute agreement and Bland and Altman's limits (imaging minus histology)."
     )
 
 
@@ -73,7 +89,9 @@ def _retention(result: CohortResult) -> str:
     params, found = result.params, result.retention
     if found.patients == 0:
         return ""
-    parts = ["Spearman's coefficient with the interval of Bonett and Wright"]
+    parts = []
+    if found.rho.value is not None:
+        parts.append("Spearman's coefficient with the interval of Bonett and Wright")
     if found.logistic.odds_ratio.value is not None:
         parts.append("a logistic model")
     if found.roc is not None:
@@ -85,10 +103,21 @@ def _retention(result: CohortResult) -> str:
             f"{params.seed})"
         )
     return (
-        "Retention was that of the lesion with most iodine at the reference scan, on the scan nearest to day "
-        f"{params.retention_day:g} and within {params.retention_window_days:g} days of it, in {found.patients} "
-        "patients with "
-        f"known necrosis. It was set against necrosis of the main tumour by {', '.join(parts)}."
+        "Retention was that of the lesion with most iodine at the reference scan, on the plain scan nearest to "
+        f"{params.retention_day:g} days after it and within {params.retention_window_days:g} days of that, in "
+        f"{counted(found.patients, 'patient')} with known necrosis. "
+        + (f"It was set against necrosis of the main tumour by {', '.join(parts)}." if parts else _TOO_ALIKE)
+    )
+
+
+def _films(read: CohortInput) -> str:
+    """Say that films take no part, and how many patients that costs; nothing where no patient had films alone."""
+    if read.on_films_alone == 0:
+        return ""
+    return (
+        "Films tell amounts relative to another film and no iodine in mg: the oil of "
+        f"{counted(read.on_films_alone, 'patient')} was followed on films alone, and counts as missing in all that is "
+        "said of retention."
     )
 
 
@@ -104,12 +133,10 @@ def _course(result: CohortResult) -> str:
     )
     return (
         "The logarithm of retention after the reference scan was modelled with one intercept, a slope on time for "
-        "each arm, "
-        f"and patients as clusters (random effects of a patient: {found.random}), by restricted maximum likelihood. "
-        "Lesions "
-        f"of one patient at one date were averaged.{sample} Intervals and tests are by the sandwich over patients with "
-        "the correction of Mancl and DeRouen, as arms differ in how much their patients vary. Equal slopes were tested "
-        f"by: {found.equal_slopes.method}."
+        f"each arm, and patients as clusters (random effects of a patient: {found.random}), by restricted maximum "
+        f"likelihood. Lesions of one patient at one date were averaged.{sample} Intervals and tests are by the "
+        "sandwich over patients with the correction of Mancl and DeRouen, as arms differ in how much their patients "
+        f"vary. {_tested('Equal slopes were', 'tested', [found.equal_slopes])}"
     )
 
 
@@ -119,14 +146,15 @@ def _survival(result: CohortResult) -> str:
     told = []
     for one in result.survival:
         cox = (
-            f"a Cox model of {one.cox.patients} patients and {one.cox.events} events with Efron's ties ("
-            f"{', '.join(term.name for term in one.cox.terms)}; reference {one.cox.reference}), proportional hazards "
-            "checked by "
-            "scaled Schoenfeld residuals against the rank of time"
+            f"a Cox model of {counted(one.cox.patients, 'patient')} and {counted(one.cox.events, 'event')} with "
+            f"Efron's ties ({', '.join(term.name for term in one.cox.terms)}; reference {one.cox.reference}), "
+            "proportional hazards checked by scaled Schoenfeld residuals against the rank of time"
             if one.cox is not None
             else "no Cox model, for want of events"
         )
-        told.append(f"{one.outcome}: {one.log_rank.method}; {cox}")
+        test = one.log_rank
+        arms = test.method if test.p is not None else f"arms not compared ({_why_not(test)})"
+        told.append(f"{one.outcome}: {arms}; {cox}")
     return (
         "Kaplan-Meier curves have log-log intervals. "
         + ". ".join(words[:1].upper() + words[1:] for words in told)
@@ -146,16 +174,17 @@ def _agreement(result: CohortResult) -> str:
 
 def _multiplicity(result: CohortResult) -> str:
     done = [test for test in result.main_tests if test.p is not None]
+    if not done:
+        return "No main hypothesis could be tested. Trends and hazard ratios serve to describe."
     return (
-        f"{len(done)} main hypotheses were tested; p values are given before and after Holm's correction over these. "
-        "Trends "
-        "and hazard ratios are not corrected and serve to describe."
+        f"{counted(len(done), 'main hypothesis was', 'main hypotheses were')} tested; p values are given before and "
+        "after Holm's correction over these. Trends and hazard ratios are not corrected and serve to describe."
     )
 
 
 def _missing(read: CohortInput, result: CohortResult) -> str:
     patients = read.data.patients
-    counted = (
+    columns = (
         "arm",
         "necrosis_main_percent",
         "necrosis_daughter_percent",
@@ -163,9 +192,10 @@ def _missing(read: CohortInput, result: CohortResult) -> str:
         "survival_days",
         "progression_days",
     )
-    told = ", ".join(f"{name.replace('_', ' ')} {int(patients[name].isna().sum())}" for name in counted)
+    told = ", ".join(f"{name.replace('_', ' ')} {int(patients[name].isna().sum())}" for name in columns)
     return (
-        f"Missing, of {len(patients)} patients: {told}. Nothing was imputed; each analysis took those with its values."
+        f"Missing, of {counted(len(patients), 'patient')}: {told}. Nothing was imputed; each analysis took those with "
+        "its values."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.records import (
     AgentTable,
     ChecklistItem,
@@ -105,13 +106,17 @@ class _Growing:
 
 @dataclass(slots=True)
 class CohortInput:
-    """What was read: rows of every table, what is odd, and what each treatment's checklist says."""
+    """What was read: rows of every table, what is odd, and what each treatment's checklist says.
+
+    `on_films_alone` counts patients whose oil films show and no scan: their amounts have no unit, and take no part.
+    """
 
     data: CohortData
     tables: dict[str, pd.DataFrame]
     findings: list[Finding]
     agents: AgentTable
     checklist: list[tuple[ProcedureRecord, list[ChecklistItem]]] = field(default_factory=list)
+    on_films_alone: int = 0
 
 
 def read_cohort(
@@ -131,6 +136,7 @@ def read_cohort(
     treatments = _by_subject(records)
     patients: dict[str, Row] = {}
     items: list[tuple[ProcedureRecord, list[ChecklistItem]]] = []
+    on_films_alone = 0
     for path in _subject_folders(outs, odd):
         subject = read_subject(path)
         told = treatments.get(subject.subject, [])
@@ -138,6 +144,7 @@ def read_cohort(
         rows["responses"].add(call_rows(subject.subject, subject.response))
         patients[subject.subject] = with_response(_patient_row(subject, told, by, params), subject.response)
         odd += _unread(subject)
+        on_films_alone += _on_films_alone(subject)
         items += [
             (one, check_treatment(one, evidence_of(subject, one, told), agents=agents, params=checklist))
             for one in told
@@ -157,7 +164,7 @@ def read_cohort(
         readers=readers,
     )
     tables = {"patients": frame} | {name: table.frame() for name, table in rows.items() if name != "courses"}
-    return CohortInput(data, tables, odd, agents, sorted(items, key=lambda pair: pair[0].row))
+    return CohortInput(data, tables, odd, agents, sorted(items, key=lambda pair: pair[0].row), on_films_alone)
 
 
 def _by_subject(records: Iterable[ProcedureRecord]) -> dict[str, list[ProcedureRecord]]:
@@ -200,16 +207,47 @@ def _gather(subject: SubjectFolder, rows: dict[str, _Growing]) -> None:
 
 
 def _course_rows(subject: str, lesion: LesionDocument) -> Iterator[Row]:
-    start = _reference(lesion)
-    for point in lesion.timepoints:
-        if start is not None and point.days is not None and point.retention is not None and point is not start:
-            days = point.days - (start.days or 0.0)
-            yield {"subject": subject, "lesion": lesion.id, "days": days, "retention": point.retention}
+    course = _course_of(lesion)
+    for days, retention in course.later if course is not None else ():
+        yield {"subject": subject, "lesion": lesion.id, "days": days, "retention": retention}
 
 
-def _reference(lesion: LesionDocument) -> TimepointDocument | None:
-    """The scan that retention is relative to."""
-    return next((p for p in lesion.timepoints if p.retention == 1.0 and p.days is not None), None)
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """One lesion on scans: iodine at the reference scan, and days since then with the retention of each later scan."""
+
+    lesion: LesionDocument
+    iodine_mg: float
+    later: tuple[tuple[float, float], ...]
+
+
+def _course_of(lesion: LesionDocument) -> _Course | None:
+    """The course on plain scans that tell iodine in mg; None without the one that retention is relative to.
+
+    Films tell amounts relative to a film, which are another quantity, and contrast medium counts as oil.
+    """
+    told = [
+        (p.days, p.retention, p.iodine_mg)
+        for p in lesion.timepoints
+        if p.days is not None and p.retention is not None and p.iodine_mg is not None and not _enhanced(p)
+    ]
+    first = next((i for i, (_, retention, _) in enumerate(told) if retention == 1.0), None)
+    if first is None:
+        return None
+    start, _, iodine_mg = told[first]
+    later = tuple((days - start, retention) for days, retention, _ in told[first + 1 :])
+    return _Course(lesion, iodine_mg, later)
+
+
+def _enhanced(point: TimepointDocument) -> bool:
+    return Quality.CONTRAST_ENHANCED.name in point.quality
+
+
+def _on_films_alone(subject: SubjectFolder) -> bool:
+    """Whether films followed the oil of a patient, and no scan did."""
+    lesions = subject.follow_up.lesions if subject.follow_up is not None else []
+    on_films = any(p.relative_amount is not None and p.retention is not None for x in lesions for p in x.timepoints)
+    return on_films and not any(_course_of(lesion) for lesion in lesions)
 
 
 def _record_row(subject: str, told: Sequence[ProcedureRecord], by: str) -> Row:
@@ -280,17 +318,14 @@ def _flags(subject: SubjectFolder) -> set[str]:
 
 def _main_lesion(lesions: Sequence[LesionDocument], params: CohortParams) -> Row:
     """The lesion with most iodine at its reference scan, and its retention near the chosen day."""
-    starts = [(lesion, start) for lesion in lesions if (start := _reference(lesion)) is not None]
-    if not starts:
+    courses = [course for lesion in lesions if (course := _course_of(lesion)) is not None]
+    if not courses:
         return {}
-    lesion, start = max(starts, key=lambda pair: pair[1].iodine_mg or 0.0)
-    later = [
-        (abs(since - params.retention_day), since, p.retention)
-        for p in lesion.timepoints
-        if p.days is not None and p.retention is not None and (since := p.days - (start.days or 0.0)) > 0
-    ]
-    row: Row = {"main_lesion": lesion.id, "half_life_days": lesion.kinetics.half_life_days if lesion.kinetics else None}
-    nearest = min(later, default=None)
+    main = max(courses, key=lambda course: course.iodine_mg)
+    kinetics = main.lesion.kinetics
+    row: Row = {"main_lesion": main.lesion.id, "half_life_days": kinetics.half_life_days if kinetics else None}
+    off = [(abs(days - params.retention_day), days, retention) for days, retention in main.later if days > 0]
+    nearest = min(off, default=None)
     if nearest is not None and nearest[0] <= params.retention_window_days:
         row |= {"retention_days": nearest[1], "retention": nearest[2]}
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.pages import UNKNOWN
 from angio_pipeline.response.cohort.agreement import Agreement, CallAgreement
 from angio_pipeline.response.cohort.analysis import RetentionAndNecrosis
@@ -76,8 +77,8 @@ def necrosis_table(found: NecrosisTable) -> Table:
         f"Share of patients whose necrosis reaches {found.limit_percent:g} %, with Wilson's 95 % interval, and hits "
         "over "
         "those known. A patient without daughter nodules counts as missing there.",
-        f"Necrosis of the main tumour is that of histology in {found.by_histology} patients and of imaging in "
-        f"{found.by_imaging}; in the others that of the records.",
+        f"Necrosis of the main tumour is that of histology in {counted(found.by_histology, 'patient')} and of imaging "
+        f"in {found.by_imaging}; in the others that of the records.",
     )
     return Table("Necrosis by regimen, main tumour / daughter nodule", headings, rows, notes)
 
@@ -115,8 +116,8 @@ def retention_table(found: RetentionAndNecrosis, limit: float) -> Table:
         )
         rows.append((f"Cut-off by {cut.folds}-fold cross-validation", told, ""))
     notes = (
-        f"{found.patients} patients with both, {found.missing} missing one or the other; massive (≥ {limit:g} %) in "
-        f"{found.necrotic}.",
+        f"{counted(found.patients, 'patient')} with both, {found.missing} missing one or the other; massive "
+        f"(≥ {limit:g} %) in {found.necrotic}.",
     )
     return Table(
         "Retention of the main lesion against necrosis", ("", "value (95 % interval)", "p"), tuple(rows), notes
@@ -165,7 +166,8 @@ def survival_table(found: SurvivalResult) -> Table:
         for curve in found.curves
     )
     notes = (
-        f"Missing: {found.missing} patients without a time, or of whom it is not told whether it ended in the event.",
+        f"Missing: {counted(found.missing, 'patient')} without a time, or without word of whether it ended in "
+        "the event.",
         *([found.note] if found.note else []),
     )
     return Table(
@@ -192,9 +194,8 @@ def cox_table(outcome: str, found: CoxModel) -> Table:
         for term in found.terms
     )
     notes = (
-        f"Arms against {found.reference}. {found.patients} patients, {found.events} events, {found.missing} left out "
-        "for "
-        f"a missing value; concordance {found.concordance:.2f}.",
+        f"Arms against {found.reference}. {counted(found.patients, 'patient')}, {counted(found.events, 'event')}, "
+        f"{found.missing} left out for a missing value; concordance {found.concordance:.2f}.",
         "A small p of the last column says that the hazard ratio changes over time: it is then an average.",
         *(f"Left out: {words}." for words in found.left_out),
     )

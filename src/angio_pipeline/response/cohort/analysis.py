@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from angio_pipeline.core.params import Params
+from angio_pipeline.core.words import counted
 from angio_pipeline.response.cohort.agreement import Agreement, CallAgreement, against_histology, agree
 from angio_pipeline.response.cohort.course import CourseModel, fit_course
 from angio_pipeline.response.cohort.data import CohortData, Estimate, Table, Test
@@ -130,7 +131,7 @@ def _cautions(patients: pd.DataFrame, arms: list[str]) -> tuple[str, ...]:
         found.append(f"Arms of fewer than five patients: {', '.join(small)}; little can be said of them.")
     without = int(patients["arm"].isna().sum())
     if without:
-        found.append(f"{without} patients have no arm and count only where all are counted.")
+        found.append(f"Without an arm, and counted only where all are: {counted(without, 'patient')}.")
     if patients["origin"].dropna().str.casefold().nunique() > 1:
         found.append("Hepatocellular carcinoma and metastases are together here; what holds oil differs between them.")
     return tuple(found)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from angio_pipeline.core.words import counted
 from angio_pipeline.response.cohort.data import Estimate, Test
 
 __all__ = ["ArmCourse", "CourseModel", "MixedFit", "clustered", "fit_course", "fit_mixed", "log_retention"]
@@ -182,7 +183,11 @@ def fit_course(
     rows = rows[rows["arm"].isin(arms)]
     sizes = rows.groupby("arm")["subject"].nunique()
     fitted = [arm for arm in arms if sizes.get(arm, 0) >= _LEAST_PATIENTS]
-    left_out = [f"{arm}: {sizes.get(arm, 0)} patients with a later scan, too few" for arm in arms if arm not in fitted]
+    left_out = [
+        f"{arm}: {counted(int(sizes.get(arm, 0)), 'patient')} with a later scan, too few"
+        for arm in arms
+        if arm not in fitted
+    ]
     rows = rows[rows["arm"].isin(fitted)]
     subjects = np.sort(rows["subject"].unique())
     if not fitted or rows["months"].nunique() < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from angio_pipeline.core.words import counted
 from angio_pipeline.response.cohort.data import Table
 from angio_pipeline.response.cohort.proportions import median_of
 
@@ -105,7 +106,7 @@ def flow(patients: pd.DataFrame, arms: list[str], inputs_refused: dict[str, int]
     ]
     rows = tuple((words, *(str(n) for n in counts)) for words, counts in steps)
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(inputs_refused.items()))
-    notes = [f"{planned} treatments in the records; a patient counts once, by the first of its treatments."]
+    notes = [f"{counted(planned, 'treatment')} in the records; a patient counts once, by the first of its treatments."]
     notes.append(f"Inputs (files, not patients) that were refused: {refused or 'none'}.")
     return Table("From planned to analysed", ("", "all", *arms), rows, tuple(notes))
 
