@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Figures are read by the modules that measured them, so that what was asked for is told in one place.
 sys.path.insert(1, str(ROOT / "benchmarks"))
 
-from pages import with_section  # noqa: E402 - after its folder is known
-from reference import cards, commands, figures, flags, outputs, redcap, settings  # noqa: E402 - as above
+from pages import with_section  # noqa: E402 - lies in benchmarks, which is on the path only now
+from reference import cards, commands, figures, flags, outputs, redcap, settings  # noqa: E402 - reads benchmarks, too
 
 SCRIPT = "scripts/write_reference.py"
 SECTIONS: tuple[tuple[str, str, Callable[[], str]], ...] = (

@@ -91,7 +91,7 @@ def _called(function: Callable[..., T], args: tuple[object, ...], kwargs: dict[s
 
 def _prepare(more_bytes: int) -> None:
     """Silence what native libraries say of broken files, and hold this process to its memory."""
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
+    with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     # Loaded under the limit, libraries would count against it; OpenBLAS, where it finds no memory, asks for ever.
     import_module("angio_pipeline.ingest.discovery")

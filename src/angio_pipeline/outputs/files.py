@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -89,7 +88,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".tmp-{secrets.token_hex(6)}-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)  # noqa: PTH105 - the one call whose name says that it is atomic
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # pynetdicom makes these names when it is imported
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.retry import ConnectionLost

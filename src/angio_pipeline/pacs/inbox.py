@@ -245,7 +245,7 @@ def _write(path: Path, start: bytes, encoded: bytes | memoryview) -> None:
             left = memoryview(encoded)
             while left:
                 left = left[stream.write(left) :]
-        os.replace(temporary, path)  # noqa: PTH105 - the one call whose name says that it is atomic
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
