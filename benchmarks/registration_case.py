@@ -28,12 +28,11 @@ from angio_pipeline.simulate.anatomy.liver import points_within
 from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.population import make_case
 
-__all__ = ["KINDS", "RegistrationCase", "make_registration_case"]
+__all__ = ["RegistrationCase", "make_registration_case"]
 
 FloatArray = npt.NDArray[np.float64]
 Way = Callable[[FloatArray], FloatArray]
 
-KINDS = ("breath", "swelling", "real")
 SLICES, MATRIX = 100, 256
 TARGETS = 2000
 

@@ -70,13 +70,13 @@ class Aviary:
 
     def _plant_in(self, ds: Dataset, where: str, *, everywhere: bool, depth: int = 0) -> None:
         for element in list(ds):
-            self._append(ds, element, where, depth)
+            self._append(element, where, depth)
         ds.PatientID = f"{MARK}-ID"
         ds.IssuerOfPatientID = f"{MARK}-ISSUER"
         if everywhere:
             self._fill(ds, where, depth)
 
-    def _append(self, ds: Dataset, element: DataElement, where: str, depth: int) -> None:
+    def _append(self, element: DataElement, where: str, depth: int) -> None:
         if element.VR == "SQ":
             for item in element.value:
                 self._append_in_item(item, where, depth + 1)
@@ -88,7 +88,7 @@ class Aviary:
 
     def _append_in_item(self, item: Dataset, where: str, depth: int) -> None:
         for element in list(item):
-            self._append(item, element, where, depth)
+            self._append(element, where, depth)
 
     def _fill(self, ds: Dataset, where: str, depth: int) -> None:
         for index, (number, (vr, _, _, _, keyword)) in enumerate(DicomDictionary.items()):

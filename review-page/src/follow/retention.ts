@@ -1,9 +1,9 @@
 /** Retention over time with its intervals, and the response by every criterion: what was measured, as a reader asks it. */
 
-import type { FollowUpAnswer, Lesion, ResponseDocument } from "../base/answers";
+import type { Lesion, ResponseDocument } from "../base/answers";
 import { Chart, type Curve } from "../base/chart";
 import { el } from "../base/dom";
-import { UNKNOWN, day, num, percent } from "../base/words";
+import { UNKNOWN, day, num } from "../base/words";
 
 const COLOURS = ["#ffcd46", "#4fd1c5", "#f27fb2", "#ffa04d", "#9db8ff", "#c9e265"];
 const HEIGHT_REM = 13;
@@ -135,9 +135,3 @@ export function responseTable(response: ResponseDocument | null): HTMLElement {
   const dates = response.timepoints.map((point) => `${day(point.date)} (day ${num(point.days, 0)})`);
   return table(`Response since ${day(response.baseline_date ?? "")}`, ["Criterion", ...dates, "Best"], rows);
 }
-
-export function coverageWords(answer: FollowUpAnswer): string[] {
-  return answer.lipiodol.quality_sentences ?? [];
-}
-
-export { percent };

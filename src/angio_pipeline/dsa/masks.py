@@ -28,7 +28,6 @@ from angio_pipeline.numerics.sampling import blend, readable, sample_lattice
 __all__ = ["MaskScope", "MaskSet", "PatchMaskParams", "align_candidates", "choose_by_residual"]
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 
 class MaskScope(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 
 from angio_pipeline.ingest.roles import Read
 
-__all__ = ["DATE_TAGS", "acquired", "date_of", "parse_datetime"]
+__all__ = ["acquired", "date_of", "parse_datetime"]
 
 _PATTERN = re.compile(
     r"(?P<Y>\d{4})(?P<m>\d{2})?(?P<d>\d{2})?(?P<H>\d{2})?(?P<M>\d{2})?(?P<S>\d{2})?(?:\.(?P<f>\d{1,6}))?"
@@ -22,7 +22,6 @@ _MOMENTS = (
     ("SeriesDate", "SeriesTime"),
     ("StudyDate", "StudyTime"),
 )
-DATE_TAGS = ("AcquisitionDateTime", *(keyword for pair in _MOMENTS for keyword in pair))
 
 
 def parse_datetime(value: Any) -> datetime | None:

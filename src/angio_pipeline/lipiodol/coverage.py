@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy import ndimage
 
@@ -16,8 +15,6 @@ from angio_pipeline.lipiodol.lesions import Patch
 from angio_pipeline.numerics import volumes as space
 
 __all__ = ["Coverage", "CoverageParams", "describe_coverage", "grade_margin"]
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 class CoverageParams(Params):

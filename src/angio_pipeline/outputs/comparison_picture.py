@@ -82,7 +82,7 @@ def comparison_picture(comparison: RunComparison) -> Pixels:
         _difference(comparison, window, crop),
     )
     for place, (panel, title) in enumerate(zip(panels, _titles(comparison), strict=True)):
-        axes = _panel_axes(figure, place, (width, height), crop)
+        axes = _panel_axes(figure, place, (width, height))
         axes.imshow(panel, extent=(0, _PANEL_PX, _PANEL_PX, 0), interpolation="bilinear", aspect="auto")
         _draw_tumours(axes, comparison, crop, labelled=place == 0)
         if place < 2:
@@ -164,7 +164,7 @@ def _titles(comparison: RunComparison) -> tuple[str, str, str]:
     return f"Before{told(comparison.before)}", f"After{told(comparison.after)}", f"After minus before, {at}"
 
 
-def _panel_axes(figure: Figure, place: int, size: tuple[int, int], crop: _Crop) -> Axes:
+def _panel_axes(figure: Figure, place: int, size: tuple[int, int]) -> Axes:
     width, height = size
     left = (_GAP_PX + place * (_PANEL_PX + _GAP_PX)) / width
     axes = figure.add_axes((left, 1 - (_HEADER_PX + _PANEL_PX) / height, _PANEL_PX / width, _PANEL_PX / height))

@@ -56,7 +56,7 @@ def write_follow_up(
     for course, described in _courses(result, document):
         windows = shared_windows(course)
         for point, names in zip(course.timepoints, described.timepoints, strict=True):
-            _write_timepoint(course.id, point, names, subject_dir, windows)
+            _write_timepoint(point, names, subject_dir, windows)
             if ObjectKind.SEG in choice.kinds:
                 _write_deposit(course.id, point, names, subject_dir, origin_of(point.source))
     for alignment, told in zip(result.alignments, document.alignments, strict=True):
@@ -75,7 +75,7 @@ def _courses(result: FollowUpResult, document: LipiodolDocument) -> Iterator[tup
 
 
 def _write_timepoint(
-    lesion: str, point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
+    point: LipiodolTimepoint, names: TimepointDocument, subject_dir: Path, windows: dict[str, Window]
 ) -> None:
     if point.deposit is not None and names.deposit_mask is not None:
         content = nifti_bytes(point.deposit.mask, point.deposit.affine)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 from pydantic import Field
 
@@ -19,8 +18,6 @@ from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.projections.geometry import PairGeometry, plane_heights_mm, triangulate
 
 __all__ = ["TumourParams", "match_tumours"]
-
-Array = npt.NDArray[np.float64]
 
 
 class TumourParams(Params):

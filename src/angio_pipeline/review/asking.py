@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 COOKIE = "angio_session"
-_SAFE = ("GET", "HEAD", "OPTIONS")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "Nobody is signed in."},

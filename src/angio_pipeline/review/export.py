@@ -14,8 +14,6 @@ from angio_pipeline.review.journal import Event
 
 __all__ = ["corrections_document", "edits_table", "zip_of"]
 
-_OF_FOLLOW_UPS = "redraw_lesion"
-
 
 def corrections_document(edits: Iterable[tuple[RunDocument, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
     """Return the public document of the edits of runs.

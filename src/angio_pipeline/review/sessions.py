@@ -65,11 +65,6 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: dict[str, Session] = {}
 
-    @property
-    def token_needed(self) -> bool:
-        """Whether a name alone does not admit."""
-        return bool(self._tokens)
-
     def sign_in(self, name: str, token: str) -> Session:
         """Return a new session.
 

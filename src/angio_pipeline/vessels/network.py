@@ -30,7 +30,7 @@ from angio_pipeline.numerics.polylines import Polylines, filled_along, smooth_al
 from angio_pipeline.numerics.skeletons import trace_skeleton
 from angio_pipeline.vessels.profiles import ProfileParams, centred, measure_profiles
 
-__all__ = ["Draft", "Edge", "Network", "NetworkParams", "Piece", "build_network", "reversed_edge", "with_node_near"]
+__all__ = ["Draft", "Edge", "Network", "NetworkParams", "Piece", "build_network", "with_node_near"]
 
 Line = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -361,19 +361,6 @@ def _scatter(apart_s: npt.NDArray[np.float64]) -> float:
     """Return the standard deviation of what is left after smoothing, robustly; NaN where little is known."""
     known = apart_s[np.isfinite(apart_s)]
     return float(1.4826 * np.median(known)) if len(known) >= 5 else float("nan")
-
-
-def reversed_edge(edge: Edge) -> Edge:
-    """Return the same edge run from the other end."""
-    return replace(
-        edge,
-        a=edge.b,
-        b=edge.a,
-        path=edge.path[::-1],
-        radius_px=edge.radius_px[::-1],
-        arrival_s=edge.arrival_s[::-1],
-        contrast=edge.contrast[::-1],
-    )
 
 
 def with_node_near(network: Network, point: Sequence[float], reach_px: float, *, piece_of: int) -> tuple[Network, int]:

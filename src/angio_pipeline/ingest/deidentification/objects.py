@@ -94,7 +94,7 @@ def _deidentify(header: Header, patient: Patient, accept: Sequence[Accept]) -> D
     # Set where they were missing too: patients without a number must not become one.
     dataset.PatientID = dataset.PatientName = patient.subject
     _say_so(dataset, patient.profile, blanked=bool(rules))
-    return Deidentified(_written(dataset, syntax, patient), changes, _flags(dataset, kind, blanked=bool(rules)))
+    return Deidentified(_written(dataset, syntax), changes, _flags(dataset, kind, blanked=bool(rules)))
 
 
 def _fill_identity(dataset: Dataset) -> None:
@@ -156,7 +156,7 @@ def _flags(dataset: Dataset, kind: str, *, blanked: bool) -> tuple[str, ...]:
     return tuple(name for name, holds in flags.items() if holds)
 
 
-def _written(dataset: Dataset, syntax: UID, patient: Patient) -> bytes:
+def _written(dataset: Dataset, syntax: UID) -> bytes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -27,7 +27,7 @@ def cohort_methods(read: CohortInput, result: CohortResult) -> list[str]:
         _survival(result),
         _agreement(result),
         _multiplicity(result),
-        _missing(read, result),
+        _missing(read),
         _software(),
     ]
     return [words for words in paragraphs if words]
@@ -182,7 +182,7 @@ def _multiplicity(result: CohortResult) -> str:
     )
 
 
-def _missing(read: CohortInput, result: CohortResult) -> str:
+def _missing(read: CohortInput) -> str:
     patients = read.data.patients
     columns = (
         "arm",

@@ -54,7 +54,7 @@ def summary_bytes(result: RunResult, origin: Origin, drawn: Path) -> bytes:
     describe(ds, origin, modality="OT", number=9006, label="Summary")
     ds.PatientOrientation = origin.header.get("PatientOrientation", "")
     ds.ConversionType = "WSD"
-    _say_derived(ds, result, origin, "Reference frame with vessels, tumors, feeders and targets drawn over it")
+    _say_derived(ds, origin, "Reference frame with vessels, tumors, feeders and targets drawn over it")
     return object_bytes(ds, SecondaryCaptureImageStorage)
 
 
@@ -76,7 +76,7 @@ def cine_bytes(result: RunResult, origin: Origin) -> bytes:
     ds.ConversionType = "WSD"
     ds.PatientOrientation = origin.header.get("PatientOrientation", "")
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    _say_derived(ds, result, origin, "Subtracted run with tumors, feeders and targets drawn over it")
+    _say_derived(ds, origin, "Subtracted run with tumors, feeders and targets drawn over it")
     ds.NumberOfFrames, ds.Rows, ds.Columns = len(frames), *frames[0].shape[:2]
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL_422", 0
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
@@ -98,7 +98,7 @@ def place_times(ds: Dataset, result: RunResult) -> None:
     ds.FrameTimeVector = ["0", *(decimal(float(step)) for step in steps_ms)]
 
 
-def _say_derived(ds: Dataset, result: RunResult, origin: Origin, words: str) -> None:
+def _say_derived(ds: Dataset, origin: Origin, words: str) -> None:
     tell_body_part(ds, origin)
     ds.BurnedInAnnotation = "YES"
     ds.DerivationDescription = words

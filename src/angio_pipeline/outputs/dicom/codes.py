@@ -64,8 +64,6 @@ PATH_LENGTH = Code("121211", "DCM", "Path length")
 TORTUOSITY = Code("15690004", "SCT", "Tortuosity")
 VOLUME = Code("118565006", "SCT", "Volume")
 FRAMES = Code("121140", "DCM", "Number of Frames")
-LONG_AXIS = Code("103339001", "SCT", "Long axis")
-SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 QUALITY_ISSUE = Code("113010", "DCM", "Quality Issue")
 
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")

@@ -18,9 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["CohortData", "Estimate", "Interval", "Table", "Test"]
-
-Interval = tuple[float, float]
+__all__ = ["CohortData", "Estimate", "Table", "Test"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

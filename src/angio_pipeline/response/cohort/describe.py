@@ -8,9 +8,8 @@ from angio_pipeline.core.words import counted
 from angio_pipeline.response.cohort.data import Table
 from angio_pipeline.response.cohort.proportions import median_of
 
-__all__ = ["STATES", "describe", "flow"]
+__all__ = ["describe", "flow"]
 
-STATES = ("analysed", "flagged", "refused", "no images")
 _NUMBERS = {
     "age_years": "Age, years",
     "size_mm": "Main tumour, mm",

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import model_validator
 
 from angio_pipeline.core.errors import ConfigError
@@ -59,7 +58,6 @@ __all__ = [
     "volume_ml",
 ]
 
-Array = npt.NDArray[np.float64]
 
 # Where great vessels enter or leave the liver; tumours keep clear of these points.
 _HUBS = np.array(

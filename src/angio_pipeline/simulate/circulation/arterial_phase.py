@@ -69,7 +69,7 @@ def fill_arteries(
     arrival = node_times(courses, end, len(tree))
     zone = _tip_zone(courses, supply, spread, injection, params, volume)
     group, terms = _groups(spread, courses, arrival, zone.passage_s, signals)
-    factor = _factor(tree, supply, spread, injection, params)
+    factor = _factor(tree, supply, injection, params)
     strength = np.where(supply.flow[courses.edge] > 0, factor[courses.edge], share * factor[courses.edge[ancestor]])
     shift = middle[ancestor]
     if returned is not None:
@@ -139,7 +139,7 @@ def _stumps(courses: Courses, supply: Supply, spread: Spread, depth_mm: float) -
     return ancestor, share
 
 
-def _factor(tree: Tree, supply: Supply, spread: Spread, injection: Injection, params: ContrastParams) -> Array:
+def _factor(tree: Tree, supply: Supply, injection: Injection, params: ContrastParams) -> Array:
     own = float(supply.flow[injection.tip_node])
     if params.streaming <= 0 or own <= 0:
         return np.ones(len(tree))

@@ -112,7 +112,7 @@ def draw_background(
         ragged = uneven(_blurred(image, 0.4, wide), wide.isocentre_pixel_mm, rng, sd_mm=0.5, wave_mm=9.0)
         layers[layer] += ragged * factor
     _texture(layers, wide, params, rng)
-    for layer, image in _strands(wide, body, params, rng).items():
+    for layer, image in _strands(wide, params, rng).items():
         layers[layer] += image
     layers[Layer.VISCERA] += project_devices(wide, coils, clips).astype(np.float32)
     layers[Layer.TABLE] += _table(wide, params, rng)
@@ -132,7 +132,7 @@ def _texture(layers: dict[Layer, Image], carm: CArm, params: BackgroundParams, r
     layers[Layer.STATIC] += folds(shape, pixel, rng, count=params.folds, depth=params.fold_depth)
 
 
-def _strands(carm: CArm, body: Body, params: BackgroundParams, rng: np.random.Generator) -> dict[Layer, Image]:
+def _strands(carm: CArm, params: BackgroundParams, rng: np.random.Generator) -> dict[Layer, Image]:
     # Fat planes, fasciae and folds of bowel, which show where a sheet is seen edge-on; specks of calcium.
     images: dict[Layer, Image] = {}
     for layer, count, low, high in (
