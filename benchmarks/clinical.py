@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pages import ROOT, accuracy_table, angio, feeder_words, state, write_section
+from pages import ROOT, accuracy_table, angio, feeder_words, keeping_work, state, write_figures, write_section
 
 SCRIPT = "benchmarks/clinical.py"
 FIGURES = ROOT / "benchmarks" / "clinical.json"
@@ -74,15 +73,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "clinical", help="patients and results, kept")
     given = parser.parse_args()
     choice = Choice(given.cases, given.seed, given.preset)
-    try:
+    with keeping_work(given.work):
         figures = measure(choice, given.workers, given.work)
-    except subprocess.CalledProcessError as problem:
-        # What it said stands above; patients of another version are not mixed with new ones.
-        raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
     if choice != standard:
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "clinical", SCRIPT, section(figures))
     return 0
 

@@ -35,7 +35,7 @@ from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import expand_field
 from angio_pipeline.numerics.tables import look_up_minus
 from dsa_case import WHITE_LEVEL, CaseParams, DsaCase, make_case
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 from processes import THREADS, forget_peak_memory, hold_threads, in_its_own_process, peak_memory_mb
 
 FloatArray = npt.NDArray[np.float32]
@@ -489,7 +489,7 @@ def main() -> int:
     if only or params != CaseParams():
         print(section(figures) if OURS_FIELD in figures["field"] else json.dumps(figures, indent=1))
         return 0
-    FIGURES.write_text(json.dumps(without_nan(figures), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_figures(FIGURES, without_nan(figures))
     write_section(PAGE, "figures", SCRIPT, section(figures))
     picture(params)
     return 0

@@ -41,7 +41,7 @@ from angio_pipeline.simulate.population import make_case
 from angio_pipeline.simulate.presets import load_preset
 from angio_pipeline.simulate.runs import RunScene
 from angio_pipeline.simulate.truth import edge_flow
-from pages import ROOT, state, write_section
+from pages import ROOT, state, write_figures, write_section
 
 SCRIPT = "benchmarks/embolisation.py"
 FIGURES = ROOT / "benchmarks" / "embolisation.json"
@@ -267,7 +267,7 @@ def main() -> int:
             print(json.dumps(row), flush=True)
             rows.append(row)
     figures = {"cases": given.cases, "seed": given.seed, "preset": given.preset, "summary": summary(rows), "rows": rows}
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "truth", SCRIPT, section(figures))
     return 0
 

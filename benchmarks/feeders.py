@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -33,7 +32,7 @@ from angio_pipeline.evaluate.answers import find_runs
 from angio_pipeline.evaluate.causes import FalseCause, MissedCause
 from angio_pipeline.evaluate.documents import truth_in_frame
 from feeder_pictures import draw_worst
-from pages import ROOT, angio, state, uid_of, write_parts, write_section
+from pages import ROOT, angio, keeping_work, state, uid_of, value_of, write_parts, write_section
 
 SCRIPT = "benchmarks/feeders.py"
 FIGURES = ROOT / "benchmarks" / "feeders.json"
@@ -268,14 +267,6 @@ def reached(value: float | None, sign: str, wanted: float) -> str:
     return "yes" if (value >= wanted if sign == "≥" else value <= wanted) else "no"
 
 
-def value_of(score: Mapping[str, Any]) -> str:
-    """Return a value and its interval; a dash where there is none."""
-    if score["value"] is None:
-        return "–"
-    ends = score["interval"]
-    return f"{score['value']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends is not None else "")
-
-
 def points(score: Mapping[str, Any]) -> str:
     """Return a difference of shares in points, with its interval."""
     if score["value"] is None:
@@ -334,11 +325,8 @@ def main() -> int:
     given = parser.parse_args()
     figures: dict[str, Any] = {}
     for preset in [given.only] if given.only else SEEDS:
-        try:
+        with keeping_work(given.work):
             found = measure_preset(preset, given.cases, given.workers, given.work)
-        except subprocess.CalledProcessError as problem:
-            # What it said stands above; patients of another version are not mixed with new ones.
-            raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
         figures[preset] = {**found, "cases": given.cases, "seed": SEEDS[preset], "measured_with": state()}
     if given.cases != CASES and not given.write:
         print(section(figures))

@@ -9,7 +9,6 @@ settings were chosen; the others were simulated for this table alone.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from angio_pipeline.vessels.bolus import bolus_frames, piece_curves
 from angio_pipeline.workers import hold_threads
 from flow_cases import FlowCase, TrueFlow, grow_graph, make_case, true_vessels
 from flow_peers import ESTIMATORS
-from pages import ROOT, state, write_section
+from pages import ROOT, state, write_figures, write_section
 
 SCRIPT = "benchmarks/flow.py"
 FIGURES = ROOT / "benchmarks" / "flow.json"
@@ -295,7 +294,7 @@ def main() -> int:
     if given.quick or given.print:
         print(section(document))
         return 0
-    FIGURES.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, document)
     write_section(PAGE, "figures", SCRIPT, section(document))
     return 0
 

@@ -28,7 +28,7 @@ from angio_pipeline.vessels import GraphParams, build_graph
 from graph_runs import measure_runs
 from graph_scores import centreline_errors, count_edges, kept, match_forks, score
 from graph_trees import Scene, make_scene
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 
 Array = npt.NDArray[np.float64]
 
@@ -228,7 +228,7 @@ def main() -> int:
     given = parser.parse_args()
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if given.only else measure(given.scenes)
     figures["runs"] = time_runs()
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "graph", SCRIPT, section(figures))
     return 0
 

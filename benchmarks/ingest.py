@@ -11,7 +11,6 @@ size) ten times a second. Written: `benchmarks/ingest.json` and a section of `do
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 
 SCRIPT = "benchmarks/ingest.py"
 FIGURES = ROOT / "benchmarks" / "ingest.json"
@@ -303,7 +302,7 @@ def main() -> int:
     if given.print:
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "speed", SCRIPT, section(figures))
     return 0
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -39,7 +38,7 @@ from angio_pipeline.numerics.filters import gaussian
 from angio_pipeline.pipeline import subtract_run
 from angio_pipeline.training import RealParams, load_recipe
 from angio_pipeline.vessels import PredictFrame, arterial_image, segment
-from pages import ROOT, angio, state, uid_of, write_parts, write_section
+from pages import ROOT, angio, keeping_work, state, uid_of, value_of, write_parts, write_section
 
 SCRIPT = "benchmarks/networks.py"
 FIGURES = ROOT / "benchmarks" / "networks.json"
@@ -328,7 +327,7 @@ def preset_words(preset: str, found: dict[str, Any]) -> str:
         "",
         "| what | Dice | clDice |",
         "| --- | ---: | ---: |",
-        f"| artery, run network | {_score(network['vessels'], 'dice')} | {_score(network['vessels'], 'cldice')} |",
+        f"| artery, run network | {value_of(network['vessels']['dice'])} | {value_of(network['vessels']['cldice'])} |",
     ]
     for name, row in found["baselines"].items():
         how = f" ({row['runs']} runs)" if name == RIDGES else f", each run's best threshold ({row['runs']} runs)"
@@ -337,9 +336,9 @@ def preset_words(preset: str, found: dict[str, Any]) -> str:
         lines.append(f"| artery, {name} ({row['runs']} unsubtracted runs) | {row['dice']:.3f} | {row['cldice']:.3f} |")
     both = (network["vessels"]["dice"]["value"] + network["veins"]["dice"]["value"]) / 2
     lines += [
-        f"| vein, run network | {_score(network['veins'], 'dice')} | – |",
+        f"| vein, run network | {value_of(network['veins']['dice'])} | – |",
         f"| mean of artery and vein | {both:.3f} | – |",
-        f"| blush, run network, mean over true tumours | {_score(network['tumours'], 'dice')} | – |",
+        f"| blush, run network, mean over true tumours | {value_of(network['tumours']['dice'])} | – |",
         "",
         f"{_percent(found['network']['unfamiliar']['share'])} of the {found['network']['unfamiliar']['runs']} runs that"
         " were analysed are flagged as unfamiliar.",
@@ -347,7 +346,7 @@ def preset_words(preset: str, found: dict[str, Any]) -> str:
         "| what | |",
         "| --- | ---: |",
     ]
-    lines += [f"| {words} | {_score(network[group], key)} |" for group, key, words in MORE]
+    lines += [f"| {words} | {value_of(network[group][key])} |" for group, key, words in MORE]
     return "\n".join(lines)
 
 
@@ -364,14 +363,6 @@ MORE = (
     ("tumours", "false_positives_per_run", "tumours wrongly called, a run"),
     ("catheter", "found", "catheter's tip found"),
 )
-
-
-def _score(group: dict[str, Any], key: str) -> str:
-    score = group[key]
-    if score["value"] is None:
-        return "–"
-    ends = score["interval"]
-    return f"{score['value']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends is not None else "")
 
 
 def real_words(found: dict[str, Any]) -> str:
@@ -419,11 +410,9 @@ def main() -> int:
     given.work.mkdir(parents=True, exist_ok=True)
     for preset in SEEDS:
         if given.only in (None, preset):
-            try:
-                cases = max(1, round(SHARE.get(preset, 1.0) * given.cases))
+            cases = max(1, round(SHARE.get(preset, 1.0) * given.cases))
+            with keeping_work(given.work):
                 found = measure_preset(preset, cases, given.workers, given.work, filtered=given.filter_cases)
-            except subprocess.CalledProcessError as problem:
-                raise SystemExit(f"{problem.cmd[3]} failed; remove {given.work} to begin anew.") from problem
             figures[preset] = {**found, "cases": cases, "seed": SEEDS[preset], "measured_with": state()}
     if given.only in (None, "real"):
         if given.real is None:

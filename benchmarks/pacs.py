@@ -12,7 +12,6 @@ connection on: reading headers, looking for what there is, files written and dig
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from angio_pipeline.pacs.pull import list_instances, pull
 from angio_pipeline.pacs.push import push, read_outgoing
 from angio_pipeline.pacs.queries import make_query
 from angio_pipeline.pacs.settings import Listener, Server
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 
 sys.path.insert(0, str(ROOT / "tests" / "scenes"))
 from pacs_server import DCMTK, Archive, missing, orthanc
@@ -200,7 +199,7 @@ def main() -> int:
     if given.print:
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "throughput", SCRIPT, section(figures))
     return 0
 

@@ -8,6 +8,8 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,21 @@ def angio(*arguments: str) -> str:
     """
     command = [sys.executable, "-m", "angio_pipeline", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@contextmanager
+def keeping_work(folder: Path) -> Iterator[None]:
+    """Let a command that fails end the script with what to remove: work of another version is not mixed with new one.
+
+    Raises
+    ------
+    SystemExit
+        When a command of the work failed; what it said stands above.
+    """
+    try:
+        yield
+    except subprocess.CalledProcessError as problem:
+        raise SystemExit(f"{problem.cmd[3]} failed; remove {folder} to begin anew.") from problem
 
 
 def uid_of(file: Path) -> str:
@@ -49,8 +66,13 @@ def write_parts(path: Path, parts: dict[str, Any]) -> dict[str, Any]:
     """Write measured parts into a file of figures beside its other parts, which may come meanwhile; return them all."""
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     figures |= parts
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(path, figures)
     return figures
+
+
+def write_figures(path: Path, figures: dict[str, Any]) -> None:
+    """Write all that a script measured into its file of figures."""
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> str:
@@ -69,6 +91,14 @@ def accuracy_table(document: dict[str, Any]) -> str:
             interval = "–" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
             lines.append(f"| {group} | {name.replace('_', ' ')} | {value} | {interval} | {score['count']} |")
     return "\n".join(lines)
+
+
+def value_of(score: Mapping[str, Any]) -> str:
+    """Return a value and its interval; a dash where there is no value."""
+    if score["value"] is None:
+        return "–"
+    ends = score["interval"]
+    return f"{score['value']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends is not None else "")
 
 
 def feeder_words(document: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from angio_pipeline.evaluate.documents import RunPair, RunTruthDocument, pair_ca
 from angio_pipeline.evaluate.feeders import match_feeders
 from angio_pipeline.projections.alignment import align_views
 from angio_pipeline.projections.geometry import PairGeometry, view_of
-from pages import ROOT, angio, state, write_section
+from pages import ROOT, angio, state, write_figures, write_section
 
 SCRIPT = "benchmarks/projections.py"
 FIGURES = ROOT / "benchmarks" / "projections.json"
@@ -252,7 +252,7 @@ def main() -> int:
             for task in plan_of(patients, work / "plan").projections:
                 join_task(task, results / "subjects" / task.subject / task.folder, CONFIG)
         figures = {"patients": words, **measured(patients, results, work / "measured")}
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "truth", SCRIPT, section(figures))
     return 0
 

@@ -25,7 +25,7 @@ from angio_pipeline.lipiodol.deforming import seen_parts
 from angio_pipeline.lipiodol.matching import Compared
 from angio_pipeline.lipiodol.registration import RegistrationParams, align
 from angio_pipeline.lipiodol.tissue import TissueParams, survey
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 from processes import forget_peak_memory, hold_threads, in_its_own_process, peak_memory_mb
 from registration_case import RegistrationCase, make_registration_case
 from registration_peers import PEERS, Seen
@@ -194,7 +194,7 @@ def main() -> None:
                 rows[name] = in_its_own_process(compete, name, path)
                 print(case.name, name, rows[name], flush=True)
                 # After every method: what was measured is not lost when a later one fails.
-                FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+                write_figures(FIGURES, figures)
                 write_section(PAGE, "figures", SCRIPT, section(figures))
 
 

@@ -27,7 +27,7 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.response import Call, CriterionCall, LesionAtDate, OutlineOrigin, ResponseResult
 from angio_pipeline.pipeline import process_follow_ups
 from lipiodol_patients import write_patients
-from pages import ROOT, state, write_section
+from pages import ROOT, state, write_figures, write_section
 
 SCRIPT = "benchmarks/response.py"
 FIGURES = ROOT / "benchmarks" / "response.json"
@@ -202,7 +202,7 @@ def main() -> None:
         patients += 1
         # Written after each, so that a measurement that is stopped has what it came to.
         figures = summarise(calls, sizes, patients)
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_figures(FIGURES, figures)
         write_section(PAGE, "figures", SCRIPT, section(figures))
 
 

@@ -10,7 +10,6 @@ and browsers ask it over loopback. Written: `benchmarks/review.json` and the sec
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from pages import ROOT, angio, machine, state, write_section
+from pages import ROOT, angio, machine, state, write_figures, write_section
 
 sys.path.insert(0, str(ROOT / "tests" / "scenes"))
 from review_server import Served, fill_worklist, make_edit, serve, wait_for
@@ -199,7 +198,7 @@ def main() -> int:
     if given.print:
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "figures", SCRIPT, section(figures))
     return 0
 

@@ -10,7 +10,6 @@ opens the page of the real server. Written: `benchmarks/review_page.json` and a 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from pages import ROOT, angio, machine, state, write_section
+from pages import ROOT, angio, machine, state, write_figures, write_section
 
 sys.path.insert(0, str(ROOT / "tests" / "scenes"))
 from page_reader import PAINTERS, PageReader, chromium_with
@@ -171,7 +170,7 @@ def main() -> int:
         "machine": machine(),
         **measure(given.cases, given.repeats),
     }
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "page figures", SCRIPT, section(figures))
     return 0
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, machine, state, write_figures, write_section
 
 SCRIPT = "benchmarks/segmentation.py"
 FIGURES = ROOT / "benchmarks" / "segmentation.json"
@@ -163,7 +163,7 @@ def main() -> int:
         print(json.dumps(measure_alone(given.alone, given.size, given.frames, given.repeats)))
         return 0
     figures = measure(given.size, given.frames, given.repeats)
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "segmentation", SCRIPT, section(figures))
     return 0
 

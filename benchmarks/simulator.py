@@ -25,7 +25,7 @@ from typing import Any
 
 import pydicom
 
-from pages import ROOT, angio, machine, state, write_section
+from pages import ROOT, angio, machine, state, write_figures, write_section
 
 SCRIPT = "benchmarks/simulator.py"
 FIGURES = ROOT / "benchmarks" / "simulator.json"
@@ -150,7 +150,7 @@ def main() -> int:
     if given.print:
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "cost", SCRIPT, section(figures))
     return 0
 

@@ -29,7 +29,7 @@ from angio_pipeline.simulate.patient import Patient, make_patient
 from angio_pipeline.simulate.population import make_case
 from lipiodol import task_of
 from lipiodol_patients import write_patients
-from pages import ROOT, state, write_section
+from pages import ROOT, state, write_figures, write_section
 
 SCRIPT = "benchmarks/stray_oil.py"
 FIGURES = ROOT / "benchmarks" / "stray_oil.json"
@@ -199,7 +199,7 @@ def main() -> int:
     if (given.cases, given.seed) != (CASES, SEED):
         print(section(figures))
         return 0
-    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(FIGURES, figures)
     write_section(PAGE, "stray oil", SCRIPT, section(figures))
     return 0
 

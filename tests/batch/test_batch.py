@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_items import item
 
 from angio_pipeline import batch, ingest
 from angio_pipeline.batch import engines
@@ -206,14 +207,8 @@ def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) 
 
 
 def _write_outline(path: Path, uid: str, centre: tuple[float, float], radius: float) -> Path:
-    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
-
-    def item(**tags: object) -> Dataset:
-        made = Dataset()
-        for keyword, value in tags.items():
-            setattr(made, keyword, value)
-        return made
 
     # Columns before rows, from the corner of the first pixel.
     col, row = centre[1] + 0.5, centre[0] + 0.5

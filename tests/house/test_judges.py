@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dicom_objects import errors_in, program
 
 FLICKER_BUTTON = r"<button(?![^>]*\bhidden\b)[^>]*>\s*(?:Pause|Play)\s*</button>"  # the page's script un-hides it
 BROWSER_OPTIONS = (
@@ -17,15 +17,6 @@ BROWSER_OPTIONS = (
     "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000",
 )  # fmt: skip
-
-
-def program(name: str) -> str:
-    """The path of a program; without it the test is skipped, and fails where all of them have to be there."""
-    found = shutil.which(name)
-    if found is None:
-        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        tell(f"{name} is not installed")
-    return str(found)
 
 
 def kinds_of_files(sample: Path) -> list[Path]:
@@ -36,12 +27,10 @@ def kinds_of_files(sample: Path) -> list[Path]:
 
 
 def test_the_sample_is_valid_dicom(sample: Path) -> None:
-    validator = program("dciodvfy")
     files = kinds_of_files(sample)
     assert len(files) >= 5
     for path in files:
-        said = subprocess.run([validator, "-new", str(path)], capture_output=True, text=True, timeout=60).stderr
-        assert not re.findall(r"^Error.*", said, re.M), f"{path.name}: {said}"
+        assert not errors_in(path, "-new"), path.name
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pydicom.config import disable_value_validation
+from dicom_items import set_tags
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.fileset import FileSet
@@ -39,21 +39,6 @@ def noisy_frames(
 ) -> npt.NDArray[np.uint16]:
     rng = np.random.default_rng(seed)
     return rng.integers((1 << bits) // 4, (1 << bits) - 1, (frames, rows, columns)).astype(np.uint16)
-
-
-def set_tags(dataset: Dataset, tags: dict[str, Any]) -> None:
-    with disable_value_validation():  # some of the files are wrong on purpose
-        for keyword, value in tags.items():
-            if value is not None:
-                setattr(dataset, keyword, value)
-            elif keyword in dataset:
-                delattr(dataset, keyword)
-
-
-def item(**tags: Any) -> Dataset:
-    made = Dataset()
-    set_tags(made, tags)
-    return made
 
 
 @dataclass

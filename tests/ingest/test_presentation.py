@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_items import item
 from pydicom.dataset import Dataset
 
 from angio_pipeline import ingest
@@ -18,13 +19,6 @@ UID = "1.2.826.0.1.3680043.8.498.1"
 SHAPE = (40, 60)
 # Columns before rows, from the corner of the first pixel: around rows 10 to 19 and columns 20 to 39.
 SQUARE = [20.0, 10.0, 40.0, 10.0, 40.0, 20.0, 20.0, 20.0, 20.0, 10.0]
-
-
-def item(**tags: object) -> Dataset:
-    made = Dataset()
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    return made
 
 
 def graphic(kind: str, data: list[float], **changed: Any) -> Dataset:

@@ -11,6 +11,7 @@ import highdicom
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_items import item
 from pydicom.dataset import Dataset
 
 from angio_pipeline import ingest
@@ -29,13 +30,6 @@ def blob(rows: int = 20, columns: int = 30) -> Any:
 def write_png(path: Path, mask: Any) -> Path:
     assert cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
     return path
-
-
-def item(**tags: object) -> Dataset:
-    made = Dataset()
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    return made
 
 
 def write_seg(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_items import item
 from pydicom.dataset import Dataset
 
 from angio_pipeline import ingest
@@ -14,13 +15,6 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.numerics import volumes as space
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-
-
-def item(**tags: object) -> Dataset:
-    made = Dataset()
-    for keyword, value in tags.items():
-        setattr(made, keyword, value)
-    return made
 
 
 def circle(radius_mm: float, z_mm: float, tilt: float = 0.0) -> Dataset:

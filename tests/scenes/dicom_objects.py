@@ -46,6 +46,12 @@ def complaints(path: Path) -> list[str]:
     return [line for line in lines if line.startswith("Error") or not any(re.search(p, line) for p in EXPLAINED)]
 
 
+def errors_in(path: Path, *options: str) -> list[str]:
+    """What `dciodvfy` calls errors in a file."""
+    said = subprocess.run([program("dciodvfy"), *options, str(path)], capture_output=True, text=True, timeout=120)
+    return [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")]
+
+
 def said_by(name: str, *arguments: str) -> str:
     """What a program says of a file that it has to accept."""
     done = subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=120)

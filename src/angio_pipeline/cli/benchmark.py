@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_wrong_usage
+
 if TYPE_CHECKING:
     from angio_pipeline.benchmark import BenchmarkCase
 
@@ -52,6 +54,5 @@ def _parse(text: str) -> BenchmarkCase:
 
     size, _, frames = text.partition("x")
     if not (size.isdigit() and frames.isdigit() and 64 <= int(size) <= 4096 and 2 <= int(frames) <= 500):
-        typer.echo(f"angio: Expected SIZExFRAMES with 64 to 4096 pixels and 2 to 500 frames, found {text!r}.", err=True)
-        raise typer.Exit(2)
+        end_wrong_usage(f"Expected SIZExFRAMES with 64 to 4096 pixels and 2 to 500 frames, found {text!r}.")
     return BenchmarkCase(int(size), int(frames))

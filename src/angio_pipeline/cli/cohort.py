@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_failed, end_wrong_usage, need_no_file_at
 from angio_pipeline.core.words import counted
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def cohort(
         readers=read_readers(reader[0], reader[1]) if reader else None,
     )
     if read.data.patients.empty:
-        typer.echo("angio: Expected patients in the results or the records, found none in either.", err=True)
-        raise typer.Exit(1)
+        end_failed("Expected patients in the results or the records, found none in either.")
     result = analyse(read.data, params=params)
     page = write_cohort(out, read, result)
     warned = sum(item.warning for _, items in read.checklist for item in items)
@@ -76,16 +76,15 @@ def cohort(
 def _check(results: list[Path], out: Path, records: Path | None, readers: list[Path], by: str) -> None:
     for path in results:
         if not (path / "subjects").is_dir():
-            _usage(f"Expected a folder that angio run wrote, found no subjects in {path}.")
-    if out.exists() and not out.is_dir():
-        _usage(f"Expected --out to name a folder, found a file at {out}.")
+            end_wrong_usage(f"Expected a folder that angio run wrote, found no subjects in {path}.")
+    need_no_file_at(out)
     for path in [*([records] if records else []), *readers]:
         if not path.is_file():
-            _usage(f"Expected a file, found none at {path}.")
+            end_wrong_usage(f"Expected a file, found none at {path}.")
     if len(readers) not in (0, 2):
-        _usage(f"Expected two files of readers, found {len(readers)}.")
+        end_wrong_usage(f"Expected two files of readers, found {len(readers)}.")
     if records is None and by != "regimen":
-        _usage(f"Expected --records with --by {by}, found none.")
+        end_wrong_usage(f"Expected --records with --by {by}, found none.")
 
 
 def _records(path: Path | None, mapping: Path | None, table: AgentTable, by: str) -> Records | None:
@@ -106,10 +105,5 @@ def _records(path: Path | None, mapping: Path | None, table: AgentTable, by: str
     )
     if by not in FIELDS and by not in told.columns:
         known = ", ".join(name for name in (*FIELDS, *told.columns) if name != "patient_id")
-        _usage(f"Expected --by to name a field or a column of the records, found {by!r}; known are {known}.")
+        end_wrong_usage(f"Expected --by to name a field or a column of the records, found {by!r}; known are {known}.")
     return told
-
-
-def _usage(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(2)

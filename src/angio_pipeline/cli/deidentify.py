@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+from angio_pipeline.cli.ending import end_wrong_usage, need_no_file_at, need_writable, stoppable
 
 if TYPE_CHECKING:
     from angio_pipeline.core.results import Refusal
@@ -61,12 +63,8 @@ def deidentify(
     accepted = [_member(Accept, name, "--accept") for name in accept or []]
     chosen = read_profile(profile, options=() if basic else None, extra=wanted)
     keyed = Keyed(read_key(), chosen.weeks)
-    try:
-        with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            _run(source, out, chosen, keyed, accepted, paths, Path(workspace), resume=resume, quiet=quiet)
-    except KeyboardInterrupt:
-        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
-        raise typer.Exit(130) from None
+    with stoppable(), tempfile.TemporaryDirectory(prefix="angio-") as workspace:
+        _run(source, out, chosen, keyed, accepted, paths, Path(workspace), resume=resume, quiet=quiet)
 
 
 def _run(
@@ -176,31 +174,20 @@ def _tell(written: int, resumed: int, refused: int, out: Path, paths: Path | Non
 
 def _check_paths(sources: list[Path], out: Path, paths: Path | None) -> None:
     if not any(path.exists() for path in sources):
-        _usage("Expected a file or folder, found nothing at the path of SOURCE.")
-    if out.exists() and not out.is_dir():
-        _usage(f"Expected --out to name a folder, found a file at {out}.")
+        end_wrong_usage("Expected a file or folder, found nothing at the path of SOURCE.")
+    need_no_file_at(out)
     inside = out.resolve()
     for path in sources:
         here = path.resolve()
         if here == inside or here in inside.parents or inside in here.parents:
-            _usage("Expected --out outside of SOURCE, found one within the other; name another folder.")
+            end_wrong_usage("Expected --out outside of SOURCE, found one within the other; name another folder.")
     if paths is not None and inside in (paths.resolve(), *paths.resolve().parents):
-        _usage("Expected --paths outside of --out, as it names people; found it within; name another place.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        _usage(f"Expected --out to be a folder that can be written, found that {out} cannot ({error.strerror}).")
+        end_wrong_usage("Expected --paths outside of --out, as it names people; found it within; name another place.")
+    need_writable(out)
 
 
 def _member(kind: type[_Kind], name: str, flag: str) -> _Kind:
     known = [member.value for member in kind]
     if name not in known:
-        _usage(f"Expected {flag} to be one of {', '.join(known)}, found {name!r}.")
+        end_wrong_usage(f"Expected {flag} to be one of {', '.join(known)}, found {name!r}.")
     return kind(name)
-
-
-def _usage(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_wrong_usage
 from angio_pipeline.core.words import counted
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ def evaluate(
     from angio_pipeline.evaluate import evaluate as measure
 
     if not (results / "subjects").is_dir():
-        typer.echo(
-            f"angio: Expected --results to name a folder that angio run wrote, found {results} without subjects in it.",
-            err=True,
+        end_wrong_usage(
+            f"Expected --results to name a folder that angio run wrote, found {results} without subjects in it."
         )
-        raise typer.Exit(2)
     found = measure(truth, results, only=run or (), both_views=both_views)
     if json:
         typer.echo(json_text.dumps(found.to_document(), indent=1))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json as json_format
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_wrong_usage, stoppable
 from angio_pipeline.core.words import counted
 
 if TYPE_CHECKING:
@@ -39,13 +40,10 @@ def ingest(
     _check(source, catalogue)
     from angio_pipeline.ingest.catalogue import summarise
 
-    try:
+    with stoppable():
         report = _scan(source, catalogue, workers or os.cpu_count() or 1, show=not (quiet or json))
         if paths is not None:
             _write_paths(source, paths)
-    except KeyboardInterrupt:
-        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
-        raise typer.Exit(130) from None
     summary = summarise(catalogue)
     _tell(report, summary, catalogue, quiet=quiet, as_json=json)
     if summary.instances == 0:
@@ -55,16 +53,11 @@ def ingest(
 def _check(source: list[Path], catalogue: Path) -> None:
     for path in source:
         if not path.exists():
-            _usage(f"Expected a file or folder, found nothing at {path}.")
+            end_wrong_usage(f"Expected a file or folder, found nothing at {path}.")
     if catalogue.is_dir() or not catalogue.parent.is_dir():
-        _usage(f"Expected --catalogue to name a file in a folder that is there, found {catalogue}.")
+        end_wrong_usage(f"Expected --catalogue to name a file in a folder that is there, found {catalogue}.")
     if not os.access(catalogue.parent, os.W_OK):
-        _usage(f"Expected a folder for --catalogue that can be written, found that {catalogue.parent} cannot.")
-
-
-def _usage(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(2)
+        end_wrong_usage(f"Expected a folder for --catalogue that can be written, found that {catalogue.parent} cannot.")
 
 
 def _scan(source: list[Path], catalogue: Path, workers: int, *, show: bool) -> ScanReport:

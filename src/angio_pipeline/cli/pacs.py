@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
+
+from angio_pipeline.cli.ending import end_failed, end_not_writable, end_wrong_usage, need_no_file_at, stoppable
 
 if TYPE_CHECKING:
     from angio_pipeline.pacs.find import Archive
@@ -134,15 +136,15 @@ def pull(
     queries = _queries(query, patient_id, study_uid, first, last, modality)
     way = _way(by, chosen)
     listener = told.listener if listen_port is None else told.listener.model_copy(update={"port": listen_port})
-    with _stoppable(), _bar("Searching", len(queries)) as advance:
+    with stoppable(), _bar("Searching", len(queries)) as advance:
         instances = list_instances(chosen, queries, way=way, on_query=advance)
     if not instances:
-        _fail("Expected studies that fit what was asked for, found none in the archive; check numbers and dates.")
-    with _stoppable(), _bar("Fetching", len(instances)) as advance:
+        end_failed("Expected studies that fit what was asked for, found none in the archive; check numbers and dates.")
+    with stoppable(), _bar("Fetching", len(instances)) as advance:
         done = fetch(chosen, instances, _journal(out), way=way, listener=listener, on_instance=advance)
     if done.missing:
         why = f" ({done.why})" if done.why else ""
-        _fail(
+        end_failed(
             f"Expected {len(instances)} instances, found that {len(done.missing)} did not come{why}; "
             "run the same command again for those."
         )
@@ -179,14 +181,14 @@ def push(
     told, chosen = _server(settings, server, host, port, called_aet, calling_aet, url)
     by_web = _way("web" if web else None, chosen) == "web"
     if commit and by_web:
-        _usage("Expected a host for --commit, as DICOMweb has no storage commitment; leave one of them out.")
+        end_wrong_usage("Expected a host for --commit, as DICOMweb has no storage commitment; leave one of them out.")
     journal = _journal(out) if out is not None else None
     with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
         files, others = _outgoing(source, Path(workspace))
-        with _stoppable(), _bar("Sending", len(files)) as advance:
+        with stoppable(), _bar("Sending", len(files)) as advance:
             done = send(chosen, files, web=by_web, journal=journal, on_file=advance)
     if done.refused:
-        _fail(
+        end_failed(
             f"Expected {chosen.place(web=by_web)} to take {len(files)} instances, found that it refused "
             f"{len(done.refused)} ({done.why_refused()}); see why there, and run the same command again for those."
         )
@@ -253,7 +255,7 @@ def _server(
     given = {"host": host, "port": port, "called_aet": called_aet, "calling_aet": calling_aet, "url": url}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if name is None and host is None and url is None:
-        _usage("Expected a server, found none; give --server NAME with --settings, or --host, or --url.")
+        end_wrong_usage("Expected a server, found none; give --server NAME with --settings, or --host, or --url.")
     if name is not None:
         chosen = _changed(told.server(name), changes)
     else:
@@ -287,7 +289,7 @@ def _changed(model: Any, changes: dict[str, Any], kind: Any = None) -> Any:
 def _way(asked: str | None, server: Server) -> Literal["get", "move", "web"]:
     way = asked or server.way
     if way == "web" and server.url is None:
-        _usage("Expected a DICOMweb address, found none; give --url or set url.")
+        end_wrong_usage("Expected a DICOMweb address, found none; give --url or set url.")
     if way != "web":
         _need_host(server)
     return cast('Literal["get", "move", "web"]', way)
@@ -295,7 +297,7 @@ def _way(asked: str | None, server: Server) -> Literal["get", "move", "web"]:
 
 def _need_host(server: Server) -> None:
     if server.host is None:
-        _usage("Expected a host, found a DICOMweb address alone; give --host or set host.")
+        end_wrong_usage("Expected a host, found a DICOMweb address alone; give --host or set host.")
 
 
 def _queries(
@@ -311,7 +313,7 @@ def _queries(
     given = {"patient_id": patient_id, "study_uid": study_uid, "from": first, "to": last, "modality": modality}
     told = {name: text for name, text in given.items() if text}
     if file is not None and told:
-        _usage("Expected either --query or options that say what is looked for, found both.")
+        end_wrong_usage("Expected either --query or options that say what is looked for, found both.")
     return read_queries(file) if file is not None else [make_query(told, place="the options")]
 
 
@@ -375,7 +377,7 @@ def _outgoing(sources: list[Path], workspace: Path) -> tuple[list[Outgoing], int
     read = [read_outgoing(candidate.path) for candidate in candidates]
     files = list({file.uid: file for file in read if file is not None}.values())
     if not files:
-        _fail("Expected DICOM files to send, found none; check the paths.")
+        end_failed("Expected DICOM files to send, found none; check the paths.")
     return files, read.count(None) + len(refusals)
 
 
@@ -402,7 +404,7 @@ def _check(server: Server, files: list[Outgoing], web: bool, journal: Journal | 
 
 def _fail_for_lacking(place: str, files: list[Outgoing], lacking: list[Outgoing], what: str) -> None:
     if lacking:
-        _fail(
+        end_failed(
             f"Expected {place} to {what} the {len(files)} instances that it took, found that it does not for "
             f"{len(lacking)}: see what it filters, and run the same command again for those."
         )
@@ -411,12 +413,11 @@ def _fail_for_lacking(place: str, files: list[Outgoing], lacking: list[Outgoing]
 def _journal(folder: Path) -> Journal:
     from angio_pipeline.pacs.journal import Journal
 
-    if folder.exists() and not folder.is_dir():
-        _usage(f"Expected --out to name a folder, found a file at {folder}.")
+    need_no_file_at(folder)
     try:
         return Journal(folder)
     except OSError as error:
-        _usage(f"Expected --out to be a folder that can be written, found that {folder} cannot ({error.strerror}).")
+        end_not_writable(folder, error)
 
 
 @contextmanager
@@ -426,22 +427,3 @@ def _bar(words: str, total: int) -> Iterator[Callable[[], object]]:
     with progress_bar(transient=True) as bar:
         task = bar.add_task(words, total=total)
         yield lambda: bar.advance(task)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
-        raise typer.Exit(130) from None
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(1)
-
-
-def _usage(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(2)

@@ -7,9 +7,11 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from angio_pipeline.cli.ending import end_stopped, end_wrong_usage, need_writable
 
 if TYPE_CHECKING:
     from angio_pipeline.batch import BatchReport, Engine, Limits, Plan, Settings
@@ -113,8 +115,7 @@ def run(
             report = _execute(plan, settings, count, scheduler, limits, show=not (quiet or json))
     except KeyboardInterrupt:
         told = "run the same command again to go on where it ended (angio status tells where)"
-        typer.echo(f"angio: stopped; {told}.", err=True)
-        raise typer.Exit(130) from None
+        end_stopped(f"stopped; {told}.")
     _tell(report, out, quiet=quiet, as_json=json)
     if report.analysed == 0:
         raise typer.Exit(1)
@@ -123,24 +124,17 @@ def run(
 def _check_paths(sources: list[Path], out: Path) -> None:
     # One wrong path of several is refused by name, and the others are analysed.
     if not any(path.exists() for path in sources):
-        _usage(f"Expected a file or folder, found nothing at {sources[0]}.")
-    if out.exists() and not out.is_dir():
-        _usage(f"Expected --out to name a folder, found a file at {out}.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        _usage(f"Expected --out to be a folder that can be written, found that {out} cannot ({error.strerror}).")
+        end_wrong_usage(f"Expected a file or folder, found nothing at {sources[0]}.")
+    need_writable(out)
 
 
 def _pixel_shift(text: str) -> tuple[float, float]:
     try:
         row, col = (float(part) for part in text.split(","))
     except ValueError:
-        _usage(f"Expected --pixel-shift ROW,COL, two numbers of pixels such as 1.5,-0.25, found {text!r}.")
+        end_wrong_usage(f"Expected --pixel-shift ROW,COL, two numbers of pixels such as 1.5,-0.25, found {text!r}.")
     if not (math.isfinite(row) and math.isfinite(col) and max(abs(row), abs(col)) <= 200):
-        _usage(f"Expected --pixel-shift of two numbers from -200 to 200 pixels, found {text!r}.")
+        end_wrong_usage(f"Expected --pixel-shift of two numbers from -200 to 200 pixels, found {text!r}.")
     return row, col
 
 
@@ -151,7 +145,7 @@ def _objects(names: list[str], keep_identity: bool) -> ObjectChoice:
     try:
         return outputs.choose_objects(names, keep_identity=keep_identity)
     except ConfigError as error:
-        _usage(error.sentence)
+        end_wrong_usage(error.sentence)
 
 
 def _check_rois(paths: list[Path]) -> None:
@@ -162,7 +156,7 @@ def _check_rois(paths: list[Path]) -> None:
         try:
             ingest.read_rois([path])
         except AngioError as error:
-            _usage(f"--roi {path.name}: {error.sentence}")
+            end_wrong_usage(f"--roi {path.name}: {error.sentence}")
 
 
 def _check_corrections(paths: list[Path]) -> None:
@@ -172,7 +166,7 @@ def _check_corrections(paths: list[Path]) -> None:
     try:
         ingest.check_corrections(paths)
     except AngioError as error:
-        _usage(f"--corrections: {error.sentence}")
+        end_wrong_usage(f"--corrections: {error.sentence}")
 
 
 def _check_readings(paths: list[Path]) -> None:
@@ -182,12 +176,7 @@ def _check_readings(paths: list[Path]) -> None:
     try:
         ingest.read_readings(paths)
     except AngioError as error:
-        _usage(f"--readings: {error.sentence}")
-
-
-def _usage(sentence: str) -> NoReturn:
-    typer.echo(f"angio: {sentence}", err=True)
-    raise typer.Exit(2)
+        end_wrong_usage(f"--readings: {error.sentence}")
 
 
 def _execute(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_wrong_usage, need_no_file_at
+
 if TYPE_CHECKING:
     from angio_pipeline.networks.prediction import FramePredictor
     from angio_pipeline.outputs import SegmentedImage
@@ -43,13 +45,10 @@ def segment(
     from angio_pipeline.core.results import Refusal
     from angio_pipeline.networks.prediction import load_frame_predictor
 
-    if out.exists() and not out.is_dir():
-        typer.echo(f"angio: Expected --out to name a folder, found a file at {out}.", err=True)
-        raise typer.Exit(2)
+    need_no_file_at(out)
     names = _names(image)
     if {path.resolve() for path in image} & {(out / file).resolve() for name in names for file in _files(name)}:
-        typer.echo("angio: Expected --out to be another folder than the images', found masks of their names.", err=True)
-        raise typer.Exit(2)
+        end_wrong_usage("Expected --out to be another folder than the images', found masks of their names.")
     predictor = load_frame_predictor(network, threads=threads)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[SegmentedImage] = []

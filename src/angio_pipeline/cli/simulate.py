@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_stopped, end_wrong_usage
+
 __all__ = ["simulate"]
 
 
@@ -30,8 +32,7 @@ def simulate(
     from angio_pipeline.simulate import simulate as write_patients
 
     if out.exists() and not out.is_dir():
-        typer.echo(f"angio: Expected a folder for the patients, found a file at {out}.", err=True)
-        raise typer.Exit(2)
+        end_wrong_usage(f"Expected a folder for the patients, found a file at {out}.")
     finished: list[Finished] = []
     with progress_bar() as progress:
         task = progress.add_task("patients", total=cases)
@@ -51,8 +52,7 @@ def simulate(
                 on_case=tell,
             )
         except KeyboardInterrupt:
-            typer.echo(f"angio: stopped; {len(finished)} of {cases} are complete, the same command goes on.", err=True)
-            raise typer.Exit(130) from None
+            end_stopped(f"stopped; {len(finished)} of {cases} are complete, the same command goes on.")
     kept = sum(case.kept for case in finished)
     again = f" ({kept} of them as they were)" if kept else ""
     typer.echo(f"{cases} simulated patient{'s' if cases > 1 else ''} in {out}{again}")

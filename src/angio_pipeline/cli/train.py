@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from angio_pipeline.cli.ending import end_stopped, need_no_file_at
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -38,9 +40,7 @@ def train(
     from angio_pipeline.training import load_recipe
     from angio_pipeline.training import train as train_recipe
 
-    if out.exists() and not out.is_dir():
-        typer.echo(f"angio: Expected --out to name a folder, found a file at {out}.", err=True)
-        raise typer.Exit(2)
+    need_no_file_at(out)
     chosen = load_recipe(recipe)
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
@@ -55,7 +55,6 @@ def train(
                 chosen, out, data=data, real=real, workers=workers or os.cpu_count() or 1, progress=tell
             )
         except KeyboardInterrupt:
-            typer.echo("angio: stopped; the same command goes on from the last checkpoint.", err=True)
-            raise typer.Exit(130) from None
+            end_stopped("stopped; the same command goes on from the last checkpoint.")
     typer.echo(f"Weights: {path}")
     typer.echo(f"Log: {out / 'log.csv'}, {out / 'validation.csv'}; summary: {out / 'summary.json'}")

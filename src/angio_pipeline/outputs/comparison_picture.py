@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from angio_pipeline.core.embolisation import FeederChange, Patency, RunComparison, TumourChange
 from angio_pipeline.core.provenance import Source
-from angio_pipeline.outputs.labels import Box, LabelBoard
+from angio_pipeline.outputs.labels import LabelBoard, write_label
 from angio_pipeline.outputs.pictures import Pixels, Window, grey_vessels, mask_outlines
 
 if TYPE_CHECKING:
@@ -191,28 +191,13 @@ def _draw_tumours(axes: Axes, comparison: RunComparison, crop: _Crop, *, labelle
             continue
         largest = max(found, key=len).astype(np.float64)
         anchor = (float(largest[:, 0].mean()), float(largest[:, 1].mean()))
-        _label(axes, board, name, anchor, _TUMOUR)
+        write_label(axes, board, name, anchor, _TUMOUR)
 
 
 def _cover(costs: npt.NDArray[np.float32], outline: npt.NDArray[np.int32]) -> None:
     import cv2
 
     cv2.fillPoly(costs, [outline], 1.0)
-
-
-def _label(axes: Axes, board: LabelBoard, words: str, anchor: tuple[float, float], colour: str) -> None:
-    box: Box = board.place(anchor, (len(words) * 8.2 + 14, 22))
-    axes.annotate(
-        words,
-        xy=anchor,
-        xytext=box.middle,
-        color="black",
-        fontsize=9.5,
-        ha="center",
-        va="center",
-        bbox={"boxstyle": "round,pad=0.22", "facecolor": "white", "edgecolor": colour, "linewidth": 1.4, "alpha": 0.93},
-        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
-    )
 
 
 def _draw_feeders(axes: Axes, comparison: RunComparison, crop: _Crop, *, plain: bool) -> None:

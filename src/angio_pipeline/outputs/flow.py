@@ -19,7 +19,7 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.vessels import Branch
 from angio_pipeline.outputs.branches import main_branches
 from angio_pipeline.outputs.documents import graph_document
-from angio_pipeline.outputs.labels import Box, LabelBoard
+from angio_pipeline.outputs.labels import Box, LabelBoard, write_label
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pictures import Pixels, grey_vessels, resized, vessel_window
 from angio_pipeline.outputs.schemas import GraphBranch, GraphDocument
@@ -266,19 +266,7 @@ def _draw_labels(axes: Axes, canvas: _Canvas, board: LabelBoard) -> None:
         words = f"{number}  {_value(canvas.document.branches[k], canvas.quantity)}".rstrip()
         line = canvas.display(canvas.result.graph.branches[k].centreline)
         anchor = float(line[len(line) // 2, 0]), float(line[len(line) // 2, 1])
-        box = board.place(anchor, (len(words) * 7.6 + 14, 24))
-        axes.annotate(
-            words,
-            xy=anchor,
-            xytext=box.middle,
-            color="black",
-            fontsize=9.5,
-            ha="center",
-            va="center",
-            bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "#3a4654", "alpha": 0.94},
-            arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3},
-            zorder=8,
-        )
+        write_label(axes, board, words, anchor, "#3a4654")
 
 
 def _value(branch: GraphBranch, quantity: _Quantity | None) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "LabelBoard"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Box", "LabelBoard", "write_label"]
 
 _ANGLES = np.deg2rad(np.arange(0, 360, 15))
 _DISTANCES = (34, 50, 70, 95, 125, 160, 200, 250, 310)
@@ -108,3 +112,23 @@ class LabelBoard:
         total = self._integral
         covered = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
         return float(covered)
+
+
+def write_label(
+    axes: Axes, board: LabelBoard, words: str, anchor: tuple[float, float], colour: str, *, size_pt: float = 9.5
+) -> None:
+    """Write words in a frame of a colour where the board has room, with a line to the (x, y) that they name."""
+    lines = words.splitlines()
+    size = (max(len(line) for line in lines) * 0.86 * size_pt + 16, len(lines) * 1.8 * size_pt + 8)
+    axes.annotate(
+        words,
+        xy=anchor,
+        xytext=board.place(anchor, size).middle,
+        color="black",
+        fontsize=size_pt,
+        ha="center",
+        va="center",
+        bbox={"boxstyle": "round,pad=0.28", "facecolor": "white", "edgecolor": colour, "linewidth": 1.6, "alpha": 0.93},
+        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3},
+        zorder=8,
+    )

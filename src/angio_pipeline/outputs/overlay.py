@@ -21,7 +21,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Feeder
 from angio_pipeline.outputs.documents import run_quality
-from angio_pipeline.outputs.labels import Box, LabelBoard
+from angio_pipeline.outputs.labels import Box, LabelBoard, write_label
 from angio_pipeline.outputs.pictures import Pixels, grey_vessels, mask_outlines, vessel_window
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _draw_picture(axes: Axes, scene: _Scene) -> None:
     _draw_scale_bar(axes, scene, board)
     labels = [*_mark_targets(axes, scene, board), *_mark_tip(axes, scene, board), *_mark_shunts(axes, scene, board)]
     for text, anchor, colour in [*_feeder_labels(scene), *labels]:
-        _write_label(axes, board, text, anchor, colour)
+        write_label(axes, board, text, anchor, colour, size_pt=10)
 
 
 def _painted(scene: _Scene) -> Pixels:
@@ -334,24 +334,6 @@ def _mark_shunts(axes: Axes, scene: _Scene, board: LabelBoard) -> list[Label]:
         board.take(Box(float(x) - 12, float(y) - 12, 24, 24))
         labels.append((f"{shunt.kind.value} shunt  {shunt.probability:.2f}", (float(x), float(y)), _SHUNT))
     return labels
-
-
-def _write_label(axes: Axes, board: LabelBoard, words: str, anchor: tuple[float, float], colour: str) -> None:
-    lines = words.splitlines()
-    size = (max(len(line) for line in lines) * 8.6 + 16, len(lines) * 18.0 + 8)
-    box = board.place(anchor, size)
-    x, y = box.middle
-    axes.annotate(
-        words,
-        xy=anchor,
-        xytext=(x, y),
-        color="black",
-        fontsize=10,
-        ha="center",
-        va="center",
-        bbox={"boxstyle": "round,pad=0.28", "facecolor": "white", "edgecolor": colour, "linewidth": 1.6, "alpha": 0.93},
-        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3},
-    )
 
 
 def _draw_scale_bar(axes: Axes, scene: _Scene, board: LabelBoard) -> None:

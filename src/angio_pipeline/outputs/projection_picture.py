@@ -19,7 +19,7 @@ from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.projections import FeederSight, ProjectionPair, Sight
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.tumours import WORTH_SHOWING
-from angio_pipeline.outputs.labels import LabelBoard
+from angio_pipeline.outputs.labels import LabelBoard, write_label
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pictures import Pixels, grey_vessels, mask_outlines, vessel_window
 
@@ -163,18 +163,7 @@ def _draw(own: _Panel, other: _Panel, sight: FeederSight, colour: str) -> None:
 
 
 def _label(panel: _Panel, words: str, anchor: tuple[float, float], colour: str) -> None:
-    box = panel.board.place(anchor, (len(words) * 7.4 + 12, 20))
-    panel.axes.annotate(
-        words,
-        xy=anchor,
-        xytext=box.middle,
-        color="black",
-        fontsize=8.8,
-        ha="center",
-        va="center",
-        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "linewidth": 1.3, "alpha": 0.92},
-        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
-    )
+    write_label(panel.axes, panel.board, words, anchor, colour, size_pt=8.8)
 
 
 def _words(shown: Sequence[tuple[int, FeederSight]]) -> list[tuple[str, str]]:

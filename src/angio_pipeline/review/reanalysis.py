@@ -22,7 +22,7 @@ from angio_pipeline.core.errors import AngioError
 from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.outputs.folders import RunFolder, SubjectFolder
 from angio_pipeline.review.orders import Order
-from angio_pipeline.review.workshop import end_with_parent
+from angio_pipeline.workers import end_with_parent
 
 __all__ = ["carry_out"]
 

@@ -13,14 +13,12 @@ from functools import partial
 from multiprocessing.context import BaseContext
 from typing import ParamSpec, TypeVar
 
-from angio_pipeline.workers import start_method
+from angio_pipeline.workers import end_with_parent, start_method
 
-__all__ = ["Workshop", "end_with_parent"]
+__all__ = ["Workshop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
 _POLITE = 5
 
 
@@ -28,18 +26,6 @@ def _begin(*, polite: bool) -> None:
     end_with_parent()
     if polite and hasattr(os, "nice"):
         os.nice(_POLITE)
-
-
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 class Workshop:
