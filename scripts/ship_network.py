@@ -107,6 +107,17 @@ def begun_from(folder: Path, start_from: str | None) -> str:
 
 def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float], first: str) -> str:
     """Return the model card; `first` says what was gone on from."""
+    parts = [
+        card_head(summary, recipe, last, first),
+        training_part(summary["name"], last),
+        calibration_part(summary),
+        "Independent tests: [docs/networks.md](../docs/networks.md).\n",
+    ]
+    return "\n\n".join(parts)
+
+
+def card_head(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float], first: str) -> str:
+    """Return what a card says of the weights: their file, how they were learned, what they are not for."""
     name, data, loop = summary["name"], recipe["data"], recipe["loop"]
     real = watched = ""
     if recipe["real"]:
@@ -131,7 +142,13 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         f" {recipe['crops']['size_px']}² pixels; {summary['seconds'] / 60:.0f} minutes with what was watched, on"
         f" {summary['hardware']}.",
         f"- **Not for**: {NOT_FOR}",
-        "",
+    ]
+    return "\n".join(lines)
+
+
+def training_part(name: str, last: dict[str, float]) -> str:
+    """Return the curves of a training and what was watched after its last step."""
+    lines = [
         "## While training",
         "",
         f"![loss and held-out Dice over the steps]({name}-training.png)",
@@ -146,7 +163,13 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
             for key, value in last.items()
             if "dice" in key
         ),
-        "",
+    ]
+    return "\n".join(lines)
+
+
+def calibration_part(summary: dict[str, Any]) -> str:
+    """Return what was fitted to held-out pixels, a row for each class."""
+    lines = [
         "## Calibration",
         "",
         "Probability is the logistic of scale × logit + offset, fitted to held-out pixels. The last column is the mean"
@@ -162,7 +185,6 @@ def card(summary: dict[str, Any], recipe: dict[str, Any], last: dict[str, float]
         total = sum(count for _, _, count in bins)
         error = sum(abs(said - so) * count for said, so, count in bins) / max(total, 1)
         lines.append(f"| {key} | {scale:.3f} | {offset:+.3f} | {summary['thresholds'][key]:.3f} | {error:.4f} |")
-    lines += ["", "Independent tests: [docs/networks.md](../docs/networks.md).", ""]
     return "\n".join(lines)
 
 

@@ -231,10 +231,9 @@ def _assemble(
     with_vessels: bool,
     origin: LesionOrigin,
 ) -> RunResult:
-    size, count = tree.size, len(times)
+    size = tree.size
     valid = np.ones((size, size), bool)
     valid[: size // 40] = valid[-size // 40 :] = False
-    provenance = Provenance().then("linearise", relationship="LIN").then("subtract", mask_frames=(0, 1))
     run = AngioRun(
         frames=frames,
         times_s=times,
@@ -246,48 +245,7 @@ def _assemble(
         quality=quality,
         provenance=Provenance().then("linearise", relationship="LIN"),
     )
-    motion = np.stack([1.5 * np.sin(times / 2), 0.4 * np.cos(times)], axis=1)
-    motion[3] = np.nan
-    reference = 10
-    before = np.roll(frames[reference], 3, axis=0) * 0.6 + frames[reference] * 0.4
-    subtracted = SubtractedRun(
-        frames=frames,
-        times_s=times,
-        valid=valid,
-        usable=np.arange(count) != 3,
-        background=Background.MASK,
-        mask_frames=(0, 1),
-        reference_frame=reference,
-        motion_px=motion,
-        residual_before=0.031,
-        residual_after=0.012,
-        noise_sd=0.011,
-        uncorrected=before,
-        attenuation=frames[reference] + 1,
-        source=source,
-        spacing=spacing,
-        motion=MotionReport(
-            correction=Correction.AUTOMATIC,
-            mask_shift_px=np.zeros((count, 2)),
-            mask_scope="patch",
-            residual_none=np.full(count, 0.031),
-            residual_shift=np.full(count, 0.02),
-            residual_field=np.full(count, 0.014),
-            residual_masks=np.where(np.arange(count) == 3, np.nan, 0.012),
-        ),
-        provenance=provenance,
-    )
     artery = np.isfinite(arrival) if with_vessels else np.zeros_like(valid)
-    seen = np.where(artery | (blush > 0.5), np.nan_to_num(arrival, nan=2.4), np.nan).astype(np.float32)
-    maps = PerfusionMaps(
-        arrival_s=seen,
-        time_to_peak_s=seen + 0.8,
-        peak=frames.max(0),
-        auc=frames.sum(0) * 0.3,
-        wash_in=frames.max(0) * 2,
-        phases=Phases(PhaseRange(0, 2), PhaseRange(3, 12), PhaseRange(13, 19) if with_tumour else None, None),
-        frame_interval_s=0.25,
-    )
     feeders = _feeders(tree, True) if with_vessels else ()
     targets = tuple(f.target for f in feeders[:2])
     tumours = (Tumour("T1", blush > 0.5, 0.88, origin, feeders, targets),) if with_tumour else ()
@@ -298,8 +256,8 @@ def _assemble(
     )
     return RunResult(
         run=run,
-        subtracted=subtracted,
-        maps=maps,
+        subtracted=_subtracted(run),
+        maps=_maps(frames, np.where(artery | (blush > 0.5), np.nan_to_num(arrival, nan=2.4), np.nan), with_tumour),
         vessels=VesselSegmentation(artery.astype(np.float32), artery),
         graph=graph if with_vessels else empty,
         tip=CatheterTip(0.90 * size, 0.36 * size, 0.9) if with_vessels else None,
@@ -309,6 +267,53 @@ def _assemble(
         measures=_measures(tree) if with_vessels else (),
         settings={"subtract": {"block_px": 32, "smooth": 1.5}, "perfusion": {"onset_fraction": 0.1}},
         quality=flags,
+    )
+
+
+def _subtracted(run: AngioRun) -> SubtractedRun:
+    """The run subtracted, with motion, and one frame that cannot be used."""
+    frames, times, count, reference = run.frames, run.times_s, len(run.times_s), 10
+    motion = np.stack([1.5 * np.sin(times / 2), 0.4 * np.cos(times)], axis=1)
+    motion[3] = np.nan
+    return SubtractedRun(
+        frames=frames,
+        times_s=times,
+        valid=run.valid,
+        usable=np.arange(count) != 3,
+        background=Background.MASK,
+        mask_frames=(0, 1),
+        reference_frame=reference,
+        motion_px=motion,
+        residual_before=0.031,
+        residual_after=0.012,
+        noise_sd=0.011,
+        uncorrected=np.roll(frames[reference], 3, axis=0) * 0.6 + frames[reference] * 0.4,
+        attenuation=frames[reference] + 1,
+        source=run.source,
+        spacing=run.spacing,
+        motion=MotionReport(
+            correction=Correction.AUTOMATIC,
+            mask_shift_px=np.zeros((count, 2)),
+            mask_scope="patch",
+            residual_none=np.full(count, 0.031),
+            residual_shift=np.full(count, 0.02),
+            residual_field=np.full(count, 0.014),
+            residual_masks=np.where(np.arange(count) == 3, np.nan, 0.012),
+        ),
+        provenance=run.provenance.then("subtract", mask_frames=(0, 1)),
+    )
+
+
+def _maps(frames: npt.NDArray[np.float32], seen: FloatArray, with_tumour: bool) -> PerfusionMaps:
+    arrival = seen.astype(np.float32)
+    return PerfusionMaps(
+        arrival_s=arrival,
+        time_to_peak_s=arrival + 0.8,
+        peak=frames.max(0),
+        auc=frames.sum(0) * 0.3,
+        wash_in=frames.max(0) * 2,
+        phases=Phases(PhaseRange(0, 2), PhaseRange(3, 12), PhaseRange(13, 19) if with_tumour else None, None),
+        frame_interval_s=0.25,
     )
 
 

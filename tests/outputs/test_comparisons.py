@@ -59,40 +59,11 @@ def comparison(*, size: int = 128, read: bool = True) -> RunComparison:
     after[:4] = np.nan
     times = np.linspace(-1, 6, 22)
     curve = np.clip(times, 0, 3) / 3 * 0.5
-    blush = BlushChange(
-        residual=0.5,
-        residual_interval=(0.41, 0.62),
-        residual_area=0.3,
-        area_before_px=800,
-        area_after_px=240,
-        surroundings_share=0.9,
-        before=Passage(0.5, 0.9, 0.1, 3.0),
-        after=Passage(0.25, 0.4, 0.05, NAN),
-        curve_before=curve,
-        curve_after=curve / 2,
-    )
-    feeders = tuple(
-        FeederChange(
-            f"T1-F{k + 1}",
-            0.8,
-            0.25,
-            np.stack([np.linspace(100 - 12 * k, 54 - 4 * k, 40), np.linspace(20, 72, 40)], axis=1),
-            kind,
-            0.4,
-            NAN if kind is Patency.UNKNOWN else 0.3,
-            NAN if kind is Patency.UNKNOWN else 0.75,
-            (NAN, NAN) if kind is Patency.UNKNOWN else (0.6, 0.9),
-            0.3,
-            NAN,
-            f"Said of {kind.value}.",
-        )
-        for k, kind in enumerate(PATENCIES)
-    )
     tumour = TumourChange(
         "T1",
         mask,
-        blush if read else None,
-        feeders,
+        _blush(curve) if read else None,
+        _feeders(),
         Flow.REDUCED,
         SaceLevel.III if read else None,
         "Blush reduced: half of it." if read else "The blush cannot be read: arteries lie over most of it.",
@@ -112,6 +83,42 @@ def comparison(*, size: int = 128, read: bool = True) -> RunComparison:
         3.0,
         ("A caution.",),
         Quality.EIGHT_BIT,
+    )
+
+
+def _blush(curve: np.ndarray) -> BlushChange:
+    return BlushChange(
+        residual=0.5,
+        residual_interval=(0.41, 0.62),
+        residual_area=0.3,
+        area_before_px=800,
+        area_after_px=240,
+        surroundings_share=0.9,
+        before=Passage(0.5, 0.9, 0.1, 3.0),
+        after=Passage(0.25, 0.4, 0.05, NAN),
+        curve_before=curve,
+        curve_after=curve / 2,
+    )
+
+
+def _feeders() -> tuple[FeederChange, ...]:
+    """A feeder of each kind."""
+    return tuple(
+        FeederChange(
+            f"T1-F{k + 1}",
+            0.8,
+            0.25,
+            np.stack([np.linspace(100 - 12 * k, 54 - 4 * k, 40), np.linspace(20, 72, 40)], axis=1),
+            kind,
+            0.4,
+            NAN if kind is Patency.UNKNOWN else 0.3,
+            NAN if kind is Patency.UNKNOWN else 0.75,
+            (NAN, NAN) if kind is Patency.UNKNOWN else (0.6, 0.9),
+            0.3,
+            NAN,
+            f"Said of {kind.value}.",
+        )
+        for k, kind in enumerate(PATENCIES)
     )
 
 

@@ -10,18 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from drawn_runs import flat_maps, subtracted
 
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import (
     AngioRun,
-    Background,
-    PerfusionMaps,
     PhaseRange,
     Phases,
     Quantity,
-    SubtractedRun,
 )
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, LesionOrigin, Tumour
 from angio_pipeline.core.vessels import Branch, CatheterTip, VesselGraph, VesselSegmentation
@@ -179,37 +177,18 @@ def _result(
     } | changed
     run = AngioRun(frames, times, valid=valid, source=source, **given)
     reference = int(np.argmin(np.abs(times - 3.0 - scene.late_s)))
-    sub = SubtractedRun(
-        frames=frames,
-        times_s=times,
-        valid=valid,
-        usable=np.ones(len(times), bool),
-        background=Background.MASK,
-        mask_frames=(0, 1),
-        reference_frame=reference,
-        motion_px=np.zeros((len(times), 2)),
-        residual_before=0.01,
-        residual_after=0.01,
-        noise_sd=scene.noise,
-        uncorrected=frames[reference],
-        attenuation=(frames[reference] + _anatomy(scene.moved)).astype(np.float32),
-        source=source,
-        spacing=run.spacing,
-        pose=run.pose,
-    )
+    attenuation = (frames[reference] + _anatomy(scene.moved)).astype(np.float32)
+    sub = subtracted(run, reference, mask_frames=(0, 1), noise_sd=scene.noise, attenuation=attenuation)
     gone = {"feeder"} if scene.flow == 0 else set()
     gone |= {"liver", "feeder"} if scene.stasis else set()
     artery = np.max([tube(line, RADII[name]) for name, line in lines.items() if name not in gone], axis=0) > 0.3
     first = int(np.argmin(np.abs(times - 1.2 - scene.late_s)))
     last = min(first + 8, len(times) - 1)
-    flat = np.zeros((SIZE, SIZE), np.float32)
-    maps = PerfusionMaps(
-        flat, flat, flat, flat, flat, Phases(PhaseRange(0, 1), PhaseRange(first, last), None, None), 1 / 3
-    )
+    phases = Phases(PhaseRange(0, 1), PhaseRange(first, last), None, None)
     return RunResult(
         run=run,
         subtracted=sub,
-        maps=maps,
+        maps=flat_maps((SIZE, SIZE), phases, 1 / 3),
         vessels=VesselSegmentation(artery.astype(np.float32), artery),
         graph=_graph(lines),
         tip=CatheterTip(lines["trunk"][0, 0], lines["trunk"][0, 1], 0.9),

@@ -8,18 +8,16 @@ from datetime import datetime
 import cv2
 import numpy as np
 import numpy.typing as npt
+from drawn_runs import flat_maps, subtracted
 
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import (
     AngioRun,
-    Background,
-    PerfusionMaps,
     PhaseRange,
     Phases,
     Quantity,
-    SubtractedRun,
 )
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, LesionOrigin, Tumour
 from angio_pipeline.core.vessels import Branch, CatheterTip, VesselGraph, VesselSegmentation
@@ -105,31 +103,13 @@ def _result(
     size = PIXEL * 750 / 1100
     spacing = spacing or PixelSpacing(size, size, SpacingPlane.ISOCENTRE, "drawn")
     run = AngioRun(frames, times, Quantity.ATTENUATION, valid, source, spacing, pose)
-    sub = SubtractedRun(
-        frames=frames,
-        times_s=times,
-        valid=valid,
-        usable=np.ones(3, bool),
-        background=Background.MASK,
-        mask_frames=(0,),
-        reference_frame=1,
-        motion_px=np.zeros((3, 2)),
-        residual_before=0.01,
-        residual_after=0.01,
-        noise_sd=0.01,
-        uncorrected=image,
-        attenuation=image,
-        source=source,
-        spacing=spacing,
-        pose=pose,
-    )
-    flat = np.zeros(image.shape, np.float32)
-    maps = PerfusionMaps(flat, flat, flat, flat, flat, Phases(PhaseRange(0, 0), PhaseRange(1, 2), None, None), 1.0)
+    sub = subtracted(run, 1, mask_frames=(0,), noise_sd=0.01, attenuation=image)
+    phases = Phases(PhaseRange(0, 0), PhaseRange(1, 2), None, None)
     tip = lines["trunk"][0] + (seen.tip_off_mm / size, 0)
     return RunResult(
         run=run,
         subtracted=sub,
-        maps=maps,
+        maps=flat_maps(image.shape, phases, 1.0),
         vessels=VesselSegmentation(artery.astype(np.float32), artery),
         graph=_graph(lines, size),
         tip=CatheterTip(float(tip[0]), float(tip[1]), 0.9),

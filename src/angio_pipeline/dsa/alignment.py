@@ -58,6 +58,7 @@ def align_anatomy(
     ----------
     frames : ndarray, (T, H, W) float32, attenuation
     mask : ndarray, (H, W) float32, attenuation
+    valid : ndarray, (H, W) bool
     filled : ndarray, (T,) bool
         Frames that may hold contrast.
     start : ndarray, (T, 1, 1, 2), optional
@@ -74,7 +75,7 @@ def align_anatomy(
 
 
 def differences(frames: FloatArray, mask: FloatArray, fields: FloatArray, valid: BoolArray) -> FloatArray:
-    """Return each frame minus the mask laid upon it, (T, H, W) float32; 0 where the mask shows nothing."""
+    """Return frames (T, H, W) minus the mask laid upon each by its field (T, h, w, 2) px; 0 where it shows nothing."""
     out = np.empty_like(frames)
 
     def one(t: int) -> None:
@@ -87,7 +88,7 @@ def differences(frames: FloatArray, mask: FloatArray, fields: FloatArray, valid:
 
 
 def not_vessel(contrast: FloatArray, valid: BoolArray) -> FloatArray:
-    """Return weights that fall where the mean over time stays darker than its surroundings, (H, W) float32."""
+    """Return weights (H, W), 0 to 1, that fall where contrast (T, H, W) on average stays above its surroundings."""
     if len(contrast) == 0:
         return np.ones(valid.shape, np.float32)
     mean = contrast.mean(axis=0, dtype=np.float32)

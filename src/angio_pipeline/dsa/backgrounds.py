@@ -35,7 +35,10 @@ def low_quantile(run: AngioRun, share: float) -> FloatArray:
 
 
 def as_it_is(run: AngioRun, *, inverted: bool) -> tuple[FloatArray, BoolArray]:
-    """Return the frames of a subtracted export about their flat level, contrast positive, and where they are valid."""
+    """Return the frames of a subtracted export, contrast positive, and where they are valid.
+
+    Frames are (T, H, W) float32 about their flat level.
+    """
     frames = np.empty(run.shape, np.float32)
     sign = np.float32(-1 if inverted else 1)
     for t in range(len(frames)):
@@ -65,7 +68,7 @@ def _dark_frame(frames: FloatArray) -> BoolArray:
 
 
 def minus_surroundings(run: AngioRun, scale_px: float) -> tuple[FloatArray, BoolArray]:
-    """Return each frame minus the median of its surroundings, where vessels thinner than that stay; and where valid.
+    """Return each frame minus the median of its surroundings, (T, H, W), and where that is valid; thin vessels stay.
 
     Parameters
     ----------

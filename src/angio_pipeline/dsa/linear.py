@@ -79,7 +79,7 @@ def table_of(run: AngioRun) -> FloatArray:
 
 
 def stored_integers(run: AngioRun) -> npt.NDArray[np.uint16] | None:
-    """Return the frames where they are stored integers, None where they are not."""
+    """Return the frames (T, H, W) where they are stored integers, None where they are not."""
     return run.frames.view(np.uint16) if run.frames.dtype == np.uint16 else None
 
 

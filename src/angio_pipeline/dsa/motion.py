@@ -122,6 +122,7 @@ def estimate_shifts(
     """Return by how much (row, col) the anatomy of each frame lies beside that of the mask, (T, 2) pixels.
 
     One shift a frame, to a few hundredths of a pixel: one level finer than a field is worth.
+    `mask_image` is (H, W), attenuation, and `start` (T, 1, 1, 2), pixels.
     Parameters are those of `estimate_motion`.
 
     Raises

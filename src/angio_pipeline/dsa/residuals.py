@@ -1,4 +1,7 @@
-"""What is left outside vessels after each layer of the correction, and what follows from it."""
+"""What is left outside vessels after each layer of the correction, and what follows from it.
+
+Contrast and frames are (T, H, W) float32, attenuation, and valid areas (H, W) bool.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ def exposure_drift(contrast: FloatArray, valid: BoolArray, masks: tuple[int, ...
 
 
 def root_mean_square(per_frame: npt.NDArray[np.float64]) -> float:
-    """Return the root of the mean square, NaN for nothing."""
+    """Return the root of the mean square of residuals (T,), NaN for nothing."""
     return float(np.sqrt(np.mean(per_frame**2))) if len(per_frame) else float("nan")
 
 

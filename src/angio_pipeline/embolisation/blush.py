@@ -100,7 +100,7 @@ class _Curves:
 
 
 def dilated(mask: BoolArray, px: float) -> BoolArray:
-    """Return the mask grown by about `px` on all sides."""
+    """Return the mask (H, W) grown by about `px` on all sides."""
     size = 2 * round(px) + 1
     if size <= 1:
         return mask
@@ -117,7 +117,13 @@ def blush_change(
     *,
     params: BlushParams,
 ) -> BlushChange | str:
-    """Return how a tumour's blush changed, or why it cannot be read at all."""
+    """Return how a tumour's blush changed, or why it cannot be read at all.
+
+    Parameters
+    ----------
+    all_tumours : ndarray, (H, W) bool
+        Every tumour of the run, whose stain is no surroundings.
+    """
     vessels = dilated(frames.vessels, params.vessel_margin_px * frames.scale)
     seen = tumour.mask & frames.seen
     if seen.sum() < params.in_view * tumour.area_px:

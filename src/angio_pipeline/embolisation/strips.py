@@ -115,7 +115,7 @@ def lay_strip(
 
 
 def read_strip(image: FloatArray, strip: Strip) -> float:
-    """Return the median over the strip's points of core minus flank; NaN for a strip without points."""
+    """Return the median over the strip's points of core minus flank in an image (H, W); NaN without points."""
     if not len(strip):
         return float("nan")
     values = warp(image, strip.at)

@@ -190,7 +190,13 @@ class RunPair:
         return moved_mask(read_mask(self.truth_dir / name), self.shift_px, beyond=unknown)
 
     def answer_mask(self, name: str) -> BoolArray:
-        """Return (H, W) a mask of the answer, which is known to be readable."""
+        """Return (H, W) a mask of the answer, which is known to be readable.
+
+        Raises
+        ------
+        ValueError
+            When there is no answer.
+        """
         if self.answer_dir is None:
             raise ValueError("Expected an answer to read a mask of, found none.")
         return read_mask(self.answer_dir / name)

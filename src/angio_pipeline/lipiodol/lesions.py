@@ -97,6 +97,11 @@ class Patch:
 def lesion_from_roi(roi: VolumeRoi, from_reference: FloatArray) -> Lesion:
     """Return a given region as a lesion.
 
+    Parameters
+    ----------
+    from_reference : ndarray, (4, 4)
+        Motion from the reference scan's world points to those of the region's scan, mm.
+
     Raises
     ------
     ValueError

@@ -314,41 +314,79 @@ def measure_mass(
     """
     slope, quality = iodine_slope(volume.kvp, params=params)
     slope_sd = slope_error(quality, params=params)
-    excess = patch.hu - background.on(patch.affine, patch.hu.shape)
-    oil = patch.lesion | deposit.mask
-    distance = space.distance_mm(oil, patch.affine)
-    allowed = ~deposit.foreign & ~_nearer_to_others(patch, distance)
-    pad = _padding(patch, params)
-    region = (distance <= pad) & allowed
-    grown = (distance <= 1.5 * pad) & allowed
+    region = _region_of(patch, background, deposit, params)
+    inside = region.within()
     scale = patch.voxel_ml / slope
-    lesion_ml = float(np.count_nonzero(patch.lesion & allowed)) * patch.voxel_ml
-    mg = float(excess[region].sum()) * scale - offset.hu * lesion_ml / slope
+    lesion_ml = float(np.count_nonzero(patch.lesion & region.allowed)) * patch.voxel_ml
+    mg = float(region.excess[inside].sum()) * scale - offset.hu * lesion_ml / slope
     # Towards the lesion there is more of it; how much more is not known well.
-    beside = 1.5 * thin_oil_hu * float(np.count_nonzero(region & (distance > 0)))
+    beside = 1.5 * thin_oil_hu * float(np.count_nonzero(inside & (region.distance_mm > 0)))
     mg -= beside * scale
-    growth = abs(float(excess[grown & ~region].sum()) * scale)
-    ring_noise = _sum_noise(background, int(np.count_nonzero(grown & ~region))) * scale
-    clipped = patch.hu >= volume.clip_hu if volume.clip_hu is not None else np.zeros(region.shape, dtype=np.bool_)
-    clipped_voxels = int(np.count_nonzero(clipped & region))
+    clipped = inside & (patch.hu >= (np.inf if volume.clip_hu is None else volume.clip_hu))
     draws = params.draws
-    error = rng.normal(0, _sum_noise(background, int(np.count_nonzero(region))) * scale, draws)
-    error += rng.normal(0, background.level_sd_hu, draws) * np.count_nonzero(region) * scale
-    error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
+    error = _draw_sum_errors(region, background, scale, draws, rng)
     error -= offset.sd_hu * shared.offset * lesion_ml / slope
     error -= rng.normal(0, offset.own_sd_hu, draws) * lesion_ml / slope
     error += rng.normal(0, 0.5 * beside * scale, draws)
-    error += rng.normal(0, _dark_border(patch, distance, background, pad, params) * scale, draws)
-    hidden = _clipped_excess(excess, clipped & region, volume, params) * scale
+    error += rng.normal(0, _dark_border(patch, region, background, params) * scale, draws)
+    hidden = _clipped_excess(region.excess, clipped, volume, params) * scale
     # Between nothing and twice what the tail says: in the middle, so that the amount lies within its interval.
     mg += hidden
     error += hidden * rng.uniform(-1, 1, draws)
     error += (params.model_sd * shared.model + rng.normal(0, params.own_model_sd, draws)) * mg
     samples = (mg + error) * np.exp(slope_sd * shared.slope)
-    quality |= Quality.CLIPPED_HU if clipped_voxels else Quality.NONE
+    quality |= Quality.CLIPPED_HU if clipped.any() else Quality.NONE
     quality |= Quality.LESION_AT_EDGE if patch.cut else Quality.NONE
     volume_mm3 = float(np.count_nonzero(deposit.mask)) * patch.voxel_ml * 1000
-    return MassEstimate(mg, samples, deposit, background, volume_mm3, clipped_voxels, slope, slope_sd, quality)
+    count = int(np.count_nonzero(clipped))
+    return MassEstimate(mg, samples, deposit, background, volume_mm3, count, slope, slope_sd, quality)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Region:
+    """A lesion with its deposit and what lies around them; grids are (Z, Y, X).
+
+    Attributes
+    ----------
+    excess : ndarray, float64
+        HU above the background's trend.
+    distance_mm : ndarray, float32
+        From lesion and deposit; 0 within them.
+    pad_mm : float
+        How far blur carries oil.
+    allowed : ndarray, bool
+        Neither foreign nor nearer to another lesion.
+    """
+
+    excess: FloatArray
+    distance_mm: npt.NDArray[np.float32]
+    pad_mm: float
+    allowed: BoolArray
+
+    def within(self, paddings: float = 1.0) -> BoolArray:
+        """Return what lies no farther than so many paddings."""
+        return np.asarray((self.distance_mm <= paddings * self.pad_mm) & self.allowed)
+
+
+def _region_of(patch: Patch, background: Background, deposit: Deposit, params: MassParams) -> _Region:
+    excess = patch.hu - background.on(patch.affine, patch.hu.shape)
+    distance = space.distance_mm(patch.lesion | deposit.mask, patch.affine)
+    nearer_to_others = space.distance_mm(patch.others, patch.affine) < distance
+    return _Region(excess, distance, _padding(patch, params), np.asarray(~deposit.foreign & ~nearer_to_others))
+
+
+def _draw_sum_errors(
+    region: _Region, background: Background, scale: float, draws: int, rng: np.random.Generator
+) -> FloatArray:
+    """Return (draws,) how far the sum over a region may be off by noise, by the background's level, by its reach."""
+    inside = region.within()
+    voxels, ring = int(np.count_nonzero(inside)), region.within(1.5) & ~inside
+    growth = abs(float(region.excess[ring].sum()) * scale)
+    ring_noise = _sum_noise(background, int(np.count_nonzero(ring))) * scale
+    error = rng.normal(0, _sum_noise(background, voxels) * scale, draws)
+    error += rng.normal(0, background.level_sd_hu, draws) * voxels * scale
+    error += rng.normal(0, 0.5 * np.sqrt(max(growth**2 - ring_noise**2, 0.0)), draws)
+    return np.asarray(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,13 +403,11 @@ def look_around(patch: Patch, background: Background, deposit: Deposit, *, param
 
     The middle of the values is asked, since oil that blur or an outline has brought there is in places only.
     """
-    excess = patch.hu - background.on(patch.affine, patch.hu.shape)
-    distance = space.distance_mm(patch.lesion | deposit.mask, patch.affine)
-    allowed = ~deposit.foreign & ~_nearer_to_others(patch, distance)
-    pad_mm = _padding(patch, params)
-    outer = (distance > 0.6 * pad_mm) & (distance <= pad_mm) & allowed
-    level = float(np.median(excess[outer])) if np.count_nonzero(outer) >= 30 else 0.0
-    return Surroundings(level, float(excess[(distance <= pad_mm) & allowed].sum()), background.level_sd_hu)
+    region = _region_of(patch, background, deposit, params)
+    inside = region.within()
+    outer = inside & (region.distance_mm > 0.6 * region.pad_mm)
+    level = float(np.median(region.excess[outer])) if np.count_nonzero(outer) >= 30 else 0.0
+    return Surroundings(level, float(region.excess[inside].sum()), background.level_sd_hu)
 
 
 def thin_oil(early: Surroundings, later: Sequence[Surroundings]) -> float:
@@ -388,24 +424,18 @@ def thin_oil(early: Surroundings, later: Sequence[Surroundings]) -> float:
     return min(level, _THIN_OIL_HU) if level > max(2 * early.level_sd_hu, 1.0) else 0.0
 
 
-def _dark_border(
-    patch: Patch, distance: npt.NDArray[np.float32], background: Background, pad_mm: float, params: MassParams
-) -> float:
+def _dark_border(patch: Patch, region: _Region, background: Background, params: MassParams) -> float:
     """Return how far the sum (HU x voxels) may be off where the lesion borders on fat or lung.
 
     There the region's edge decides whether a layer of `outline_mm` is liver or something far darker.
     """
     deficit = background.level_hu - space.smooth(patch.hu, patch.affine, 1.0)
-    beside = (distance > 0) & (distance <= pad_mm) & (deficit > params.tissue_band_hu)
-    return params.outline_mm / pad_mm * float(deficit[beside].sum())
+    near = (region.distance_mm > 0) & (region.distance_mm <= region.pad_mm)
+    return params.outline_mm / region.pad_mm * float(deficit[near & (deficit > params.tissue_band_hu)].sum())
 
 
 def _padding(patch: Patch, params: MassParams) -> float:
     return max(params.padding_mm, 1.01 * float(space.spacing_mm(patch.affine).max()))
-
-
-def _nearer_to_others(patch: Patch, distance: npt.NDArray[np.float32]) -> BoolArray:
-    return np.asarray(space.distance_mm(patch.others, patch.affine) < distance)
 
 
 def _sum_noise(background: Background, voxels: int) -> float:

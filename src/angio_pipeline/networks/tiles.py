@@ -21,6 +21,11 @@ def predict_tiled(
 
     A picture that fits in one tile is predicted whole, padded with zeros to a multiple of `multiple_px`. A larger
     one is cut into tiles that overlap; in the overlap both count, each the less the nearer its edge.
+
+    Raises
+    ------
+    ValueError
+        When the picture has no pixels.
     """
     rows, columns = image.shape[1:]
     if max(rows, columns) <= tile_px:

@@ -122,7 +122,7 @@ def load_model(name: str, folder: Path | None = None) -> LoadedModel:
 
 
 def read_weights(path: Path) -> tuple[Architecture, dict[str, npt.NDArray[Any]]]:
-    """Return what a file of weights says it is of, and all its tensors.
+    """Return what a file of weights says it is of, and all its tensors by name.
 
     Raises
     ------

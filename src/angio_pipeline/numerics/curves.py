@@ -1,4 +1,8 @@
-"""Measurements on stacks of sampled curves, time along the first axis. Knows no medicine."""
+"""Measurements on stacks of sampled curves, time along the first axis. Knows no medicine.
+
+A stack is (T, ...) float32 with its times (T,) float64, increasing, in any unit; what is returned is (...), a value for
+each curve.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ def first_crossing(stack: FloatArray, times: npt.NDArray[np.float64], level: Flo
 
 
 def peak_index(stack: FloatArray) -> npt.NDArray[np.intp]:
-    """Return the index of each curve's first maximum; sample by sample, which is kind to memory."""
+    """Return the index of each curve's first maximum, (...); sample by sample, which is kind to memory."""
     best = np.zeros(stack.shape[1:], dtype=np.intp)
     top = np.array(stack[0], copy=True)
     for t in range(1, len(stack)):
@@ -53,7 +57,7 @@ def peak_index(stack: FloatArray) -> npt.NDArray[np.intp]:
 
 
 def parabolic_peak(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatArray:
-    """Return the time of each curve's maximum, by a parabola through its three top samples."""
+    """Return the time of each curve's maximum, (...) float32, by a parabola through its three top samples."""
     n = len(times)
     at = peak_index(stack)
     inner = np.clip(at, 1, max(n - 2, 1)) if n >= 3 else at
@@ -70,7 +74,7 @@ def parabolic_peak(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatAr
 
 
 def steepest_rise(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatArray:
-    """Return the greatest slope between neighbouring samples, per unit of time."""
+    """Return the greatest slope between neighbouring samples, (...) float32 per unit of time."""
     out = np.full(stack.shape[1:], -np.inf, dtype=np.float32)
     for t in range(1, len(times)):
         np.maximum(out, (stack[t] - stack[t - 1]) / np.float32(times[t] - times[t - 1]), out=out)
@@ -78,7 +82,7 @@ def steepest_rise(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatArr
 
 
 def trapezoid(stack: FloatArray, times: npt.NDArray[np.float64]) -> FloatArray:
-    """Return the integral of each curve over time."""
+    """Return the integral of each curve over time, (...) float32 in units of the stack times units of the times."""
     out = np.zeros(stack.shape[1:], dtype=np.float32)
     for t in range(1, len(times)):
         out += np.float32(0.5 * (times[t] - times[t - 1])) * (stack[t] + stack[t - 1])

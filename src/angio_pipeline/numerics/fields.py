@@ -55,7 +55,7 @@ class Spreading:
 
 
 def cubic_convolution(away: npt.NDArray[np.float64]) -> FloatArray:
-    """Return the weight of a neighbour at a distance, float32.
+    """Return the weights, float32, of neighbours at distances in cells (any shape, not negative).
 
     Keys 1981, doi:10.1109/TASSP.1981.1163711, with his a = -1/2: a slope stays a slope.
     """
@@ -76,7 +76,7 @@ def spreading(cells: int, pixels: int) -> Spreading:
 
 
 def continued(lattice: npt.NDArray[np.floating]) -> FloatArray:
-    """Return the lattice with two more cells on each side, in a straight line from the outer ones."""
+    """Return a lattice (h, w, 2) with two more cells on each side, in a straight line from the outer ones, float32."""
     out = lattice.astype(np.float32)
     for axis in (0, 1):
         for _ in range(2):
@@ -143,7 +143,7 @@ def warp(image: FloatArray, at: FloatArray) -> FloatArray:
 
 
 def compose_at(lattice: FloatArray, offset: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Return the lattice field `lattice` read at each lattice point displaced by `offset`.
+    """Return the field (h, w, 2) of a frame of `shape` read at its lattice's points displaced by `offset`, pixels.
 
     Straight lines between cells, and straight on beyond the outer ones as in `expand_field`.
     """

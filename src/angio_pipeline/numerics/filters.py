@@ -1,4 +1,7 @@
-"""Filters on images: smoothing that respects a mask, noise, block means. Knows no medicine."""
+"""Filters on images: smoothing that respects a mask, noise, block means. Knows no medicine.
+
+Images are (H, W) float32, in and out, and masks (H, W) bool.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def masked_blur(mask: BoolArray, sigma_px: float) -> Callable[[FloatArray], Floa
 
 
 def block_mean(image: npt.NDArray[np.floating], size_px: int) -> npt.NDArray[np.float32]:
-    """Return means over whole blocks of size_px x size_px; a ragged edge is left out."""
+    """Return means over whole blocks of size_px x size_px, (H // size_px, W // size_px); a ragged edge is left out."""
     h, w = (n // size_px * size_px for n in image.shape)
     blocks = image[:h, :w].reshape(h // size_px, size_px, w // size_px, size_px)
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
@@ -84,7 +87,7 @@ def resize(image: npt.NDArray[np.floating], shape: tuple[int, ...]) -> FloatArra
 
 
 def shrink(image: npt.NDArray[np.floating], factor: int) -> FloatArray:
-    """Return the image smaller by a whole factor, each pixel the mean of those it covers.
+    """Return the image smaller by a whole factor, (H // factor, W // factor), each pixel the mean of those it covers.
 
     A ragged edge is left out, as `tables.look_up_shrunk` does: stretched over it, what stands still would move.
     """

@@ -34,7 +34,7 @@ class MovingImage:
 def moving_image(
     values: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_], affine: FloatArray, *, blur_mm: float
 ) -> MovingImage:
-    """Return the volume blurred by a Gaussian and ready to be sampled with its gradient.
+    """Return the volume (Z, Y, X) blurred by a Gaussian and ready to be sampled with its gradient.
 
     The rim that the blur fills with invented values is marked unusable.
     """
@@ -53,7 +53,7 @@ def inner_part(shape: tuple[int, ...], affine: FloatArray, rim_mm: float) -> npt
 
 
 def rotation_about(centre: FloatArray, rotation_vector: FloatArray, shift: FloatArray) -> FloatArray:
-    """Return the (4, 4) motion that turns about `centre` by a vector (radians) and then shifts."""
+    """Return the (4, 4) motion that turns about `centre` by a vector in radians and then shifts, mm, (3,) each."""
     angle = float(np.linalg.norm(rotation_vector))
     out = np.eye(4)
     if angle > 0:
@@ -82,6 +82,8 @@ def fit_rigid(
         The fixed volume, blurred alike, at `points`.
     points : ndarray, (N, 3)
         World points of the fixed volume.
+    start : ndarray, (4, 4)
+        The motion to begin with, right to about the width of the blur.
     tuning : float
         Residuals beyond this many robust spreads lose weight (Huber).
 
@@ -143,7 +145,7 @@ def _linearise(
 
 
 def match_greys(fixed: FloatArray, moving: FloatArray) -> tuple[float, FloatArray]:
-    """Return the gain from moving to fixed greys, and what is left of fixed with the median taken out."""
+    """Return the gain from moving to fixed greys (N,), and what is left of fixed, (N,), with the median taken out."""
     variance = float(moving.var())
     covariance = float(np.mean((moving - moving.mean()) * (fixed - fixed.mean())))
     gain = float(np.clip(covariance / variance, 0.3, 3.0)) if variance > 1e-12 else 1.0

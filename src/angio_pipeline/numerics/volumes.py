@@ -40,12 +40,12 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def spacing_mm(affine: FloatArray) -> FloatArray:
-    """Return the distance between voxel centres along (z, y, x)."""
+    """Return the distance between voxel centres along (z, y, x), (3,) mm."""
     return np.asarray(np.linalg.norm(affine[:3, :3], axis=0), dtype=np.float64)
 
 
 def to_world(affine: FloatArray, points: npt.ArrayLike) -> FloatArray:
-    """Return indices (..., 3) as world points (..., 3)."""
+    """Return (z, y, x) indices (..., 3) as world points (..., 3), mm."""
     p = np.asarray(points, dtype=np.float64)
     return np.asarray(p @ affine[:3, :3].T + affine[:3, 3])
 
@@ -127,14 +127,14 @@ def bounding_box(mask: BoolArray, affine: FloatArray, *, margin_mm: float = 0.0)
 
 
 def crop_affine(affine: FloatArray, box: Box) -> FloatArray:
-    """Return the affine of the part of an array that `box` cuts out."""
+    """Return the (4, 4) affine of the part of an array that `box` cuts out."""
     out = affine.copy()
     out[:3, 3] = to_world(affine, [s.start for s in box])
     return out
 
 
 def distance_mm(mask: BoolArray, affine: FloatArray) -> npt.NDArray[np.float32]:
-    """Return each voxel's distance to the mask, 0 inside, infinity when the mask is empty."""
+    """Return each voxel's distance to the mask, (Z, Y, X) mm; 0 inside, infinity when the mask is empty."""
     if not mask.any():
         return np.full(mask.shape, np.inf, dtype=np.float32)
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm(affine)), dtype=np.float32)
@@ -156,12 +156,12 @@ def dilate(mask: BoolArray, affine: FloatArray, radius_mm: float) -> BoolArray:
 
 
 def open_by_ball(mask: BoolArray, affine: FloatArray, radius_mm: float) -> BoolArray:
-    """Return what of a mask a ball of the radius can reach from within; the array's faces do not cut it."""
+    """Return what of a mask (Z, Y, X) a ball of the radius reaches from within; the array's faces do not cut it."""
     return dilate(dilate(mask, affine, -radius_mm), affine, radius_mm) & mask
 
 
 def largest_component(mask: BoolArray) -> BoolArray:
-    """Return the largest face-connected component, empty when the mask is."""
+    """Return the largest face-connected component of a mask, (Z, Y, X) bool; empty when the mask is."""
     labels, count = ndimage.label(mask)
     if count == 0:
         return np.zeros(mask.shape, dtype=np.bool_)
@@ -171,7 +171,7 @@ def largest_component(mask: BoolArray) -> BoolArray:
 
 
 def smooth(values: npt.NDArray[Any], affine: FloatArray, sigma_mm: float) -> npt.NDArray[np.float32]:
-    """Return values blurred by a Gaussian of one width in millimetres along all axes."""
+    """Return values blurred by a Gaussian of one width in millimetres along all axes, (Z, Y, X) float32."""
     sigma = sigma_mm / spacing_mm(affine)
     return np.asarray(ndimage.gaussian_filter(np.asarray(values, dtype=np.float32), sigma, mode="nearest"))
 

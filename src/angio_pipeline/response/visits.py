@@ -206,6 +206,10 @@ def _slice_mm(visits: Sequence[_Visit]) -> float:
 # --- one lesion at one date -------------------------------------------------------------------------
 
 
+_Outlined = tuple[LesionSight, tuple[BoolArray, ...], OutlineOrigin]
+"""The scan that a lesion is measured in, its pieces there, and who outlined it."""
+
+
 def _at_date(
     visit: _Visit,
     merged_into: str | None,
@@ -223,6 +227,12 @@ def _at_date(
     if found is None:
         reason = missing or "nobody drew it on this date, and its edge does not stand out in the scan"
         return LesionAtDate(visit.date, visit.days, None, missing=reason, viable_missing=reason)
+    return _measured(visit, found, visits, enhancement, necrosis)
+
+
+def _measured(
+    visit: _Visit, found: _Outlined, visits: VisitParams, enhancement: EnhancementParams, necrosis: NecrosisParams
+) -> LesionAtDate:
     sight, pieces, origin = found
     mask = np.logical_or.reduce(pieces)
     arterial, plain = visit.scans.get(_Phase.ARTERIAL), visit.scans.get(_Phase.PLAIN)
@@ -261,7 +271,7 @@ def _cut_off(sight: LesionSight) -> str:
     return "the lesion reaches beyond the scan" if cut else ""
 
 
-def _outlined(visit: _Visit, params: OutlineParams) -> tuple[LesionSight, tuple[BoolArray, ...], OutlineOrigin] | None:
+def _outlined(visit: _Visit, params: OutlineParams) -> _Outlined | None:
     if visit.drawn and visit.home is not None:
         return visit.home, visit.drawn, OutlineOrigin.DRAWN
     for phase in (_Phase.ARTERIAL, _Phase.PORTAL, _Phase.PLAIN):

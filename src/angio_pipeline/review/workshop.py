@@ -44,7 +44,13 @@ class Workshop:
         self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Return what will become of `work`; both have to be importable by name."""
+        """Return what will become of `work`; it and what it is given have to be importable by name.
+
+        Raises
+        ------
+        RuntimeError
+            When no process can be started for it, even a new one.
+        """
         with self._lock:
             for _ in range(2):
                 if self._pool is None:

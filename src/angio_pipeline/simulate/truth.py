@@ -474,7 +474,13 @@ def _rounded(values: Array) -> Any:
 
 
 def write_truth(truth: RunTruth, directory: Path) -> None:
-    """Write truth.json, masks and arrival.npy into `directory`."""
+    """Write truth.json, masks and arrival.npy into `directory`.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be written.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     masks = {"artery.png": truth.artery, "ignore.png": truth.ignore, "catheter.png": truth.catheter}
     if truth.document["vein_mask"] is not None:

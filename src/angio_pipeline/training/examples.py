@@ -124,7 +124,13 @@ def _make_example(path: Path, patient: Patient, name: str, config: PipelineConfi
 
 
 def read_back(patient: Patient, scene: RunScene, exposure: Exposure, name: str) -> AngioRun:
-    """Return a run as a user's program reads it: written as DICOM and read by `ingest`."""
+    """Return a run as a user's program reads it: written as DICOM and read by `ingest`.
+
+    Raises
+    ------
+    AngioError
+        When `ingest` refuses it.
+    """
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "run.dcm"
         write_xa(

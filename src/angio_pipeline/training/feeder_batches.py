@@ -46,7 +46,13 @@ def _known(target: FloatArray, faint: npt.ArrayLike, shown: FloatArray) -> Float
 def feeder_batches(
     packed: Sequence[Packed], params: CropParams, *, seed: int, first_step: int, steps: int
 ) -> Iterator[Batch]:
-    """Yield the batches of steps from `first_step` on; what a step sees depends on seed and step only."""
+    """Yield the batches of steps from `first_step` on; what a step sees depends on seed and step only.
+
+    Raises
+    ------
+    AngioError
+        `no_examples` when none shows a tumour.
+    """
     counts = [len(np.load(one.tumours, mmap_mode="r")) for one in packed]
     tumours = [(one, k) for one, count in zip(packed, counts, strict=True) for k in range(count)]
     if not tumours:

@@ -78,7 +78,7 @@ class Way:
 
 
 def tree_flow(graph: VesselGraph, distance: npt.NDArray[np.float64], reach_px: float) -> TreeFlow:
-    """Return the flow in each branch; a leaf within `reach_px` of the tumour ends in it."""
+    """Return the flow in each branch; a leaf whose `distance` (H, W) to the tumour is within `reach_px` ends in it."""
     children = graph.children()
     flow = np.zeros(len(graph.branches))
     into = np.zeros(len(graph.branches))

@@ -290,6 +290,29 @@ def _measured(
     free = _free_of_others(draft, lines)
     along = params.profiles.along_px * scale
     lines = smooth_paths(centred(image, mask, lines, draft.inside, free, along), params.along_px * scale)
+    radius, contrast = _radius_and_contrast(draft, image, mask, lines, free, sub.noise_sd, params, scale)
+    seen_s = _arrival(lines, frames, free, sub)
+    arrival = smooth_along(lines, seen_s, params.arrival_smoothing_px * scale)
+    parts = (lines.split(values) for values in (lines.points, radius, arrival, contrast, np.abs(seen_s - arrival)))
+    edges = [
+        Edge(piece.a, piece.b, path, r, t, c, piece.bridged, _scatter(apart))
+        for piece, path, r, t, c, apart in zip(draft.pieces, *parts, strict=True)
+    ]
+    return Network(np.array(draft.nodes), tuple(edges))
+
+
+def _radius_and_contrast(
+    draft: Draft,
+    image: Image,
+    mask: npt.NDArray[np.uint8],
+    lines: Polylines,
+    free: npt.NDArray[np.float64],
+    noise_sd: float,
+    params: NetworkParams,
+    scale: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return radius (pixels) and contrast above what lies beside, (N,) float64, of every point of the lines."""
+    along = params.profiles.along_px * scale
     smoothed_px = params.smoothing_px * scale
     grain_px = 2 * np.sqrt(np.pi) * max(smoothed_px, 0.3)
     profiles = measure_profiles(
@@ -299,7 +322,7 @@ def _measured(
         draft.inside,
         free,
         spread_px=float(np.hypot(params.profiles.spread_px * scale, smoothed_px)),
-        noise_sd=sub.noise_sd / grain_px,
+        noise_sd=noise_sd / grain_px,
         grain_px=grain_px,
         along=round(along),
         params=params.profiles,
@@ -311,14 +334,7 @@ def _measured(
     seen = ndimage.map_coordinates(image, lines.points.T, order=1, mode="nearest").astype(np.float64)
     level = np.nanmedian(base) if np.isfinite(base).any() else 0.0
     contrast = np.maximum(seen - np.where(np.isfinite(base), base, level), 0.0)
-    seen_s = _arrival(lines, frames, free, sub)
-    arrival = smooth_along(lines, seen_s, params.arrival_smoothing_px * scale)
-    parts = (lines.split(values) for values in (lines.points, radius, arrival, contrast, np.abs(seen_s - arrival)))
-    edges = [
-        Edge(piece.a, piece.b, path, r, t, c, piece.bridged, _scatter(apart))
-        for piece, path, r, t, c, apart in zip(draft.pieces, *parts, strict=True)
-    ]
-    return Network(np.array(draft.nodes), tuple(edges))
+    return radius, contrast
 
 
 def _free_of_others(draft: Draft, lines: Polylines) -> npt.NDArray[np.float64]:

@@ -103,6 +103,14 @@ def measure_profiles(
 
     Parameters
     ----------
+    image : ndarray, (H, W) float32
+        Contrast, vessels bright.
+    mask : ndarray, (H, W) uint8
+        Which pixels are vessel.
+    inside : ndarray, (H, W) float32
+        How far each pixel of the mask lies from its edge, pixels.
+    free : ndarray, (N,) float64
+        0 to 1: how far each point is from where vessels meet.
     spread_px : float
         Standard deviation of what has spread the profile, save for the grid of pixels.
     noise_sd, grain_px : float

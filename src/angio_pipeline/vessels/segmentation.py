@@ -218,7 +218,7 @@ def _without_late_pieces(mask: BoolArray, arrival_s: FloatArray, params: Segment
 
 
 def vessel_contrast(image: FloatArray, width_px: float) -> FloatArray:
-    """Return the picture above whatever is wider than `width_px`: a top-hat on a smoothed base."""
+    """Return the picture (H, W) above whatever is wider than `width_px`: a top-hat on a smoothed base, in its units."""
     size = int(width_px) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     base = cv2.morphologyEx(gaussian(image, 1.5), cv2.MORPH_OPEN, disc)

@@ -76,6 +76,11 @@ def write_dx(
     """Write one radiograph (H, W) as DX or CR; return its SOP Instance UID.
 
     `export` is what `film_export` gave for the same kind; XA films are `write_xa`'s.
+
+    Raises
+    ------
+    ValueError
+        For an XA film.
     """
     if kind is FilmKind.XA:
         raise ValueError("Expected a kind of DX or CR, found xa; write it by write_xa.")
