@@ -30,7 +30,7 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity, SubtractedRun
 from angio_pipeline.dsa.alignment import align_anatomy
 from angio_pipeline.dsa.linear import attenuation_table, linear_shrunk
-from angio_pipeline.dsa.masks import MaskScope
+from angio_pipeline.dsa.mask_frames import MaskScope
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.fields import expand_field
 from angio_pipeline.numerics.tables import look_up_minus

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
+from angio_pipeline.vessels.junction_readings import FEATURES, Readings, readings_of
 from angio_pipeline.vessels.junctions import Arms, Junction, find_junctions, measure_arms
 from angio_pipeline.vessels.network import Network, NetworkParams, build_network
-from angio_pipeline.vessels.readings import FEATURES, Readings, readings_of
 from graph_trees import Scene, TrueTree, make_scene
 
 Array = npt.NDArray[np.float64]

@@ -18,7 +18,7 @@ import numpy as np
 import feeders
 import lipiodol_tables
 from lipiodol_speed import ASKED_GB, ASKED_S
-from pages import ROOT
+from pages import ROOT, value_of
 from reference.values import table
 
 __all__ = ["Figure", "accuracy", "figures_of", "performance", "told"]
@@ -82,7 +82,7 @@ def _path(file: str) -> Path:
 
 
 def _score(what: str, score: dict[str, Any], low: float | None = None, high: float | None = None) -> Figure:
-    return Figure(what, score["value"], low, high, feeders.value_of(score))
+    return Figure(what, score["value"], low, high, value_of(score))
 
 
 def _feeders(found: dict[str, Any], preset: str) -> Iterator[Figure]:

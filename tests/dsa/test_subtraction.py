@@ -13,7 +13,7 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.runs import AngioRun, Background, Correction, FrameShift, MaskHint, MaskOperation, Quantity
 from angio_pipeline.dsa import MaskParams, MotionParams, SubtractParams, choose_mask, set_aside_broken, subtract
-from angio_pipeline.dsa.masks import MaskScope, PatchMaskParams
+from angio_pipeline.dsa.mask_frames import MaskScope, PatchMaskParams
 
 
 def _subtract(run: AngioRun, **changes: object):

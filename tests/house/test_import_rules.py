@@ -38,7 +38,7 @@ def test_the_code_keeps_every_import_rule() -> None:
         ("outputs/labels.py", "from angio_pipeline import ingest", "An arrow only goes"),
         ("lipiodol/mass.py", "from angio_pipeline import vessels", "An arrow only goes"),
         ("core/runs.py", "import pathlib", "Science, numerics and core"),
-        ("dsa/masking.py", "import pydicom", "Science, numerics and core"),
+        ("dsa/mask_choice.py", "import pydicom", "Science, numerics and core"),
         ("vessels/network.py", "import torch", "Science, numerics and core"),
         ("simulate/anatomy/tree.py", "from angio_pipeline import vessels", "The simulator and the"),
         ("outputs/labels.py", "import distributed", "Dask lives only in"),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from angio_pipeline.vessels.junction_readings import _all_readings
 from angio_pipeline.vessels.junctions import Arm, Junction
 from angio_pipeline.vessels.orientation import SOURCE, Choice, Place, _Board, _State, solve
-from angio_pipeline.vessels.readings import _all_readings
 
 # Root 0, a fork 1, two sides 2 and 3 that meet at 4, and two ends.
 PAIRS = [(0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 5), (4, 6)]

@@ -3,7 +3,7 @@
 from angio_pipeline.dsa.broken import set_aside_broken
 from angio_pipeline.dsa.denoise import DenoiseParams, denoise
 from angio_pipeline.dsa.linear import attenuation, linearise
-from angio_pipeline.dsa.masking import MaskChoice, MaskParams, choose_mask
+from angio_pipeline.dsa.mask_choice import MaskChoice, MaskParams, choose_mask
 from angio_pipeline.dsa.motion import MotionParams, estimate_motion, estimate_shifts
 from angio_pipeline.dsa.subtraction import SubtractParams, subtract
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from angio_pipeline.core.runs import AngioRun, MotionReport
 from angio_pipeline.dsa.alignment import Alignment
 from angio_pipeline.dsa.linear import linear_frame
-from angio_pipeline.dsa.masks import MaskScope, MaskSet
+from angio_pipeline.dsa.mask_frames import MaskScope, MaskSet
 from angio_pipeline.numerics.compiled import each_in_threads
 from angio_pipeline.numerics.filters import block_mean, difference_noise_sd, gaussian
 from angio_pipeline.numerics.sampling import difference_at, readable

@@ -23,8 +23,8 @@ from angio_pipeline.dsa.alignment import Alignment, align_anatomy, differences, 
 from angio_pipeline.dsa.backgrounds import as_it_is, low_quantile, minus_surroundings
 from angio_pipeline.dsa.fullness import arterial_filling, fullest_frame, shows_vessels
 from angio_pipeline.dsa.linear import linear_frame, linear_shrunk, stored_integers, table_of, white_level
-from angio_pipeline.dsa.masking import MaskChoice
-from angio_pipeline.dsa.masks import MaskScope, MaskSet, PatchMaskParams, align_candidates, choose_by_residual
+from angio_pipeline.dsa.mask_choice import MaskChoice
+from angio_pipeline.dsa.mask_frames import MaskScope, MaskSet, PatchMaskParams, align_candidates, choose_by_residual
 from angio_pipeline.dsa.motion import MotionParams
 from angio_pipeline.dsa.residuals import (
     exposure_drift,

@@ -33,7 +33,7 @@ from angio_pipeline.core.embolisation import BlushChange, Passage, ReferenceArte
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.embolisation.patency import FrameSet
-from angio_pipeline.embolisation.reference import Clock
+from angio_pipeline.embolisation.reference_artery import Clock
 from angio_pipeline.numerics.curves import steepest_rise
 from angio_pipeline.numerics.filters import gaussian
 

@@ -34,7 +34,7 @@ from angio_pipeline.embolisation.patency import (
     arterial_window,
     feeder_change,
 )
-from angio_pipeline.embolisation.reference import (
+from angio_pipeline.embolisation.reference_artery import (
     Clock,
     ReferenceParams,
     choose_reference,

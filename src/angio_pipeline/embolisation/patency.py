@@ -24,7 +24,7 @@ from angio_pipeline.core.embolisation import FeederChange, Patency, ReferenceArt
 from angio_pipeline.core.params import Params
 from angio_pipeline.core.tumours import Feeder
 from angio_pipeline.core.vessels import VesselGraph
-from angio_pipeline.embolisation.reference import Clock, own_part
+from angio_pipeline.embolisation.reference_artery import Clock, own_part
 from angio_pipeline.embolisation.strips import Strip, StripParams, lay_strip, read_strip
 from angio_pipeline.numerics.filters import robust_sd
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from angio_pipeline.core.lazy import names_on_demand
 
 if TYPE_CHECKING:
-    from angio_pipeline.ingest.carried import object_headers
+    from angio_pipeline.ingest.carried_headers import object_headers
     from angio_pipeline.ingest.corrections import check_corrections, corrected_runs, edits_digest, read_corrections
     from angio_pipeline.ingest.discovery import discover
     from angio_pipeline.ingest.films import read_film
@@ -60,7 +60,7 @@ __getattr__ = names_on_demand(
         "images": ("SingleImage", "read_image"),
         "items": ("Discovery", "FilmItem", "Item", "RoiItem", "RunItem", "VolumeItem", "digest"),
         "limits": ("Limits",),
-        "carried": ("object_headers",),
+        "carried_headers": ("object_headers",),
         "readings": ("read_readings", "refuse_reading"),
         "rois": ("RoiSet", "projections_of", "read_rois"),
         "runs": ("read_run",),

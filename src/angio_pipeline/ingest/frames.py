@@ -29,7 +29,7 @@ from pydicom.uid import (
 )
 
 from angio_pipeline.ingest.codestreams import read_codestream
-from angio_pipeline.ingest.complaints import caught_complaints
+from angio_pipeline.ingest.decoder_complaints import caught_complaints
 from angio_pipeline.ingest.headers import quiet_pydicom
 from angio_pipeline.ingest.lossless_jpeg import decode_lossless_jpeg, is_lossless_jpeg
 from angio_pipeline.ingest.run_lengths import decode_run_lengths

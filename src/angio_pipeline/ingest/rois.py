@@ -27,7 +27,7 @@ from angio_pipeline.ingest.headers import Header, integer, items, number, read_h
 from angio_pipeline.ingest.limits import Limits, too_many_regions
 from angio_pipeline.ingest.presentation import PRESENTATION_STATES, FilmOutline, read_outlines
 from angio_pipeline.ingest.segmentations import SegmentFrame, read_segment_frames
-from angio_pipeline.ingest.structures import STRUCTURE_SET, read_structures
+from angio_pipeline.ingest.structure_sets import STRUCTURE_SET, read_structures
 from angio_pipeline.numerics.polygons import fill_polygons
 
 __all__ = ["OWN_MODEL", "RoiSet", "projections_of", "read_mask", "read_rois"]

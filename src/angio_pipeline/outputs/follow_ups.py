@@ -10,7 +10,7 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.outputs.dicom.choice import DEFAULT_OBJECTS, ObjectChoice, ObjectKind
 from angio_pipeline.outputs.dicom.deposit import deposit_bytes
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.documents import follow_up_document, shared_windows
 from angio_pipeline.outputs.files import clear_results, write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
@@ -95,7 +95,7 @@ def _write_deposit(
 def _write_reports(
     result: FollowUpResult, document: LipiodolDocument, subject_dir: Path, origin_of: Callable[[Source], Origin]
 ) -> None:
-    from angio_pipeline.outputs.dicom.oil_report import oil_report_bytes
+    from angio_pipeline.outputs.dicom.lipiodol_report import lipiodol_report_bytes
     from angio_pipeline.outputs.dicom.response_report import response_report_bytes
 
     courses = (*result.lesions, *(() if result.liver is None else (result.liver,)))
@@ -103,7 +103,7 @@ def _write_reports(
     sources |= {alignment.source for alignment in result.alignments}
     origins = [origin_of(source) for source in sorted(sources, key=_in_time)]
     judged = None if result.response is None else response_report_bytes(response_document(result.response), origins)
-    for name, content in (("lipiodol-sr.dcm", oil_report_bytes(document, origins)), ("response-sr.dcm", judged)):
+    for name, content in (("lipiodol-sr.dcm", lipiodol_report_bytes(document, origins)), ("response-sr.dcm", judged)):
         if content is not None:
             write_bytes(subject_dir / name, content)
 

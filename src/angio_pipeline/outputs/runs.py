@@ -18,7 +18,7 @@ from angio_pipeline.outputs.documents import (
     tumour_mask_name,
 )
 from angio_pipeline.outputs.files import clear_results, replacing, write_json
-from angio_pipeline.outputs.flow import flow_picture
+from angio_pipeline.outputs.flow_picture import flow_picture
 from angio_pipeline.outputs.overlay import overlay_picture
 from angio_pipeline.outputs.pictures import grey_vessels, resized, vessel_window, write_mask, write_png
 from angio_pipeline.outputs.tables import write_branches

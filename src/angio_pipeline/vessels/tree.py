@@ -17,16 +17,16 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.vessels import VesselGraph
 from angio_pipeline.numerics.compiled import compiled
 from angio_pipeline.vessels.assembly import Assembly
+from angio_pipeline.vessels.junction_readings import readings_of
 from angio_pipeline.vessels.junctions import find_junctions, measure_arms
 from angio_pipeline.vessels.network import Network
 from angio_pipeline.vessels.orientation import Choice, Place, solve
-from angio_pipeline.vessels.readings import readings_of
 
 __all__ = ["TreeParams", "along_features", "root_tree"]
 
 Array = npt.NDArray[np.float64]
 
-# Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `readings`.
+# Log-odds that flow runs a way, from what lies along an edge; fitted with the weights of `junction_readings`.
 _LATER, _THINNER = 4.2, 0.8
 _SUREST_S, _UNSURE_S = 0.02, 0.15
 _ENDS_TRIED = 3

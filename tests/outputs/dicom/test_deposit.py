@@ -14,7 +14,7 @@ from dicom_objects import complaints, ct_headers, said_by
 
 from angio_pipeline import ingest
 from angio_pipeline.outputs.dicom.deposit import deposit_bytes
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from pydicom.uid import (
 
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
-from angio_pipeline.outputs.dicom.described import MANUFACTURER, Origin, describe, object_bytes, own_uid, tell_body_part
 from angio_pipeline.outputs.dicom.elements import decimal
+from angio_pipeline.outputs.dicom.origin import MANUFACTURER, Origin, describe, object_bytes, own_uid, tell_body_part
 from angio_pipeline.outputs.documents import run_quality
 from angio_pipeline.outputs.overlay import overlay_picture
 from angio_pipeline.outputs.pictures import Pixels, grey_vessels, mask_outlines, vessel_window

@@ -19,7 +19,8 @@ import angio_pipeline
 from angio_pipeline.core.followups import LipiodolDeposit
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import (
+from angio_pipeline.outputs.dicom.elements import decimal, item
+from angio_pipeline.outputs.dicom.origin import (
     MANUFACTURER,
     Origin,
     describe,
@@ -27,7 +28,6 @@ from angio_pipeline.outputs.dicom.described import (
     own_uid,
     tracking_uid,
 )
-from angio_pipeline.outputs.dicom.elements import decimal, item
 
 __all__ = ["deposit_bytes"]
 

@@ -15,8 +15,8 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import Origin, describe, object_bytes, own_uid, tell_body_part
 from angio_pipeline.outputs.dicom.elements import decimal, item
+from angio_pipeline.outputs.dicom.origin import Origin, describe, object_bytes, own_uid, tell_body_part
 from angio_pipeline.outputs.dicom.segmentation import frame_source
 from angio_pipeline.outputs.documents import run_quality
 

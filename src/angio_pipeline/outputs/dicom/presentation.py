@@ -18,8 +18,8 @@ from pydicom.uid import XAXRFGrayscaleSoftcopyPresentationStateStorage
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Background, Quantity
 from angio_pipeline.core.tumours import CannulationTarget, Feeder, Tumour
-from angio_pipeline.outputs.dicom.described import Origin, describe, object_bytes, tell_body_part
 from angio_pipeline.outputs.dicom.elements import decimal, graphic_points, item
+from angio_pipeline.outputs.dicom.origin import Origin, describe, object_bytes, tell_body_part
 from angio_pipeline.outputs.pictures import mask_outlines, vessel_window
 
 __all__ = ["presentation_bytes"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import own
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.dicom.report import Group, answer, flag_codes, number, report_bytes
 from angio_pipeline.outputs.schemas import PairFeederDocument, PairTumourDocument, ProjectionPairDocument
 from angio_pipeline.outputs.schemas import ProjectionsDocument as Document

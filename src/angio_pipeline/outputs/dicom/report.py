@@ -18,7 +18,8 @@ from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 import angio_pipeline
 from angio_pipeline.outputs.dicom import codes
-from angio_pipeline.outputs.dicom.described import (
+from angio_pipeline.outputs.dicom.elements import graphic_points, item
+from angio_pipeline.outputs.dicom.origin import (
     MANUFACTURER,
     Origin,
     describe,
@@ -26,7 +27,6 @@ from angio_pipeline.outputs.dicom.described import (
     own_uid,
     tracking_uid,
 )
-from angio_pipeline.outputs.dicom.elements import graphic_points, item
 from angio_pipeline.outputs.dicom.segmentation import Segments
 
 __all__ = ["Group", "Number", "TimePoint", "answer", "flag_codes", "number", "report_bytes"]

@@ -9,8 +9,8 @@ from pydicom.sr.coding import Code
 
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import own
-from angio_pipeline.outputs.dicom.described import Origin
-from angio_pipeline.outputs.dicom.oil_report import middle_image
+from angio_pipeline.outputs.dicom.lipiodol_report import middle_image
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.dicom.report import Group, Number, TimePoint, answer, number, report_bytes
 from angio_pipeline.outputs.schemas import (
     BestResponseDocument,

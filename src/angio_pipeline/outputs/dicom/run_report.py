@@ -10,7 +10,7 @@ from pydicom.sr.coding import Code
 
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import own
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.dicom.report import Group, Number, answer, flag_codes, number, report_bytes
 from angio_pipeline.outputs.dicom.segmentation import Segments
 from angio_pipeline.outputs.schemas import FeederDocument, RunDocument, ShuntDocument, TargetDocument, TumourDocument

@@ -22,7 +22,8 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import ByHand, Feeder, LesionOrigin, Tumour
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import (
+from angio_pipeline.outputs.dicom.elements import item
+from angio_pipeline.outputs.dicom.origin import (
     MANUFACTURER,
     Origin,
     describe,
@@ -30,7 +31,6 @@ from angio_pipeline.outputs.dicom.described import (
     own_uid,
     tracking_uid,
 )
-from angio_pipeline.outputs.dicom.elements import item
 
 __all__ = [
     "RunSegment",

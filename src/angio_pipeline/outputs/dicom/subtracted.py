@@ -16,8 +16,8 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.captures import place_times
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.described import Origin, describe, object_bytes, tell_body_part
 from angio_pipeline.outputs.dicom.elements import decimal, item
+from angio_pipeline.outputs.dicom.origin import Origin, describe, object_bytes, tell_body_part
 from angio_pipeline.outputs.pictures import vessel_window
 
 __all__ = ["stored_values", "subtracted_bytes"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.outputs.dicom.choice import ObjectChoice, ObjectKind
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.documents import run_document
 from angio_pipeline.outputs.files import write_bytes
 

@@ -11,7 +11,7 @@ from angio_pipeline.core.measures import VelocityState
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.outputs.branches import main_branches
 from angio_pipeline.outputs.documents import graph_document
-from angio_pipeline.outputs.flow import _places, _quantity, flow_picture
+from angio_pipeline.outputs.flow_picture import _places, _quantity, flow_picture
 
 
 def colourful(picture, frame_px=1024):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from angio_pipeline.vessels.junction_readings import FEATURES, Readings, readings_of
 from angio_pipeline.vessels.junctions import Arm, Arms, Junction
-from angio_pipeline.vessels.readings import FEATURES, Readings, readings_of
 
 # By which arm each arm is fed; -1 where flow comes in. Arms 0 and 2, and 1 and 3, lie opposite each other.
 CROSSING = (-1, -1, 0, 1)

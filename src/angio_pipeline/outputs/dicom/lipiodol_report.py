@@ -9,7 +9,7 @@ from pydicom.sr.coding import Code
 
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import own
-from angio_pipeline.outputs.dicom.described import Origin
+from angio_pipeline.outputs.dicom.origin import Origin
 from angio_pipeline.outputs.dicom.report import Group, Number, TimePoint, answer, flag_codes, number, report_bytes
 from angio_pipeline.outputs.schemas import (
     KineticsDocument,
@@ -20,7 +20,7 @@ from angio_pipeline.outputs.schemas import (
     TimepointDocument,
 )
 
-__all__ = ["middle_image", "oil_report_bytes"]
+__all__ = ["lipiodol_report_bytes", "middle_image"]
 
 _HOW_MUCH: Mapping[str, tuple[Code, Code]] = {
     "iodine_mg": (own("IODINE", "Mass of iodine"), codes.MILLIGRAMS),
@@ -62,7 +62,7 @@ OriginOf = Callable[[str, str], Origin | None]
 """From series and SOP instance UID of a scan to its origin; None where that is not at hand."""
 
 
-def oil_report_bytes(document: LipiodolDocument, origins: Sequence[Origin]) -> bytes | None:
+def lipiodol_report_bytes(document: LipiodolDocument, origins: Sequence[Origin]) -> bytes | None:
     """Return the report of `lipiodol.json`, in the study of the latest scan; None where nothing was measured.
 
     Parameters

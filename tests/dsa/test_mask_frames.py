@@ -11,7 +11,7 @@ import pytest
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity, SubtractedRun
 from angio_pipeline.dsa import MaskParams, MotionParams, SubtractParams, choose_mask, subtract
-from angio_pipeline.dsa.masks import MaskScope, PatchMaskParams, align_candidates
+from angio_pipeline.dsa.mask_frames import MaskScope, PatchMaskParams, align_candidates
 
 SIZE, PRE, FRAMES = 256, 8, 20
 
