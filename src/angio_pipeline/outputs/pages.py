@@ -1,4 +1,4 @@
-"""What both pages share: templates with escaping on, numbers in words, pictures as data.
+"""What all pages share: templates with escaping on, numbers in words, pictures as data.
 
 The pages hold all they show. Their policy lets nothing else in: one style and one script, named by
 their hashes, and pictures from the page itself (the worklist also from its own folder).
