@@ -151,7 +151,7 @@ def test_plans_follow_the_wished_mix_of_kinds_and_numbers_of_feeders() -> None:
 def test_a_least_above_the_greatest_is_refused_by_name(names: str) -> None:
     low, high = names.replace("X", "min"), names.replace("X", "max")
     greatest = {"tumours_X": 2, "feeders_X": 2, "tumour_radius_X_mm": 19}.get(names, 0.05)
-    with pytest.raises(ValidationError, match=f"{low} must not be above {high}"):
+    with pytest.raises(ValidationError, match=f"{low} must not exceed {high}"):
         AnatomyParams(**{low: 4 if greatest in (2, 2.0) else 4 * greatest if greatest < 1 else 30, high: greatest})
 
 

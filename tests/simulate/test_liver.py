@@ -76,5 +76,5 @@ def test_spread_points_keep_further_apart_than_random_ones() -> None:
 
 
 def test_a_least_size_above_the_greatest_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match="liver_size_min must not be above liver_size_max"):
+    with pytest.raises(ValidationError, match="liver_size_min must not exceed liver_size_max"):
         LiverParams(liver_size_min=1.1, liver_size_max=0.9)

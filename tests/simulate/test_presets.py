@@ -91,8 +91,8 @@ def test_what_is_no_number_is_refused_by_name(key: str, value: str, tmp_path: Pa
     [
         ("[contrast]\ninjection_ml_s = -1.0\n", "contrast.injection_ml_s in mine.toml: input should be greater than 0"),
         ("[geometry]\nsod_mm = 1100.0\nsid_mm = 1000.0\n", "geometry.sod_mm must be at least 50 below"),
-        ("[anatomy]\ntumours_min = 4\ntumours_max = 2\n", "anatomy.tumours_min must not be above tumours_max"),
-        ("[anatomy]\nfeeders_min = 3\nfeeders_max = 1\n", "anatomy.feeders_min must not be above"),
+        ("[anatomy]\ntumours_min = 4\ntumours_max = 2\n", "anatomy.tumours_min must not exceed tumours_max"),
+        ("[anatomy]\nfeeders_min = 3\nfeeders_max = 1\n", "anatomy.feeders_min must not exceed"),
         ("[ct]\ndays = [28.0, 1.0]\n", "ct.days must increase"),
         ("[ct]\ndays = [1.0, 1.0]\n", "ct.days must increase"),
         ("[ct]\ndays = [-1.0, 1.0]\n", "ct.days must all be after treatment"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from angio_pipeline.core.errors import ConfigError
 
@@ -13,6 +15,16 @@ class Params(BaseModel):
     """Settings of one stage; subclasses stand beside the function that uses them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="after")
+    def _least_before_greatest(self) -> Self:
+        # By convention of names: X_min is the least and X_max the greatest of one thing.
+        fields = type(self).model_fields
+        for low in fields:
+            high = low.replace("_min", "_max", 1)
+            if high != low and high in fields and getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} must not exceed {high}")
+        return self
 
 
 def wrong_setting(error: ValidationError, file: str) -> ConfigError:

@@ -142,10 +142,6 @@ class ArmParams(Params):
 
     @model_validator(mode="after")
     def _possible(self) -> ArmParams:
-        if self.oil_min_ml > self.oil_max_ml:
-            raise ValueError("oil_min_ml must not exceed oil_max_ml")
-        if self.catheter_order_min > self.catheter_order_max:
-            raise ValueError("catheter_order_min must not exceed catheter_order_max")
         if self.embolic is Embolic.MICROSPHERES and self.catheter_order_min < 4:
             raise ValueError("catheter_order_min must be 4 with microspheres, which are given super-selectively only")
         return self
@@ -182,12 +178,6 @@ class SurvivalParams(Params):
     follow_up_min_days: float = Field(180.0, ge=0, le=20000, description="least time to the end of the study")
     follow_up_max_days: float = Field(1440.0, gt=0, le=20000, description="greatest time to the end of the study")
     lost_per_year: float = Field(0.05, ge=0, le=10, description="rate of loss to follow-up")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SurvivalParams:
-        if self.follow_up_min_days > self.follow_up_max_days:
-            raise ValueError("follow_up_min_days must not exceed follow_up_max_days")
-        return self
 
 
 def _agent(name: str, low: float, high: float) -> AgentParams:

@@ -75,7 +75,7 @@ class SimulationParams(Params):
         if self.geometry.sod_mm + 50 > self.geometry.sid_mm:
             raise ValueError("geometry.sod_mm must be at least 50 below geometry.sid_mm")
         for path, group in each_group(self):
-            _check_order(path, group)
+            _check_days(path, group)
         return self
 
 
@@ -91,13 +91,11 @@ def each_group(params: Params, path: str = "") -> Iterator[tuple[str, Params]]:
                 yield from each_group(member, f"{inner}.{k}" if isinstance(value, tuple) else inner)
 
 
-def _check_order(path: str, group: Params) -> None:
-    # By convention of names: X_min before X_max, and days go forward.
+def _check_days(path: str, group: Params) -> None:
+    # By convention of names: days go forward.
     start = f"{path}." if path else ""
     for name in type(group).model_fields:
-        value, other = getattr(group, name), name.replace("_min", "_max", 1)
-        if other != name and other in type(group).model_fields and value > getattr(group, other):
-            raise ValueError(f"{start}{name} must not exceed {start}{other}")
+        value = getattr(group, name)
         if name.endswith("days") and isinstance(value, tuple) and any(b <= a for a, b in pairwise(value)):
             raise ValueError(f"{start}{name} must increase")
 

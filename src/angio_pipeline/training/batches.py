@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.training.examples import Label
@@ -63,12 +63,6 @@ class CropParams(Params):
     noise: float = Field(0.06, ge=0, le=1, description="greatest noise added to the contrast pictures")
     drop_timing: float = Field(0.1, ge=0, le=1, description="share of crops without any timing")
     drop_anatomy: float = Field(0.1, ge=0, le=1, description="share of crops without anatomy")
-
-    @model_validator(mode="after")
-    def _possible(self) -> CropParams:
-        if self.scale_min > self.scale_max:
-            raise ValueError("scale_min must not exceed scale_max")
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -79,11 +79,7 @@ class LesionParams(Params):
     bleed_flow_max_ml_s: float = Field(0.4, ge=0.01, le=3, description="greatest flow out of a bleeding artery")
 
     @model_validator(mode="after")
-    def _lesion_ranges(self) -> LesionParams:
-        for name in ("tumours_X", "tumour_radius_X_mm", "feeders_X", "shunt_flow_X_ml_s", "bleed_flow_X_ml_s"):
-            low, high = name.replace("X", "min"), name.replace("X", "max")
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} must not be above {high}")
+    def _shares_of_kinds(self) -> LesionParams:
         if self.rim_share + self.hypovascular_share > 1:
             raise ValueError("rim_share and hypovascular_share must not add up to more than 1")
         return self

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from angio_pipeline.core.params import Params
 from angio_pipeline.simulate.radiograph.projection import Ellipsoids
@@ -34,13 +34,6 @@ class LiverParams(Params):
     left_lobe_length_min: float = Field(0.8, ge=0.6, le=1.5, description="least length of the left lobe, 1 is usual")
     left_lobe_length_max: float = Field(1.25, ge=0.6, le=1.5, description="greatest length of the left lobe")
     riedel_probability: float = Field(0.06, ge=0, le=1, description="chance of a tongue below the right lobe")
-
-    @model_validator(mode="after")
-    def _liver_ranges(self) -> LiverParams:
-        for low, high in (("liver_size_min", "liver_size_max"), ("left_lobe_length_min", "left_lobe_length_max")):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} must not be above {high}")
-        return self
 
 
 # Parts of a liver of usual size: centre and half axes in mm, and whether the left artery supplies it.
