@@ -5,6 +5,8 @@ A pixel whose value is undefined is NaN, as in `maps.npz`; nothing else stands f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
@@ -15,7 +17,7 @@ from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.elements import decimal, item
+from angio_pipeline.outputs.dicom.elements import decimal, item, tell_dimension
 from angio_pipeline.outputs.dicom.origin import Origin, describe, object_bytes, own_uid, tell_body_part
 from angio_pipeline.outputs.dicom.segmentation import frame_source
 from angio_pipeline.outputs.documents import run_quality
@@ -25,31 +27,35 @@ __all__ = ["arrival_bytes", "peak_bytes"]
 _QUANTITY = Code("246205007", "SCT", "Quantity")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Map:
+    """Values (H, W) float32, NaN where undefined, under which label, and what they are of, in which unit."""
+
+    values: npt.NDArray[np.float32]
+    label: str
+    quantity: Code
+    unit: Code
+
+
 def arrival_bytes(result: RunResult, origin: Origin) -> bytes | None:
     """Return the map of arrival in seconds after the first frame; None where the file gave no times."""
     if Quality.TIMES_UNKNOWN in run_quality(result):
         return None
-    return _map_bytes(result, origin, result.maps.arrival_s, "ARRIVAL", codes.ARRIVAL, codes.SECONDS, 9003)
+    shown = _Map(result.maps.arrival_s, "ARRIVAL", codes.ARRIVAL, codes.SECONDS)
+    return _map_bytes(result, origin, shown, number=9003)
 
 
 def peak_bytes(result: RunResult, origin: Origin) -> bytes:
     """Return the map of the greatest attenuation above background."""
-    return _map_bytes(result, origin, result.maps.peak, "PEAK", codes.PEAK_CONTRAST, codes.NO_UNITS, 9004)
+    shown = _Map(result.maps.peak, "PEAK", codes.PEAK_CONTRAST, codes.NO_UNITS)
+    return _map_bytes(result, origin, shown, number=9004)
 
 
-def _map_bytes(
-    result: RunResult,
-    origin: Origin,
-    values: npt.NDArray[np.float32],
-    label: str,
-    quantity: Code,
-    unit: Code,
-    number: int,
-) -> bytes:
+def _map_bytes(result: RunResult, origin: Origin, shown: _Map, *, number: int) -> bytes:
     ds = Dataset()
-    describe(ds, origin, modality="OT", number=number, label=quantity.meaning)
+    describe(ds, origin, modality="OT", number=number, label=shown.quantity.meaning)
     ds.ContentDate, ds.ContentTime = origin.content_date, origin.content_time
-    ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = label, quantity.meaning, ""
+    ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = shown.label, shown.quantity.meaning, ""
     ds.ImageType = ["DERIVED", "PRIMARY", "PERFUSION", "NONE"]
     ds.PatientOrientation = origin.header.get("PatientOrientation", "")
     ds.PixelPresentation = "MONOCHROME"
@@ -62,8 +68,8 @@ def _map_bytes(
     # its own, with the pixels' axes as the arm stood and its middle at the origin.
     ds.FrameOfReferenceUID = own_uid("plane", origin.sop_instance)
     ds.PositionReferenceIndicator = ""
-    _place_pixels(ds, values)
-    _place_frame(ds, result, origin, values, label, quantity, unit)
+    _place_pixels(ds, shown.values)
+    _place_frame(ds, result, origin, shown)
     return object_bytes(ds, ParametricMapStorage)
 
 
@@ -74,16 +80,8 @@ def _place_pixels(ds: Dataset, values: npt.NDArray[np.float32]) -> None:
     ds.FloatPixelData = values.astype("<f4").tobytes()
 
 
-def _place_frame(
-    ds: Dataset,
-    result: RunResult,
-    origin: Origin,
-    values: npt.NDArray[np.float32],
-    label: str,
-    quantity: Code,
-    unit: Code,
-) -> None:
-    known = values[np.isfinite(values)]
+def _place_frame(ds: Dataset, result: RunResult, origin: Origin, shown: _Map) -> None:
+    known = shown.values[np.isfinite(shown.values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     shared, corner = _plane(result)
     shared.ParametricMapFrameTypeSequence = [item(FrameType=ds.ImageType)]
@@ -91,18 +89,10 @@ def _place_frame(
     window.VOILUTFunction = "LINEAR_EXACT"
     shared.FrameVOILUTSequence = [window]
     shared.PixelValueTransformationSequence = [item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")]
-    shared.RealWorldValueMappingSequence = [_meaning(label, quantity, unit, low, high)]
+    shared.RealWorldValueMappingSequence = [_meaning(shown, low, high)]
     ds.SharedFunctionalGroupsSequence = [shared]
-    organization = own_uid("dimensions", origin.sop_instance, label)
-    ds.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
-    ds.DimensionIndexSequence = [
-        item(
-            DimensionOrganizationUID=organization,
-            DimensionIndexPointer=0x00209057,
-            FunctionalGroupPointer=0x00209111,
-            DimensionDescriptionLabel="In-Stack Position Number",
-        )
-    ]
+    organization = own_uid("dimensions", origin.sop_instance, shown.label)
+    tell_dimension(ds, organization, pointer=0x00209057, group=0x00209111, label="In-Stack Position Number")
     content = item(DimensionIndexValues=[1], StackID="1", InStackPositionNumber=1)
     ds.PerFrameFunctionalGroupsSequence = [
         item(
@@ -134,12 +124,13 @@ def _plane(result: RunResult) -> tuple[Dataset, Dataset]:
     return shared, item(ImagePositionPatient=[decimal(float(v)) for v in corner])
 
 
-def _meaning(label: str, quantity: Code, unit: Code, low: float, high: float) -> Dataset:
-    named = item(ValueType="CODE", ConceptNameCodeSequence=[coded(_QUANTITY)], ConceptCodeSequence=[coded(quantity)])
+def _meaning(shown: _Map, low: float, high: float) -> Dataset:
+    concept = [coded(shown.quantity)]
+    named = item(ValueType="CODE", ConceptNameCodeSequence=[coded(_QUANTITY)], ConceptCodeSequence=concept)
     return item(
-        LUTLabel=label,
-        LUTExplanation=quantity.meaning,
-        MeasurementUnitsCodeSequence=[coded(unit)],
+        LUTLabel=shown.label,
+        LUTExplanation=shown.quantity.meaning,
+        MeasurementUnitsCodeSequence=[coded(shown.unit)],
         DoubleFloatRealWorldValueFirstValueMapped=low,
         DoubleFloatRealWorldValueLastValueMapped=high,
         RealWorldValueIntercept=0.0,

@@ -22,7 +22,7 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import ByHand, Feeder, LesionOrigin, Tumour
 from angio_pipeline.outputs.dicom import codes
 from angio_pipeline.outputs.dicom.codes import coded
-from angio_pipeline.outputs.dicom.elements import item
+from angio_pipeline.outputs.dicom.elements import item, tell_dimension
 from angio_pipeline.outputs.dicom.origin import (
     MANUFACTURER,
     Origin,
@@ -179,15 +179,7 @@ def _place_pixels(ds: Dataset, segments: Sequence[RunSegment], *, fractional: bo
 
 def _place_frames(ds: Dataset, result: RunResult, origin: Origin, count: int) -> None:
     organization = own_uid("dimensions", origin.sop_instance)
-    ds.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
-    ds.DimensionIndexSequence = [
-        item(
-            DimensionOrganizationUID=organization,
-            DimensionIndexPointer=0x0062000B,
-            FunctionalGroupPointer=0x0062000A,
-            DimensionDescriptionLabel="Segment Number",
-        )
-    ]
+    tell_dimension(ds, organization, pointer=0x0062000B, group=0x0062000A, label="Segment Number")
     # No pixel measures: they would have to name the thickness of a slice, and a projection has none.
     ds.SharedFunctionalGroupsSequence = [Dataset()]
     ds.PerFrameFunctionalGroupsSequence = [
