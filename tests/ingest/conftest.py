@@ -22,7 +22,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from angio_pipeline import ingest
 
 XA = "1.2.840.10008.5.1.4.1.1.12.1"
-RF = "1.2.840.10008.5.1.4.1.1.12.2"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"

@@ -26,7 +26,6 @@ from angio_pipeline.ingest.catalogue import TABLES, locate, reference, scan, sum
 from angio_pipeline.ingest.catalogue.tables import READ
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
-REPORT = "1.2.840.10008.5.1.4.1.1.88.33"
 
 
 @pytest.fixture

@@ -41,7 +41,6 @@ name = "a corner of the test's machine"
 manufacturer = "acme"
 rectangles = [[0, 0, 4, 6], [-3, -5, 3, 5]]
 """
-XA = "1.2.840.10008.5.1.4.1.1.12.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 

@@ -10,7 +10,7 @@ import pytest
 from angio_pipeline.ingest.roles import Phase, Role, kind_of, role_of, vendor_of
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-XA, RF, CT, DX, CAPTURE, SR = (STORAGE + end for end in ("12.1", "12.2", "2", "1.1", "7", "88.33"))
+XA, CT, DX, CAPTURE, SR = (STORAGE + end for end in ("12.1", "2", "1.1", "7", "88.33"))
 
 
 def reading(**values: str) -> Any:

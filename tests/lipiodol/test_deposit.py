@@ -10,7 +10,6 @@ from angio_pipeline.lipiodol.deposit import DepositParams, segment_deposit, with
 from angio_pipeline.lipiodol.lesions import cut_patch, lesion_from_roi
 
 PARAMS = DepositParams()
-SMALL = {"shape": (44, 110, 132), "spacing": (3.0, 2.2, 2.2)}
 
 
 def outline(oil, radius_mm, **options):

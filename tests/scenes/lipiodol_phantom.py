@@ -7,7 +7,6 @@ field of milligrams per millilitre. Nothing here comes from the simulator.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 import numpy as np
 from scipy import ndimage
@@ -140,7 +139,3 @@ def rigid(rotation_deg=(0.0, 0.0, 0.0), shift_mm=(0.0, 0.0, 0.0), centre=CENTRE)
     out[:3, :3] = rz @ ry @ rx
     out[:3, 3] = centre - out[:3, :3] @ centre + np.array(shift_mm)
     return out
-
-
-def treated(day: str = "20240101") -> datetime:
-    return datetime.strptime(day, "%Y%m%d")
