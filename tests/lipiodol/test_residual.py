@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 
 from angio_pipeline.lipiodol import LipiodolParams, course, follow_lesions
+from angio_pipeline.lipiodol.registration import Alignment
+from angio_pipeline.lipiodol.residual import ResidualParams, find_phases
+from angio_pipeline.lipiodol.scans import Scan, order_sources
+from angio_pipeline.lipiodol.tissue import TissueParams, survey
 
 SMALL = {"shape": (44, 100, 120), "spacing": (3.0, 2.4, 2.4)}
+# Where nothing has moved, or as one body, no displacement is looked for.
+RIGID = LipiodolParams(registration={"deformation": {"enabled": False}})
 TAKEN = datetime(2024, 1, 29, 10)
 LIVING = ph.beside(0, -6, 0)
 
@@ -36,9 +42,19 @@ def phase(minutes: float, aorta_hu: float, liver_hu: float, tumour_hu: float, se
     return replace(made, source=replace(made.source, acquired=TAKEN + timedelta(minutes=minutes), date="20240129"))
 
 
-def follow(*volumes):
+def follow(*volumes, params=RIGID):
     given = [ph.roi(14, volumes[0])]
-    return follow_lesions(volumes, given, [], [], treated=datetime(2024, 1, 1), params=LipiodolParams()).lesions[0]
+    return follow_lesions(volumes, given, [], [], treated=datetime(2024, 1, 1), params=params).lesions[0]
+
+
+def compared(*volumes) -> bool:
+    """Whether two scans that lie upon each other are taken for the phases of one injection."""
+    order = order_sources([volume.source for volume in volumes], datetime(2024, 1, 1), None)
+    scans = [
+        Scan(volumes[k], days, baseline, True, survey(volumes[k], params=TissueParams()), Alignment(np.eye(4), 1.0))
+        for k, days, baseline in order
+    ]
+    return bool(find_phases(scans, params=ResidualParams()))
 
 
 def arterial(tumour_hu: float):
@@ -63,24 +79,31 @@ def test_living_tumour_stands_out_and_oil_cancels():
 
 
 def test_a_breath_between_the_phases_is_no_tumour():
-    told = follow(arterial(0), portal(0, motion=ph.rigid((0, 0, 1), (1, -1, 4)))).timepoints[0].residual
+    breath = ph.rigid((0, 0, 1), (1, -1, 4))
+    told = follow(arterial(0), portal(0, motion=breath), params=LipiodolParams()).timepoints[0].residual
     assert told.living_ml == 0
     assert told.interval_hu[0] <= 0 <= told.interval_hu[1]
 
 
+def test_an_arterial_and_a_portal_phase_of_one_injection_are_compared():
+    assert compared(arterial(72), portal(36))
+
+
 @pytest.mark.parametrize("minutes", [100, 24 * 60])
 def test_phases_of_two_injections_are_not_compared(minutes):
-    assert all(p.residual is None for p in follow(arterial(72), portal(36, minutes)).timepoints)
+    assert not compared(arterial(72), portal(36, minutes))
 
 
-def test_two_scans_of_one_phase_are_not_compared():
-    assert all(p.residual is None for p in follow(arterial(72), phase(1, 265, 16, 70, 2)).timepoints)
+def test_two_scans_of_one_phase_are_not_compared_and_nothing_is_told_of_what_lives():
+    both = arterial(72), phase(1, 265, 16, 70, 2)
+    assert not compared(*both)
+    assert all(point.residual is None for point in follow(*both).timepoints)
 
 
 @pytest.mark.parametrize("kvp", [100.0, None])
 def test_phases_of_two_voltages_are_not_compared(kvp):
     # Oil of 300 HU at 120 kVp has 378 at 100: their difference is no tumour.
-    assert all(p.residual is None for p in follow(arterial(72), portal(36, kvp=kvp)).timepoints)
+    assert not compared(arterial(72), portal(36, kvp=kvp))
 
 
 def test_edges_that_lie_further_apart_ask_for_more_evidence(monkeypatch):
