@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -35,8 +35,8 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 PACKAGE = "angio_pipeline"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no", "-m", "not slow")
-LONGEST_TEST_S = 12.0
-"""Tests that take longer, in processor time, are not run again for every mutant."""
+BUDGET_S = 15.0
+"""Processor time of the tests that are run against one mutant, their fixtures included: short ones go before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,23 @@ class Mutant:
 
 @dataclass(slots=True)
 class Reach:
-    """Which tests reach which functions, and how long each test takes, processor seconds."""
+    """Which tests reach which functions, and how long tests and the fixtures of a module take, processor seconds."""
 
     tests_of: dict[str, list[str]]
     seconds: dict[str, float]
+    fixtures: dict[str, float]
+
+    def chosen(self, function: str, budget_s: float = BUDGET_S) -> tuple[list[str], float]:
+        """Return the tests to run for a function, module by module, and how long they take."""
+        spent, by_module = 0.0, defaultdict[str, list[str]](list)
+        for test in sorted(self.tests_of.get(function, []), key=lambda test: (self.seconds[test], test)):
+            module = _module(test)
+            cost = self.seconds[test] + (0.0 if module in by_module else self.fixtures.get(module, 0.0))
+            if spent + cost <= budget_s:
+                spent += cost
+                by_module[module].append(test)
+        groups = sorted(by_module.items(), key=lambda one: (self.fixtures.get(one[0], 0.0), one[0]))
+        return [test for _, group in groups for test in group], spent
 
 
 def make_mutants(copy: Path, room: str) -> tuple[list[Mutant], int]:
@@ -118,6 +131,7 @@ class _Recorder:
         self.by_test: dict[str, set[str]] = defaultdict(set)
         self.by_module: dict[str, set[str]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
+        self.fixtures: dict[str, float] = defaultdict(float)
 
     def note(self, name: str, caller: str | None = None) -> None:
         self.hits.add(name)
@@ -125,7 +139,9 @@ class _Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
         self.hits.clear()
+        start = time.process_time()
         yield
+        self.fixtures[_module(item.nodeid)] += time.process_time() - start
         self.by_module[_module(item.nodeid)] |= self.hits
         self.hits.clear()
 
@@ -141,20 +157,11 @@ class _Recorder:
         for test, names in self.by_test.items():
             for name in names | self.by_module[_module(test)]:
                 tests[name].add(test)
-        return Reach({name: _in_order(found, self.seconds) for name, found in tests.items()}, self.seconds)
+        return Reach({name: sorted(found) for name, found in tests.items()}, self.seconds, self.fixtures)
 
 
 def _module(test: str) -> str:
     return test.partition("::")[0]
-
-
-def _in_order(tests: Iterable[str], seconds: dict[str, float]) -> list[str]:
-    # Short tests first, but module by module, or their fixtures would be made again and again.
-    fitting = [test for test in tests if seconds[test] <= LONGEST_TEST_S]
-    by_module: dict[str, list[str]] = defaultdict(list)
-    for test in sorted(fitting, key=lambda test: (seconds[test], test)):
-        by_module[_module(test)].append(test)
-    return [test for group in sorted(by_module.values(), key=lambda g: sum(seconds[t] for t in g)) for test in group]
 
 
 def in_child(work: Callable[[], dict[str, Any]], cpu_s: float, wall_s: float) -> dict[str, Any] | None:
@@ -234,7 +241,7 @@ class _FirstFailure:
 
 def try_mutant(name: str, reach: Reach) -> dict[str, Any]:
     """Return what became of a mutant: `outcome`, the test that killed it, and seconds of wall time."""
-    tests = reach.tests_of.get(mangled_name_from_mutant_name(name), [])
+    tests, usual_s = reach.chosen(mangled_name_from_mutant_name(name))
     if not tests:
         return {"outcome": "no tests", "test": None, "seconds": 0.0}
 
@@ -245,7 +252,7 @@ def try_mutant(name: str, reach: Reach) -> dict[str, Any]:
         return {"outcome": "survived" if status == 0 else "killed", "test": first.test}
 
     start = time.monotonic()
-    cpu_s = 15 + 4 * sum(reach.seconds[test] for test in tests)
+    cpu_s = 10 + 4 * usual_s
     answer = in_child(work, cpu_s, 8 * cpu_s)
     if answer is None:
         answer = {"outcome": "timeout", "test": None}

@@ -112,8 +112,16 @@ def test_what_a_fixture_reaches_belongs_to_every_test_of_its_module(trial: Modul
     recorder = trial._Recorder()
     recorder.by_test = {"a.py::one": {"f"}, "a.py::two": set(), "b.py::three": {"f"}}
     recorder.by_module["a.py"] = {"made"}
-    recorder.seconds = {"a.py::one": 2.0, "a.py::two": 1.0, "b.py::three": 0.5}
-    assert recorder.reach().tests_of == {"f": ["b.py::three", "a.py::one"], "made": ["a.py::two", "a.py::one"]}
+    tests = recorder.reach().tests_of
+    assert tests == {"f": ["a.py::one", "b.py::three"], "made": ["a.py::one", "a.py::two"]}
+
+
+def test_short_tests_are_run_within_the_budget_and_a_fixture_is_paid_once(trial: ModuleType) -> None:
+    seconds = {"a.py::one": 1.0, "a.py::two": 2.0, "b.py::three": 1.5, "b.py::four": 9.0}
+    reach = trial.Reach({"f": list(seconds)}, seconds, {"a.py": 4.0, "b.py": 1.0})
+    assert reach.chosen("f", 10.0) == (["b.py::three", "a.py::one", "a.py::two"], 9.5)
+    assert reach.chosen("f", 5.0) == (["a.py::one"], 5.0)
+    assert reach.chosen("g", 10.0) == ([], 0.0)
 
 
 def test_a_child_answers_or_runs_out_of_time_or_says_how_it_died(trial: ModuleType) -> None:
