@@ -35,7 +35,7 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 PACKAGE = "angio_pipeline"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no", "-m", "not slow")
-BUDGET_S = 15.0
+BUDGET_S = 6.0
 """Processor time of the tests that are run against one mutant, their fixtures included: short ones go before."""
 
 
