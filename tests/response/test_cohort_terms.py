@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from angio_pipeline.response.cohort.agreement import intraclass
 from angio_pipeline.response.cohort.course import DAYS_A_MONTH, fit_course
@@ -109,3 +110,18 @@ def test_the_course_says_what_varies_between_patients() -> None:
     assert model.residual_sd == pytest.approx(0.03, rel=0.2)
     assert (model.patients_fitted, model.patients) == (24, 24)
     assert model.arms[0].log_slope.value == pytest.approx(-0.2, abs=0.05)
+
+
+def test_of_two_arms_walds_f_is_the_square_of_students_t() -> None:
+    rng, rows = np.random.default_rng(5), []
+    for patient in range(16):
+        rate = 0.15 + 0.05 * (patient % 2) + rng.normal(0, 0.05)
+        rows += [(f"P{patient}", m * DAYS_A_MONTH, np.exp(-rate * m + rng.normal(0, 0.05))) for m in (1.0, 3.0, 6.0)]
+    timepoints = pd.DataFrame(rows, columns=["subject", "days", "retention"])
+    table = pd.DataFrame({"arm": ["a", "b"] * 8}, index=[f"P{k}" for k in range(16)])
+    model = fit_course(table, timepoints, ["a", "b"], most_patients=100, rng=rng)
+    assert model is not None
+    test = model.equal_slopes
+    # Sixteen patients, one intercept, two slopes.
+    assert test.p == pytest.approx(2 * stats.t.sf(np.sqrt(test.statistic), 13))
+    assert "1 and 13 degrees of freedom" in test.method

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.readings import Reading, Statement
-from angio_pipeline.core.response import Call, Extent, LesionAtDate, LesionHistory, OilConvention
+from angio_pipeline.core.records import Precaution, ProcedureRecord, TreatmentEvidence
+from angio_pipeline.core.response import Call, Extent, LesionAtDate, LesionHistory, LesionSight, OilConvention
+from angio_pipeline.ingest.record_mapping import read_agents
 from angio_pipeline.response import ResponseParams, judge_lesions
+from angio_pipeline.response.checklist import ChecklistParams, check_treatment
+from angio_pipeline.response.enhancement import EnhancementParams, enhancing_part
 from angio_pipeline.response.overall import BestParams, tell_best
 from angio_pipeline.response.readings import apply_readings
 
@@ -118,3 +124,49 @@ def test_disease_after_a_complete_response_is_named_by_its_row():
 def test_stable_after_an_unconfirmed_partial_response_is_named_by_its_row():
     found = tell_best([20, 30], [Call.PR, Call.SD], 0.0, params=BestParams(confirm=True))
     assert (found.call, found.rule, found.at) == (Call.SD, "table-3/PR, SD", 0)
+
+
+def scan(frame, *, arterial=False, shape=(6, 12, 12)):
+    tumour = np.zeros(shape, bool)
+    tumour[2:4, 4:8, 4:8] = True
+    hu = np.where(tumour, 120.0 if arterial else 45.0, 60.0).astype(np.float32)
+    source = Source("1", f"1.{int(arterial)}")
+    return LesionSight("L1", source, 28.0, False, arterial, 60.0, hu, np.eye(4), tumour, None, frame)
+
+
+@pytest.mark.parametrize(("plain", "arterial"), [("9.1", "9.2"), (None, None), (None, "9.1")])
+def test_scans_without_a_frame_in_common_are_not_subtracted(plain, arterial):
+    first, second = scan(arterial, arterial=True), scan(plain)
+    found = enhancing_part(first, second, first.carried, params=EnhancementParams())
+    assert found.mask is None
+    assert found.missing == "the plain and the arterial scan are not in one frame of reference"
+
+
+def test_of_nothing_nothing_enhances():
+    found = enhancing_part(scan("9", arterial=True), scan("9"), np.zeros((6, 12, 12), bool), params=EnhancementParams())
+    assert found.mask.dtype == np.bool_
+    assert not found.mask.any()
+
+
+def test_what_the_checklist_answers_says_where_it_was_seen():
+    def item(precaution, evidence=None, **record):
+        record = ProcedureRecord(row=1, patient_id="1", **record)
+        items = check_treatment(record, evidence, agents=read_agents(), params=ChecklistParams())
+        return next(one for one in items if one.precaution is precaution)
+
+    assessed = TreatmentEvidence(shunts_assessed=True)
+    silent = item(Precaution.SHUNT_FOUND, assessed)
+    assert silent.reason == "The record does not say; no vein fills early with a probability of 0.5 or more."
+    assert item(Precaution.SHUNT_FOUND).reason == "The record does not say, and no run could show one."
+    followed = TreatmentEvidence(non_target_oil=("lung", "spleen"))
+    oil = item(Precaution.NON_TARGET_OIL, followed)
+    assert (oil.answer, oil.reason, oil.warning) == ("yes", "Oil in lung, spleen.", True)
+    clean = item(Precaution.NON_TARGET_OIL, TreatmentEvidence(non_target_oil=()))
+    assert (clean.answer, clean.reason, clean.warning) == ("no", "The follow-ups that were searched show none.", False)
+    near = item(Precaution.SUPER_SELECTIVE, TreatmentEvidence(bifurcations=1, non_target_fraction=0.25))
+    assert near.reason == (
+        "The record gives no position. In the images 1 divisions lie between the catheter tip of the run and the best "
+        "target and 25 % of the tree beyond the target is not the tumour's."
+    )
+    ended = item(Precaution.END_POINT_JUDGED, TreatmentEvidence(sace=("II", "III")))
+    assert ended.reason == "Runs before and after compared; derived level SACE II, III."
