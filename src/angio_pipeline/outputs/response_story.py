@@ -45,6 +45,7 @@ def response_story(document: ResponseDocument | None, problem: str | None) -> di
         "response": {
             "reason": document.reason,
             "dates": [f"{day(point.date)}, day {point.days:.0f}" for point in document.timepoints],
+            "too_early": _too_early(document),
             "rows": _rows(document),
             "reasons": [_reasons(point) for point in document.timepoints],
             "lesions": [_lesion(lesion) for lesion in document.lesions],
@@ -58,6 +59,24 @@ def _named(criterion: Criterion, convention: OilConvention | None) -> str:
     return _CRITERIA[criterion] + (f", {_CONVENTIONS[convention]}" if convention is not None else "")
 
 
+def _too_early(document: ResponseDocument) -> str:
+    """Which dates tell no response yet, empty where all may; a call of the day after would read as an outcome."""
+    early = [f"day {point.days:.0f}" for point in document.timepoints if point.too_early]
+    if not early:
+        return ""
+    least = document.settings.get("assessed_from_days")
+    since = f" (here from day {least:.0f})" if isinstance(least, int | float) else ""
+    return (
+        f"Too early to tell a response: {', '.join(early)}. It is assessed 4 to 8 weeks after treatment{since}; "
+        "before, swelling and fresh oil hide what the treatment did."
+    )
+
+
+def _call_word(point: ResponseTimepointDocument, name: str) -> str:
+    call = point.calls.get(name)
+    return f"{call.value}, too early" if call is not None and point.too_early else _word(call)
+
+
 def _word(call: Call | None) -> str:
     return UNKNOWN if call is None else call.value
 
@@ -69,7 +88,7 @@ def _rows(document: ResponseDocument) -> list[dict[str, Any]]:
     return [
         {
             "name": _named(first.criterion, first.convention),
-            "calls": [_word(point.calls.get(first.name)) for point in document.timepoints],
+            "calls": [_call_word(point, first.name) for point in document.timepoints],
             "best": _word(best[first.name].call if first.name in best else None),
         }
         for first in document.timepoints[0].reasons
@@ -78,7 +97,7 @@ def _rows(document: ResponseDocument) -> list[dict[str, Any]]:
 
 def _reasons(point: ResponseTimepointDocument) -> dict[str, Any]:
     lines = [
-        (_named(one.criterion, one.convention), _word(point.calls.get(one.name)), one.sentence, _rule(one))
+        (_named(one.criterion, one.convention), _call_word(point, one.name), one.sentence, _rule(one))
         for one in point.reasons
     ]
     return {"date": day(point.date), "lines": lines}

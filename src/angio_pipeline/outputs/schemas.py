@@ -647,6 +647,7 @@ class ResponseTimepointDocument(_Document):
 
     date: str
     days: float
+    too_early: bool = Field(False, description="before response can be assessed: the calls tell none")
     calls: dict[str, Call | None]
     reasons: list[ReasonDocument]
 
