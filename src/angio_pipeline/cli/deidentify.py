@@ -55,6 +55,7 @@ def deidentify(
     """
     from angio_pipeline.ingest.deidentification import Accept, Keyed, Option, read_profile
     from angio_pipeline.ingest.pseudonym import read_key
+    from angio_pipeline.ingest.workspace import temporary_workspace
 
     _check_paths(source, out, paths)
     wanted = [_member(Option, name, "--option") for name in option or []]
@@ -62,8 +63,8 @@ def deidentify(
     chosen = read_profile(profile, options=() if basic else None, extra=wanted)
     keyed = Keyed(read_key(), chosen.weeks)
     try:
-        with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            _run(source, out, chosen, keyed, accepted, paths, Path(workspace), resume=resume, quiet=quiet)
+        with temporary_workspace() as workspace:
+            _run(source, out, chosen, keyed, accepted, paths, workspace, resume=resume, quiet=quiet)
     except KeyboardInterrupt:
         typer.echo("angio: stopped; run the same command again to go on where it ended.", err=True)
         raise typer.Exit(130) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +173,7 @@ def push(
 
     Exit status 0: the server has taken all; 1: it has not, and a sentence says why; 2: usage.
     """
+    from angio_pipeline.ingest.workspace import temporary_workspace
     from angio_pipeline.pacs.push import push as send
 
     told, chosen = _server(settings, server, host, port, called_aet, calling_aet, url)
@@ -181,8 +181,8 @@ def push(
     if commit and by_web:
         _usage("Expected a host for --commit, as DICOMweb has no storage commitment; leave one of them out.")
     journal = _journal(out) if out is not None else None
-    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        files, others = _outgoing(source, Path(workspace))
+    with temporary_workspace() as workspace:
+        files, others = _outgoing(source, workspace)
         with _stoppable(), _bar("Sending", len(files)) as advance:
             done = send(chosen, files, web=by_web, journal=journal, on_file=advance)
     if done.refused:

@@ -94,6 +94,7 @@ def run(
         warm_up()
     from angio_pipeline import batch, ingest
     from angio_pipeline.config import load_config, with_pixel_shift
+    from angio_pipeline.ingest.workspace import temporary_workspace
 
     chosen = load_config(config)
     if pixel_shift is not None:
@@ -107,8 +108,8 @@ def run(
     count = workers or os.cpu_count() or 1
     limits = batch.limit_tasks(task_timeout, memory_limit, workers=count, elsewhere=scheduler not in (None, "local"))
     try:
-        with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            found = ingest.discover(source, workspace=Path(workspace), limits=chosen.limits, apart=not debug)
+        with temporary_workspace() as workspace:
+            found = ingest.discover(source, workspace=workspace, limits=chosen.limits, apart=not debug)
             plan = batch.make_plan(found, roi or [], corrections or [], readings or [])
             report = _execute(plan, settings, count, scheduler, limits, show=not (quiet or json))
     except KeyboardInterrupt:
