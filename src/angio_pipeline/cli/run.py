@@ -216,6 +216,8 @@ def _execute(
 
 
 def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from angio_pipeline.batch import count_words
+
     for refusal in report.refusals:
         if refusal.reason in _READERS_WORD:
             typer.echo(f"angio: {Path(refusal.path).name}: {refusal.sentence}", err=True)
@@ -235,8 +237,8 @@ def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None
         first = f" The first: {report.refusals[0].sentence}" if report.refusals else " No input was found."
         typer.echo(f"angio: nothing could be analysed; {out / 'refused.csv'} says why.{first}", err=True)
     elif not quiet:
-        again = f" ({report.resumed} of them unchanged since the last time)" if report.resumed else ""
-        typer.echo(f"Analysed {report.analysed}{again}, refused {len(report.refusals)} (see {out / 'refused.csv'}).")
+        told = count_words(report.analysed, report.resumed, len(report.refusals))
+        typer.echo(f"{told} (see {out / 'refused.csv'}).")
         for page in pages[:5]:
             if page.is_file():
                 typer.echo(f"Report: {page}")
