@@ -27,6 +27,7 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import AngioRun
+from angio_pipeline.core.words import counted
 from angio_pipeline.ingest.workspace import temporary_workspace
 
 if TYPE_CHECKING:
@@ -161,8 +162,9 @@ class RunAnalysis:
         frames, rows, columns = self.result.run.shape
         likely = sum(one.worth_showing for tumour in self.result.tumours for one in tumour.feeders)
         return (
-            f"<RunAnalysis: {frames} frames of {rows} x {columns}, {len(self.result.graph.branches)} branches, "
-            f"{len(self.result.tumours)} tumours, {likely} likely feeders>"
+            f"<RunAnalysis: {counted(frames, 'frame')} of {rows} x {columns}, "
+            f"{counted(len(self.result.graph.branches), 'branch', 'branches')}, "
+            f"{counted(len(self.result.tumours), 'tumour')}, {counted(likely, 'likely feeder')}>"
         )
 
     def _repr_png_(self) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -73,8 +74,11 @@ def test_what_is_not_known_to_be_ours_stays(place: Path, tmp_path_factory: pytes
     other.mkdir()
     (other / ".owner").touch()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / ".owner").touch()
+    (elsewhere / ".owner").write_text(platform.node())
     (place / "angio-link").symlink_to(elsewhere)
+    far = place / "angio-of-another-machine"
+    far.mkdir()
+    (far / ".owner").write_text("another-machine")
     assert remove_orphans(place) == 0
-    assert len(list(place.iterdir())) == 3
+    assert len(list(place.iterdir())) == 4
     assert (elsewhere / ".owner").is_file()

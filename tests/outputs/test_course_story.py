@@ -35,6 +35,11 @@ def test_where_only_enhanced_scans_were_taken_they_are_told() -> None:
     assert "40 %" in story
 
 
+def test_one_image_is_told_in_the_singular() -> None:
+    told = [course_story(LiverDocument(timepoints=[_point(1.0, 1.0, [])] * n, kinetics=None)) for n in (1, 2)]
+    assert [words.split(";")[0] for words in told] == ["1 image", "2 images"]
+
+
 @pytest.mark.parametrize(
     ("turns", "words"),
     [

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from angio_pipeline.pacs.find import Archive
     from angio_pipeline.pacs.journal import Journal
@@ -142,11 +144,11 @@ def pull(
     if done.missing:
         why = f" ({done.why})" if done.why else ""
         _fail(
-            f"Expected {len(instances)} instances, found that {len(done.missing)} did not come{why}; "
+            f"Expected {counted(len(instances), 'instance')}, found that {len(done.missing)} did not come{why}; "
             "run the same command again for those."
         )
-    kept = f", {done.kept} were there already" if done.kept else ""
-    typer.echo(f"Fetched {done.fetched} instances{kept}: {out}")
+    kept = f", {done.kept} there already" if done.kept else ""
+    typer.echo(f"Fetched {counted(done.fetched, 'instance')}{kept}: {out}")
 
 
 @app.command("push")
@@ -187,17 +189,18 @@ def push(
             done = send(chosen, files, web=by_web, journal=journal, on_file=advance)
     if done.refused:
         _fail(
-            f"Expected {chosen.place(web=by_web)} to take {len(files)} instances, found that it refused "
+            f"Expected {chosen.place(web=by_web)} to take {counted(len(files), 'instance')}, found that it refused "
             f"{len(done.refused)} ({done.why_refused()}); see why there, and run the same command again for those."
         )
     if commit:
         _commit(chosen, told.listener, files, listen_port, journal)
     elif check:
         _check(chosen, files, by_web, journal)
-    kept = f", {len(done.kept)} were sent earlier" if done.kept else ""
-    left = f", left out {others} files that are no DICOM objects" if others else ""
+    kept = f", {len(done.kept)} sent earlier" if done.kept else ""
+    strange = counted(others, "file that is no DICOM object", "files that are no DICOM objects")
+    left = f", left out {strange}" if others else ""
     vouched = " It vouches for all of them." if commit else ""
-    typer.echo(f"Sent {len(done.sent)} instances to {chosen.place(web=by_web)}{kept}{left}.{vouched}")
+    typer.echo(f"Sent {counted(len(done.sent), 'instance')} to {chosen.place(web=by_web)}{kept}{left}.{vouched}")
 
 
 @app.command("listen")
@@ -403,8 +406,8 @@ def _check(server: Server, files: list[Outgoing], web: bool, journal: Journal | 
 def _fail_for_lacking(place: str, files: list[Outgoing], lacking: list[Outgoing], what: str) -> None:
     if lacking:
         _fail(
-            f"Expected {place} to {what} the {len(files)} instances that it took, found that it does not for "
-            f"{len(lacking)}: see what it filters, and run the same command again for those."
+            f"Expected {place} to {what} the {counted(len(files), 'instance')} that it took, found that it does "
+            f"not for {len(lacking)}: see what it filters, and run the same command again for those."
         )
 
 

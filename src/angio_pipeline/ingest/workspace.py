@@ -3,11 +3,13 @@
 What is unpacked names patients. A process that is killed cannot tidy up, so each folder holds a file that its owner
 has locked: the system gives the lock back when the owner ends, and the next command removes the folder then. A lock
 and no process number: that may have been given to another process, and means nothing from one container to the next.
+The file holds its machine's name as well: some network disks know locks of one machine only.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ __all__ = ["remove_orphans", "temporary_workspace"]
 
 _PREFIX = "angio-"
 _LOCK = ".owner"
+_HOST = platform.node().encode()
 
 
 @contextmanager
@@ -41,7 +44,7 @@ def temporary_workspace() -> Iterator[Path]:
 def remove_orphans(place: Path) -> int:
     """Return how many folders of `temporary_workspace` were removed from `place` because their owner is gone.
 
-    A folder without a lock, of another user or behind a link stays: it is not known to be one of ours.
+    A folder without a lock, of another user or machine or behind a link stays: it is not known to be one of ours.
     """
     return sum(_remove_orphan(folder) for folder in place.glob(f"{_PREFIX}*"))
 
@@ -50,6 +53,7 @@ def _locked(folder: Path) -> int:
     """Return an open file that is locked before it has the name by which it is looked for."""
     draft = folder / f"{_LOCK}.new"
     handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(handle, _HOST)
     _lock(handle)
     if os.name == "posix":  # elsewhere an open file cannot be renamed, and is not looked for
         draft.rename(folder / _LOCK)
@@ -62,7 +66,7 @@ def _remove_orphan(folder: Path) -> bool:
         if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
             return False
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-        if not _lock(handle):
+        if os.read(handle, 1024) != _HOST or not _lock(handle):
             return False
         shutil.rmtree(folder)
     except (OSError, AttributeError):  # gone meanwhile, none of ours, or a system without owners

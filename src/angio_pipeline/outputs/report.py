@@ -160,8 +160,8 @@ def _overlay_words(document: RunDocument) -> str:
     """What the overlay shows, for a reader who cannot see it."""
     feeders = _shown_feeders(document)
     shown = [
-        f"arterial tree of {document.vessels.branches} branches",
-        f"{len(document.tumours)} tumour(s)" if document.tumours else "no tumour",
+        f"arterial tree of {counted(document.vessels.branches, 'branch', 'branches')}",
+        counted(len(document.tumours), "tumour") if document.tumours else "no tumour",
         f"feeders {', '.join(f'{f.id} {f.probability:.2f}' for f in feeders)}" if feeders else "no feeder",
     ]
     return "Annotated subtraction: " + "; ".join(shown) + "."
@@ -342,7 +342,7 @@ def course_story(course: LiverDocument) -> str:
     measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
     # Contrast medium in vessels counts as oil: of one visit's phases the plain one is told.
     measured = [p for p in measured if not _enhanced(p)] or measured
-    words = f"{len(course.timepoints)} images" if len(course.timepoints) > 1 else "one image"
+    words = counted(len(course.timepoints), "image")
     if measured:
         last = measured[-1]
         kept = f"{percent(last.retention)}{interval_words(last.retention_interval, 0, 100.0, ' %')}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from angio_pipeline.core.readings import Statement
 from angio_pipeline.core.response import Call, Criterion, OilConvention, OutlineOrigin
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.pages import UNKNOWN, day, fixed
 from angio_pipeline.outputs.schemas import (
     ExtentDocument,
@@ -161,8 +162,9 @@ def _methods(document: ResponseDocument) -> list[str]:
     drawn, fitted = outlines.count(OutlineOrigin.DRAWN), outlines.count(OutlineOrigin.FITTED)
     told = sum(at.reading in (Statement.GONE, Statement.TOO_SMALL) for at in every)
     said = f", {told} were gone or too small by a reader's word" if told else ""
+    measured = counted(len(every), "lesion at a date", "lesions at dates")
     sentences = [
-        f"Of {len(every)} lesions at dates, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
+        f"Of {measured}, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
         f"to the scan{said}, and {len(every) - drawn - fitted - told} were not evaluable.",
         f"Targets are the largest lesions, {targets.get('most')} at most and {targets.get('per_organ')} an organ, of "
         f"at least {targets.get('least_mm')} mm.",

@@ -79,14 +79,15 @@ class _Change:
 def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress: Progress | None = None) -> ScanReport:
     """Bring a catalogue up to date with its sources; what it holds of other sources stays.
 
-    A scan that finds every file as it was writes nothing.
+    A scan that finds every file as it was writes nothing. Files are read by other processes, which load
+    the script that calls this: it does so below `if __name__ == "__main__":`.
 
     Parameters
     ----------
     sources : sequence of Path
         DICOM files, folders, archives; a DICOMDIR stands for its folder.
     workers : int
-        Processes.
+        Processes that read; one when there are few files.
 
     Raises
     ------
