@@ -56,6 +56,7 @@ def test_dates_are_side_by_side_on_one_slice(
     assert tab.complaints == []
 
 
+@ONCE
 def test_without_sources_stored_pictures_stand_in_the_place_of_the_slices(
     followed: tuple[Path, Path], visit: Visit, tmp_path: Path
 ) -> None:
@@ -63,7 +64,8 @@ def test_without_sources_stored_pictures_stand_in_the_place_of_the_slices(
     shutil.copytree(followed[0], out, ignore=shutil.ignore_patterns("review"))
     with serve(out) as alone:
         (row,) = alone.browser().cases(kind="follow_up")
-        tab = visit(alone).open(row["id"])
+        tab = visit(alone)
+        tab.page.goto(f"{alone.address}/#/case/{row['id']}")
         tab.page.locator(".instead", has_text="--source").wait_for()
         assert tab.page.locator(".panes").count() == 0
         pictures = tab.page.locator(".scans + .films img")
