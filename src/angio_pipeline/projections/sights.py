@@ -260,11 +260,12 @@ _NAN = float("nan")
 def depth_known_mm(pair: PairGeometry, params: SightParams) -> float:
     """Return how far apart in depth two ends may lie that are taken for one in each view, mm.
 
-    What counts as an end in the tumour within `reach_mm` of one view is that over the sine of the angle in depth.
+    An end counts as in the tumour within `reach_mm` of it, in either view; in depth that is the sum of both over the
+    sine of the angle between the views.
     """
     poses = pair.first.pose, pair.second.pose
     angles = [(pose.primary_deg, pose.secondary_deg) for pose in poses]
-    return params.reach_mm / float(np.sin(np.radians(views_apart_deg(angles[0], angles[1]))))
+    return 2 * params.reach_mm / float(np.sin(np.radians(views_apart_deg(angles[0], angles[1]))))
 
 
 def _in_space(
@@ -313,8 +314,7 @@ def _verdict(
         return (
             Sight.FEEDS,
             found.inside,
-            "The other view calls no such feeder; a vessel into the tumour lies on its lines there, which alone says "
-            "little: in a dense tree one lies on almost every line.",
+            "The other view calls no such feeder; that a vessel into the tumour lies on its lines there says little.",
         )
     if past <= params.fits and not into < past + params.clearly:
         return (
