@@ -13,7 +13,6 @@ may change at any time; documents written by `angio run` are versioned on their 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.followups import FilmRoi
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import AngioRun
+from angio_pipeline.core.words import counted
+from angio_pipeline.ingest.workspace import temporary_workspace
 
 if TYPE_CHECKING:
     import pandas
@@ -55,8 +56,8 @@ def read_run(path: str | Path) -> AngioRun:
         When there is no run (`reason` is `no_run`), more than one (`several_runs`), or one that cannot be read (the
         code of `refused.csv`).
     """
-    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        found = ingest.discover([Path(path)], workspace=Path(workspace))
+    with temporary_workspace() as workspace:
+        found = ingest.discover([Path(path)], workspace=workspace)
         if len(found.runs) == 1:
             return ingest.read_run(found.runs[0])
     told = next((one for one in found.refusals if one.reason != "not_dicom"), None)
@@ -161,8 +162,9 @@ class RunAnalysis:
         frames, rows, columns = self.result.run.shape
         likely = sum(one.worth_showing for tumour in self.result.tumours for one in tumour.feeders)
         return (
-            f"<RunAnalysis: {frames} frames of {rows} x {columns}, {len(self.result.graph.branches)} branches, "
-            f"{len(self.result.tumours)} tumours, {likely} likely feeders>"
+            f"<RunAnalysis: {counted(frames, 'frame')} of {rows} x {columns}, "
+            f"{counted(len(self.result.graph.branches), 'branch', 'branches')}, "
+            f"{counted(len(self.result.tumours), 'tumour')}, {counted(likely, 'likely feeder')}>"
         )
 
     def _repr_png_(self) -> bytes:

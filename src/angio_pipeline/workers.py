@@ -40,13 +40,13 @@ def start_method() -> Literal["forkserver", "spawn"]:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def warm_up() -> None:
-    """Start the server, if there is one, without waiting for its imports."""
+def warm_up(preload: Sequence[str] = _PRELOAD) -> None:
+    """Start the server, if there is one, without waiting for what it imports."""
     context: BaseContext = multiprocessing.get_context(start_method())
     if start_method() == "forkserver":
         from multiprocessing import forkserver
 
-        context.set_forkserver_preload(_PRELOAD)
+        context.set_forkserver_preload(list(preload))
         forkserver.ensure_running()
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from batch_runs import begin_batch, finish, kill_job, wait_for_work
 from small_runs import FAST, write_small_runs
+from typer.testing import CliRunner
 
 from angio_pipeline import batch, ingest
 from angio_pipeline.batch.logs import open_log
 from angio_pipeline.batch.watch import Limits, Stages
+from angio_pipeline.cli.main import app
 from angio_pipeline.config import load_config
 from angio_pipeline.core.errors import AngioError
 
@@ -23,19 +25,31 @@ def _write(log: object, *states: str, planned: int = 10) -> None:
     log.write("engine", name="pool", workers=2)
     for k, state in enumerate(states):
         log.began -= 5
-        log.write("task", kind="run", task=f"P1/{k}", state=state, reasons=[])
+        log.write("task", kind="run", task=f"P1/{k}", state=state, reasons=["no_run"] * (state == "refused"))
 
 
 def test_a_batch_at_work_is_told_as_such_and_a_second_one_is_refused(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         _write(log, "resumed", "analysed", "refused")
         found = batch.read_standing(tmp_path)
-        assert (found.state, found.planned, found.analysed, found.resumed, found.refused) == ("running", 10, 1, 1, 1)
+        assert (found.state, found.planned, found.analysed, found.resumed, found.refused) == ("running", 10, 2, 1, 2)
         assert found.rate_per_hour > 0
         assert found.left_s == pytest.approx(7 / found.rate_per_hour * 3600, rel=0.01, abs=0.1)
         with pytest.raises(AngioError, match="no other batch at work"), open_log(tmp_path):
             pass
     assert batch.read_standing(tmp_path).state == "dead"
+
+
+def test_inputs_are_counted_as_by_the_run_and_comparisons_of_runs_apart(tmp_path: Path) -> None:
+    with open_log(tmp_path) as log:
+        kinds = {"run": 2, "follow-ups": 1, "projections": 1, "comparison": 1}
+        log.write("plan", tasks=5, kinds=kinds, refused_before=1)
+        for kind in ("run", "run", "follow-ups", "projections"):
+            log.write("task", kind=kind, task=f"P1/{kind}", state="analysed", reasons=[], refusals=2 * (kind == "run"))
+    found = batch.read_standing(tmp_path)
+    assert (found.planned, found.analysed, found.refused, found.compared, found.to_compare) == (3, 3, 5, 1, 2)
+    told = CliRunner().invoke(app, ["status", str(tmp_path)]).output
+    assert f"{batch.count_words(3, 0, 5)}; 3 planned; 1 of 2 comparisons of runs done" in told
 
 
 def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
@@ -86,7 +100,7 @@ def test_a_dead_batch_says_what_was_at_work_and_how_to_go_on(tmp_path: Path) -> 
     assert (alive["state"], alive["planned"]) == ("running", 3)
     kill_job(job)
     told = json.loads(_status(out, "--json").stdout)
-    assert (told["schema"], told["state"]) == ("angio-pipeline/status/1", "dead")
+    assert (told["schema"], told["state"]) == ("angio-pipeline/status/2", "dead")
     assert told["left_s"] is None
     assert all(one["since"] and one["pid"] for one in told["at_work"])
     assert "killed before its end; run the same command again" in _status(out).stdout

@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ def many_runs(dicom: Any, count: int) -> None:
         (dicom.folder / f"{k}.dcm").write_bytes(content.replace(b"1.2.3.100000", b"1.2.3.1%05d" % k))
 
 
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read by threads of this process, where it can be seen which are opened."""
+    monkeypatch.setattr(sys.modules[scan.__module__], "_pool", ThreadPoolExecutor)
+
+
+@pytest.mark.usefixtures("read_here")
 def test_a_second_scan_opens_no_file_and_finds_the_same(dicom: Any, catalogue: Path) -> None:
     dicom.run()
     dicom.ct_series([0, 2, 4])
@@ -101,6 +109,7 @@ def test_a_second_scan_opens_no_file_and_finds_the_same(dicom: Any, catalogue: P
     assert catalogue.read_bytes() == before
 
 
+@pytest.mark.usefixtures("read_here")
 def test_only_what_changed_is_read_again(dicom: Any, catalogue: Path, ask: Ask) -> None:
     changed, removed, kept = dicom.run("a.dcm"), dicom.run("b.dcm"), dicom.run("c.dcm", SeriesDescription="kept")
     scan([dicom.folder], catalogue)
@@ -144,16 +153,20 @@ def test_workers_find_what_one_process_finds(dicom: Any, catalogue: Path, tmp_pa
     assert summarise(catalogue).problems == {"duplicate": 9}
 
 
+@pytest.mark.parametrize(("files", "workers"), [(690, 2), (12, 2), (12, 1)])
 def test_a_file_that_ends_its_reader_is_named_and_all_others_are_read(
-    dicom: Any, catalogue: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    dicom: Any, catalogue: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, files: int, workers: int
 ) -> None:
-    many_runs(dicom, 690)
+    many_runs(dicom, files)
     (dicom.folder / "7.dcm").rename(dicom.folder / DEADLY)
     monkeypatch.setattr(sys.modules[scan.__module__], "read_files", read_or_die)
-    scan([dicom.folder], catalogue, workers=2)
-    assert ask("SELECT reason, count(*) FROM files GROUP BY ALL ORDER BY ALL") == [("reader_died", 1), (None, 689)]
+    scan([dicom.folder], catalogue, workers=workers)
+    assert ask("SELECT reason, count(*) FROM files GROUP BY ALL ORDER BY ALL") == [
+        ("reader_died", 1),
+        (None, files - 1),
+    ]
     assert summarise(catalogue).problems == {"reader_died": 1}
-    assert scan([dicom.folder], catalogue, workers=2).read == 0
+    assert scan([dicom.folder], catalogue, workers=workers).read == 0
 
 
 def test_copies_and_conflicts_are_told_apart_and_one_stands_for_all(dicom: Any, catalogue: Path, ask: Ask) -> None:

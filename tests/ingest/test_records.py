@@ -26,7 +26,7 @@ def read(path: Path, content: str | bytes, *, mapping: RecordMapping | None = No
         mapping=mapping or RecordMapping(),
         table=read_agents(),
         latest=TODAY,
-        pseudonym_of=lambda number: f"pseudonym of {number}",
+        pseudonym_of=lambda number, issuer: f"pseudonym of {number}" + (f" from {issuer}" if issuer else ""),
         by=by,
     )
 
@@ -44,13 +44,21 @@ def test_a_good_row_has_no_finding(tmp_path: Path) -> None:
     assert (record.embolics, record.oil_ml, record.subject) == (("gelatin sponge",), 8.0, "pseudonym of 7")
 
 
+def test_a_patients_number_goes_with_the_issuer_of_its_row_else_of_the_mapping(tmp_path: Path) -> None:
+    content = "patient_id,issuer\n7,HERE\n7,\n"
+    assert [r.subject for r in read(tmp_path, content).records] == ["pseudonym of 7 from HERE", "pseudonym of 7"]
+    found = read(tmp_path, content, mapping=RecordMapping(issuer="THERE"))
+    assert [r.subject for r in found.records] == ["pseudonym of 7 from HERE", "pseudonym of 7 from THERE"]
+    assert codes(found) == []
+
+
 def test_the_simulators_records_have_no_finding(sample: Path) -> None:
     found = read_records(
         sample / "truth" / "records.csv",
         mapping=RecordMapping(),
         table=read_agents(),
         latest=TODAY,
-        pseudonym_of=str,
+        pseudonym_of=lambda number, issuer: number,
     )
     assert found.findings == ()
     assert found.records[0].catheter_position is CatheterPosition.SEGMENTAL

@@ -348,6 +348,40 @@ def test_patients_are_compared_by_any_column(registry: tuple[Path, Path], tmp_pa
     assert {row["arm"] for row in rows(tmp_path / "cohort.csv")} <= {"A", "B", "C"}
 
 
+def issued(folder: Path, header: str, row: str) -> list[dict[str, str]]:
+    """Make the tables of one patient whose images name an issuer, and of one record; return the patients."""
+    name = pseudonym("7", "HOSPITAL-Q", key=read_key())
+    path = folder / "out" / "subjects" / name
+    path.mkdir(parents=True)
+    told = {"schema": "angio-pipeline/lipiodol/1", "lesions": [], "liver": None}
+    (path / "lipiodol.json").write_text(json.dumps(told), encoding="utf-8")
+    (folder / "r.csv").write_text(f"{header},regimen\n{row},a\n", encoding="utf-8")
+    found = run(folder / "out", "--records", folder / "r.csv", "--out", folder / "t")
+    assert found.exit_code == 0, found.output
+    assert ("found none of 1" in found.output) == ("issuer" not in header)
+    return rows(folder / "t" / "cohort.csv")
+
+
+def test_records_that_name_the_images_issuer_find_their_patients(tmp_path: Path) -> None:
+    (row,) = issued(tmp_path, "patient_id,issuer", "7,HOSPITAL-Q")
+    assert (row["recorded"], row["arm"]) == ("true", "a")
+
+
+def test_records_that_match_no_patient_are_told_by_counts_alone(tmp_path: Path) -> None:
+    assert len(issued(tmp_path, "patient_id", "7")) == 2
+    (finding,) = rows(tmp_path / "t" / "findings.csv")
+    assert (finding["code"], finding["patient"]) == ("no_patient_matches", "")
+    assert "among the 1 of the results, found none of 1" in finding["sentence"]
+
+
+def test_a_field_that_is_misspelt_is_answered_with_the_nearest(registry: tuple[Path, Path], tmp_path: Path) -> None:
+    out, records = registry
+    found = run(out, "--records", records, "--out", tmp_path / "t", "--by", "catheter_postion")
+    assert found.exit_code == 2
+    assert "nearest are catheter_position; " in found.output
+    assert "oil_ml" not in found.output
+
+
 def test_two_readers_are_compared(registry: tuple[Path, Path], tmp_path: Path) -> None:
     for name, shift in (("one", 0), ("two", 1)):
         lines = [f"s{i},{10 + i + shift},{'CR' if i % 2 else 'PR'}" for i in range(20)]

@@ -1,6 +1,8 @@
 """The sentence that tells a lesion's course: the last plain scan speaks, whatever else was taken that day."""
 
-from angio_pipeline.outputs.report import course_story
+import pytest
+
+from angio_pipeline.outputs.report import course_story, turns_words
 from angio_pipeline.outputs.schemas import LiverDocument, TimepointDocument
 
 
@@ -31,3 +33,21 @@ def test_of_one_visit_the_plain_scan_is_told_and_not_the_enhanced_one() -> None:
 def test_where_only_enhanced_scans_were_taken_they_are_told() -> None:
     story = course_story(LiverDocument(timepoints=[_point(84.0, 0.4, ["CONTRAST_ENHANCED"])], kinetics=None))
     assert "40 %" in story
+
+
+def test_one_image_is_told_in_the_singular() -> None:
+    told = [course_story(LiverDocument(timepoints=[_point(1.0, 1.0, [])] * n, kinetics=None)) for n in (1, 2)]
+    assert [words.split(";")[0] for words in told] == ["1 image", "2 images"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        ([], "–"),
+        ([6.0, 58.7], "none sharp, at most 59°"),
+        ([6.0, 60.0], "1 sharp turn, 60°"),
+        ([92.9, 40.1, 119.1, 66.2], "3 sharp turns, sharpest 119°"),
+    ],
+)
+def test_turns_are_told_by_how_many_are_sharp_and_the_sharpest(turns: list[float], words: str) -> None:
+    assert turns_words(turns) == words

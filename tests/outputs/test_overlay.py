@@ -8,7 +8,7 @@ import pytest
 from angio_pipeline.core.geometry import CArmPose, PixelSpacing, SpacingPlane
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.outputs.labels import Box, LabelBoard
-from angio_pipeline.outputs.overlay import angulation, overlay_picture
+from angio_pipeline.outputs.overlay import angulation, overlay_picture, scale_words
 from angio_pipeline.outputs.pictures import grey_vessels, vessel_window
 
 
@@ -24,6 +24,12 @@ from angio_pipeline.outputs.pictures import grey_vessels, vessel_window
 )
 def test_angulation_is_named_as_in_the_suite(primary, secondary, words):
     assert angulation(CArmPose(primary, secondary)) == words
+
+
+def test_the_scale_says_how_millimetres_are_known_without_brackets_in_brackets():
+    how = "Imager Pixel Spacing scaled by source distances (magnification 1.467)"
+    assert scale_words(20, PixelSpacing(0.2, 0.2, SpacingPlane.ISOCENTRE, how)) == f"20 mm, {how}"
+    assert scale_words(20, PixelSpacing(0.2, 0.2, SpacingPlane.ISOCENTRE)) == "20 mm, isocentre"
 
 
 def test_angulation_is_silent_without_a_pose():

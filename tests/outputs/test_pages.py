@@ -148,6 +148,18 @@ def test_the_report_lists_the_main_branches_with_velocity_and_interval(report, o
     assert "in a run that does not tell when contrast comes" in report.text
 
 
+def test_the_liver_is_told_beside_the_lesions_and_is_none_of_them(report):
+    assert {"id": "liver"} in report.all("h3")
+    anchors = [tag["id"] for tag in report.all("h3") if (tag.get("id") or "").startswith("lesion-")]
+    assert anchors == ["lesion-1"]
+    assert "The liver beside the lesions" in report.text
+
+
+def test_the_report_says_that_tumours_and_lesions_are_counted_separately(report):
+    assert "Tumours of the angiograms (T1" in report.text
+    assert "are counted separately" in report.text
+
+
 def test_the_limit_of_films_stands_beside_their_numbers(report):
     assert report.text.count("barely better than chance (Az 0.54") >= 2
 

@@ -17,7 +17,7 @@ from angio_pipeline.core.response import (
 )
 from angio_pipeline.outputs import json_schema, read_subject, write_follow_up, write_report, write_tables
 from angio_pipeline.outputs.response_story import response_story
-from angio_pipeline.outputs.responses import response_document
+from angio_pipeline.outputs.responses import response_document, response_rows
 from angio_pipeline.response import ResponseParams, judge_lesions
 
 
@@ -90,6 +90,27 @@ def test_the_report_tells_calls_reasons_measures_and_histology(out):
     told = ["RECIST 1.1", "mRECIST, oil counts as necrotic", "recist/fall-from-baseline", "no scan in the arterial"]
     for words in (*told, "main tumour", "histology", "2 were outlined by a reader"):
         assert words in page, words
+
+
+def test_a_call_before_response_is_assessed_is_told_to_be_too_early(result):
+    soon = replace(result, dates=(replace(result.dates[0], days=1.0, too_early=True),))
+    document = response_document(soon)
+    assert [row["too_early"] for row in response_rows(document)] == [True] * (3 + 4 * 3)
+    story = response_story(document, None)["response"]
+    assert story["too_early"].startswith("Too early to tell a response: day 1. It is assessed 4 to 8 weeks")
+    assert story["rows"][0]["calls"] == ["PR, too early"]
+    assert story["rows"][1]["calls"] == ["–"]
+
+
+def test_four_weeks_after_treatment_no_call_is_too_early(result):
+    story = response_story(response_document(result), None)["response"]
+    assert (story["too_early"], story["rows"][0]["calls"]) == ("", ["PR"])
+
+
+def test_what_is_too_early_goes_by_days_after_treatment(result):
+    late = judge_lesions(result.lesions, params=ResponseParams(assessed_from_days=200.0))
+    assert [date.too_early for date in late.dates] == [True]
+    assert [date.too_early for date in result.dates] == [False]
 
 
 def test_dates_before_a_lesion_was_new_are_not_counted_as_not_evaluable(result):

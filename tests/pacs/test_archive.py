@@ -67,10 +67,10 @@ def test_a_second_pull_fetches_what_is_missing_or_damaged_alone(
     first, second = sorted(tmp_path.rglob("*.dcm"))[:2]
     first.unlink()
     second.write_bytes(second.read_bytes()[:1000])
-    assert "Fetched 2 instances, 3 were there already" in fetch()
+    assert "Fetched 2 instances, 3 there already" in fetch()
     found = by_uid(tmp_path)
     assert_same(found, {uid: images[uid] for uid in found})
-    assert "Fetched 0 instances, 5 were there already" in fetch()
+    assert "Fetched 0 instances, 5 there already" in fetch()
 
 
 def test_what_was_sent_is_sent_again_only_when_its_bytes_changed(
@@ -87,7 +87,7 @@ def test_what_was_sent_is_sent_again_only_when_its_bytes_changed(
     changed = pydicom.dcmread(source / films[0].name)
     changed.SeriesDescription = "another"
     changed.save_as(source / films[0].name)
-    assert "Sent 1 instances" in angio(*push).stdout
+    assert "Sent 1 instance to" in angio(*push).stdout
 
 
 @pytest.mark.parametrize("web", [False, True])

@@ -132,7 +132,7 @@ def test_a_server_that_dies_during_a_pull_is_told_and_the_rest_is_fetched_later(
         assert 0 < len(before) < len(images)
         again = angio("pull", *archive.options, *EVER, "--out", out)
         assert again.returncode == 0, again.stderr
-        assert f"{len(before)} were there already" in again.stdout
+        assert f"{len(before)} there already" in again.stdout
         assert set(by_uid(out)) == set(images)
 
 

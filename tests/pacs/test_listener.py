@@ -266,7 +266,7 @@ def test_a_signal_ends_the_station_and_hangs_up(tmp_path: Path, sample: Path, ho
     child.send_signal(how)
     stdout, stderr = child.communicate(timeout=30)
     assert (child.returncode, stdout) == (0, "")
-    assert stderr == "Stopped listening; stored 1 instances.\n"
+    assert stderr == "Stopped listening; stored 1 instance.\n"
     for _ in range(50):
         if not association.is_established:
             break

@@ -47,6 +47,24 @@ def test_a_branch_that_ends_over_the_tumour_in_one_view_only_is_none(joined: Pro
     assert behind.beyond_mm > 30
 
 
+def test_ends_of_two_vessels_that_pictures_take_for_one_are_told_to_lie_far_outside_the_tumour() -> None:
+    first, second = (
+        make_run(replace(seen, fills=("trunk", name, "liver", "lower"), calls=((name, 0.9),)))
+        for seen, name in ((FRONT, "right"), (SIDE, "left"))
+    )
+    pair = join_views(first, second, params=PARAMS)
+    told = sights(pair)["T1-F1"]
+    assert (told.sight, told.match) == (Sight.FEEDS, "T1-F1")
+    assert told.beyond_mm > 20
+    assert f"this end lies {told.beyond_mm:.0f} mm outside the tumour" in told.reason
+    assert any(f"T1-F1 of the first view ({told.beyond_mm:.0f} mm)" in words for words in pair.cautions)
+
+
+def test_ends_in_the_tumour_are_not_told_to_lie_outside_it(joined: ProjectionPair) -> None:
+    assert "outside" not in sights(joined)["T1-F1"].reason
+    assert joined.cautions == ()
+
+
 def test_tumour_and_entry_lie_where_they_are_in_space(joined: ProjectionPair) -> None:
     (tumour,) = joined.tumours
     assert tumour.centre_mm == pytest.approx(TUMOUR, abs=1.5)

@@ -56,6 +56,24 @@ def test_dates_are_side_by_side_on_one_slice(
     assert tab.complaints == []
 
 
+@ONCE
+def test_without_sources_stored_pictures_stand_in_the_place_of_the_slices(
+    followed: tuple[Path, Path], visit: Visit, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(followed[0], out, ignore=shutil.ignore_patterns("review"))
+    with serve(out) as alone:
+        (row,) = alone.browser().cases(kind="follow_up")
+        tab = visit(alone)
+        tab.page.goto(f"{alone.address}/#/case/{row['id']}")
+        tab.page.locator(".instead", has_text="--source").wait_for()
+        assert tab.page.locator(".panes").count() == 0
+        pictures = tab.page.locator(".scans + .films img")
+        assert pictures.count() >= 2
+        pictures.first.scroll_into_view_if_needed()
+        wait_for(lambda: pictures.first.evaluate("one => one.naturalWidth") > 0)
+
+
 def reference_of(reader: Browser, case: str) -> tuple[dict, int]:
     """What is told of the follow-up, and which picture is the reference scan."""
     told = wait_for(lambda: (found := reader.told(f"/follow-ups/{case}"))["state"] == "ready" and found)

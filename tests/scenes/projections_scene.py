@@ -32,12 +32,31 @@ CORNERS = {
     "feeder": [(0, 0, -15), (12, -6, 0), (24, -16, 14), (29, -18, 20)],
     # From the front it ends over the tumour, 60 mm behind it.
     "behind": [(0, 0, -15), (10, 22, -2), (22, 38, 14), (34, 42, 27)],
+    # Two vessels at the same heights, into the two sides of the tumour.
+    "right": [(0, 0, -15), (16, -6, 0), (34, -16, 14), (46, -20, 20)],
+    "left": [(0, 0, -15), (8, -6, 0), (18, -12, 14), (25, -13, 20)],
     "liver": [(0, 0, -15), (-22, -8, 8), (-40, 4, 34)],
     "lower": [(-5, 2, -30), (-30, 10, -32), (-52, 6, -22)],
 }
-RADII = {"trunk": 3.0, "feeder": 1.6, "behind": 1.6, "liver": 2.0, "lower": 1.8}
-ARRIVAL = {"trunk": (1.0, 1.1), "feeder": (1.1, 1.5), "behind": (1.1, 1.5), "liver": (1.1, 1.4), "lower": (1.05, 1.3)}
-JOINS = {"trunk": (0, 1), "feeder": (1, 2), "behind": (1, 3), "liver": (1, 4), "lower": (0, 5)}
+RADII = {"trunk": 3.0, "feeder": 1.6, "behind": 1.6, "right": 1.6, "left": 1.6, "liver": 2.0, "lower": 1.8}
+ARRIVAL = {
+    "trunk": (1.0, 1.1),
+    "feeder": (1.1, 1.5),
+    "behind": (1.1, 1.5),
+    "right": (1.1, 1.5),
+    "left": (1.1, 1.5),
+    "liver": (1.1, 1.4),
+    "lower": (1.05, 1.3),
+}
+JOINS = {
+    "trunk": (0, 1),
+    "feeder": (1, 2),
+    "behind": (1, 3),
+    "right": (1, 2),
+    "left": (1, 2),
+    "liver": (1, 4),
+    "lower": (0, 5),
+}
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,8 @@ export interface ResponseDocument {
   timepoints: {
     date: string;
     days: number | null;
+    /** Before response can be assessed. */
+    too_early?: boolean;
     calls: Record<string, string | null>;
     reasons: { name: string; sentence: string; value: number | null; unit: string | null }[];
   }[];

@@ -101,16 +101,18 @@ export class FollowPage {
     this.#told = ready;
     this.#again.show(this.#answer, kind);
     this.#showStored(ready.scans.filter((scan) => scan.alignment.shown === "none"));
-    if (ready.scans.every((scan) => scan.alignment.shown === "none")) return this.#wait("No scan could be cut on one grid: the stored pictures are below.");
+    if (ready.scans.every((scan) => scan.alignment.shown === "none")) return this.#wait("No scan could be cut on one grid: stored pictures are shown.");
     const from = { id: this.id, query: this.#query };
     this.#scans = new ScansView(this.api, ready, from, this.#corrections, (position) => (this.element.dataset.position = String(position)));
     fill(this.#parts.scans, this.#scans.element);
+    this.#parts.measured.after(this.#parts.films);
     setKeys(this.#keys());
   }
 
+  /** What there is in the place of the slices: a line, and the stored pictures right below it. */
   #wait(sentence: string): void {
-    const words = el("p", { class: "waiting", attrs: { role: "status" } }, sentence);
-    fill(this.#parts.scans, el("div", { class: "panes" }, el("div", { class: "panehost" }, words)));
+    fill(this.#parts.scans, el("p", { class: "instead", attrs: { role: "status" } }, sentence));
+    this.#parts.scans.after(this.#parts.films);
   }
 
   // --- layout ---
@@ -171,7 +173,8 @@ export class FollowPage {
         return el("figure", {}, picture, el("figcaption", {}, `${day(scan.date)} · ${scan.modality} · ${lesion}`));
       }),
     );
-    const title = figures.length > 0 && el("h2", {}, "Stored pictures of films and of scans that are not cut");
+    const every = scans.length === this.#told.scans.length;
+    const title = figures.length > 0 && el("h2", {}, every ? "Stored pictures" : "Stored pictures of films and of scans that are not cut");
     fill(this.#parts.films, title, el("div", { class: "row" }, ...figures));
   }
 

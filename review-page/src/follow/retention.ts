@@ -128,7 +128,7 @@ export function responseTable(response: ResponseDocument | null): HTMLElement {
     ...response.timepoints.map((point) => {
       const call = point.calls[name];
       const reason = point.reasons.find((one) => one.name === name)?.sentence ?? "";
-      return el("span", { class: `call ${call ?? "unknown"}`, attrs: { title: reason } }, call ?? UNKNOWN, el("span", { class: "why" }, reason));
+      return el("span", { class: `call ${call ?? "unknown"}`, attrs: { title: reason } }, call ?? UNKNOWN, call && point.too_early ? " (too early)" : "", el("span", { class: "why" }, reason));
     }),
     response.best.find((one) => one.name === name)?.call ?? UNKNOWN,
   ]);

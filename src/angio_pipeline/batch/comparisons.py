@@ -17,6 +17,7 @@ from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.runs import Stage
+from angio_pipeline.core.words import counted
 
 __all__ = ["analysed_runs", "compare_task", "read_result"]
 
@@ -76,7 +77,7 @@ def _no_pair(analysed: Sequence[RunTask], config: PipelineConfig) -> outputs.Run
     minutes = config.embolisation.pairing.least_minutes
     sentence = (
         "Expected a run that its file calls post with an earlier one on the same day, or two runs of one view at least "
-        f"{minutes:g} minutes apart, found neither among {len(analysed)} runs; name the series in the suite."
+        f"{minutes:g} minutes apart, found neither among {counted(len(analysed), 'run')}; name the series in the suite."
     )
     return outputs.RunsNotCompared(None, None, "no_pair", sentence)
 

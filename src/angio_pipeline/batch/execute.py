@@ -166,7 +166,8 @@ class _Book:
         reasons = sorted({refusal.reason for refusal in outcome.refusals})
         cost = asdict(outcome.cost) if outcome.cost else {}
         kind, held_mb = task_kind(job.task), round(resident_mb(), 1)
-        self.log.write("task", kind=kind, task=job.id, state=state, reasons=reasons, main_mb=held_mb, **cost)
+        told = {"state": state, "reasons": reasons, "refusals": len(outcome.refusals)}
+        self.log.write("task", kind=kind, task=job.id, **told, main_mb=held_mb, **cost)
 
     def beat(self) -> None:
         """Say that the batch lives, when that was not said for a while."""

@@ -15,6 +15,7 @@ from angio_pipeline import ingest, outputs
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.readings import Reading
 from angio_pipeline.core.results import Refusal
+from angio_pipeline.core.words import counted
 
 __all__ = [
     "ComparisonTask",
@@ -217,7 +218,7 @@ def _unplaced(named: str, patients: Collection[str]) -> str:
     """Return why a row goes to nobody's follow-ups, without the name in it."""
     if named in patients or (not named and len(patients) == 1):
         return "Expected a patient with follow-ups, found one without; give the scans as well."
-    found = "found another name" if named else f"found no name in the row and {len(patients)} patients"
+    found = "found another name" if named else f"found no name in the row and {counted(len(patients), 'patient')}"
     return f"Expected a patient with follow-ups, {found}; name the patient as the folder of the results is named."
 
 

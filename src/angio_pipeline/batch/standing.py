@@ -11,7 +11,10 @@ from angio_pipeline.batch.logs import held, latest_log, read_events
 from angio_pipeline.batch.watch import read_signs
 from angio_pipeline.core.errors import AngioError
 
-__all__ = ["AtWork", "Standing", "read_standing"]
+__all__ = ["AtWork", "Standing", "count_words", "read_standing"]
+
+# Tasks that stand on what runs have left, and are no input of their own.
+_PAIRS = ("projections", "comparison")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,13 @@ class Standing:
         `running`, `finished`, `stopped` by whoever ran it, `failed`, `dead` when it was killed, or `unknown`.
     reason : str
         What made it fail; empty when nothing did.
-    planned, analysed, resumed, refused : int
-        Tasks; `resumed` were analysed before and are unchanged.
-    refused_before : int
-        Inputs that never became a task.
+    planned, analysed, resumed : int
+        Runs and patients' follow-ups, as `angio run` counts them: `resumed` of those analysed were analysed before and
+        are unchanged.
+    refused : int
+        Lines of `refused.csv`, those of inputs that never became a task among them.
+    compared, to_compare : int
+        Pairs of runs whose comparison is done (or cannot be made), and all that are planned.
     rate_per_hour : float, optional
         Tasks worked on in an hour; None before the first.
     left_s : float, optional
@@ -54,7 +60,8 @@ class Standing:
     analysed: int
     resumed: int
     refused: int
-    refused_before: int
+    compared: int
+    to_compare: int
     rate_per_hour: float | None
     left_s: float | None
     last_sign: str
@@ -62,7 +69,7 @@ class Standing:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `angio status --json` prints."""
-        return {"schema": "angio-pipeline/status/1", **asdict(self)}
+        return {"schema": "angio-pipeline/status/2", **asdict(self)}
 
 
 def read_standing(out: Path) -> Standing:
@@ -83,23 +90,39 @@ def read_standing(out: Path) -> Standing:
             reason="no_batch",
         )
     state, reason = _state(events, alive)
-    tasks = [event for event in events if event["event"] == "task" and event["kind"] != "report"]
-    count = {word: sum(task["state"] == word for task in tasks) for word in ("analysed", "resumed", "refused")}
+    every = [event for event in events if event["event"] == "task"]
+    tasks = [event for event in every if event["kind"] != "report"]
+    inputs = [task["state"] for task in tasks if task["kind"] not in _PAIRS]
     plan = next((event for event in events if event["event"] == "plan"), {})
+    to_compare = sum(plan.get("kinds", {}).get(kind, 0) for kind in _PAIRS)
     rate = _rate_per_s(events)
     left = plan.get("tasks", 0) - len(tasks)
     return Standing(
         run_id=path.stem,
         state=state,
         reason=reason,
-        planned=plan.get("tasks", 0),
-        **count,
-        refused_before=plan.get("refused_before", 0),
+        planned=plan.get("tasks", 0) - to_compare,
+        analysed=len(inputs) - inputs.count("refused"),
+        resumed=inputs.count("resumed"),
+        refused=plan.get("refused_before", 0) + sum(_refusals(task) for task in every),
+        compared=len(tasks) - len(inputs),
+        to_compare=to_compare,
         rate_per_hour=rate and round(rate * 3600, 2),
         left_s=round(left / rate, 1) if rate and state == "running" else None,
         last_sign=events[-1]["time"],
         at_work=tuple(_at_work(sign) for sign in read_signs(out, path.stem)) if state != "finished" else (),
     )
+
+
+def count_words(analysed: int, resumed: int, refused: int) -> str:
+    """Return what became of the inputs of a batch, as `angio run` and `angio status` both tell it."""
+    again = f" ({resumed} of them unchanged since the last time)" if resumed else ""
+    return f"Analysed {analysed}{again}, refused {refused}"
+
+
+def _refusals(task: Mapping[str, Any]) -> int:
+    """How many inputs a task refused; a log that does not tell has one for each reason at least."""
+    return int(task.get("refusals", len(task.get("reasons", ()))))
 
 
 def _state(events: Iterable[Mapping[str, Any]], alive: bool | None) -> tuple[str, str]:

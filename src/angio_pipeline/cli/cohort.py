@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +72,9 @@ def cohort(
         f"{counted(len(read.data.patients), 'patient')}, {counted(len(result.arms), 'arm')}, "
         f"{counted(len(read.findings), 'finding')}, {counted(warned, 'warning')} of the checklist."
     )
+    for finding in read.findings:
+        if finding.code == "no_patient_matches":
+            typer.echo(f"angio: {finding.sentence}", err=True)
     typer.echo(f"Page: {page}")
 
 
@@ -100,10 +105,18 @@ def _records(path: Path | None, mapping: Path | None, table: AgentTable, by: str
         mapping=read_mapping(mapping),
         table=table,
         latest=date.today(),
-        pseudonym_of=lambda number: pseudonym(number, key=key),
+        pseudonym_of=partial(pseudonym, key=key),
         by=None if by in FIELDS else by,
     )
     if by not in FIELDS and by not in told.columns:
-        known = ", ".join(name for name in (*FIELDS, *told.columns) if name != "patient_id")
-        end_wrong_usage(f"Expected --by to name a field or a column of the records, found {by!r}; known are {known}.")
+        end_wrong_usage(_no_such_field(by, [name for name in (*FIELDS, *told.columns) if name != "patient_id"]))
     return told
+
+
+def _no_such_field(by: str, known: list[str]) -> str:
+    near = get_close_matches(by, dict.fromkeys(known), n=3, cutoff=0.5)
+    nearest = f"nearest are {', '.join(near)}; " if near else ""
+    return (
+        f"Expected --by to name a field or a column of the records, found {by!r}; {nearest}fields are listed in "
+        "docs/cohort.md under Records, columns in the first line of the file."
+    )

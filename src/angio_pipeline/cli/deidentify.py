@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -57,14 +56,15 @@ def deidentify(
     """
     from angio_pipeline.ingest.deidentification import Accept, Keyed, Option, read_profile
     from angio_pipeline.ingest.pseudonym import read_key
+    from angio_pipeline.ingest.workspace import temporary_workspace
 
     _check_paths(source, out, paths)
     wanted = [_member(Option, name, "--option") for name in option or []]
     accepted = [_member(Accept, name, "--accept") for name in accept or []]
     chosen = read_profile(profile, options=() if basic else None, extra=wanted)
     keyed = Keyed(read_key(), chosen.weeks)
-    with stoppable(), tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        _run(source, out, chosen, keyed, accepted, paths, Path(workspace), resume=resume, quiet=quiet)
+    with stoppable(), temporary_workspace() as workspace:
+        _run(source, out, chosen, keyed, accepted, paths, workspace, resume=resume, quiet=quiet)
 
 
 def _run(

@@ -38,6 +38,10 @@ def ingest(
     Exit status 0: the catalogue is there; 1: no DICOM object was found; 2: usage.
     """
     _check(source, catalogue)
+    from angio_pipeline.workers import warm_up
+
+    # The processes that read load their libraries while this one loads its own.
+    warm_up(["angio_pipeline.cli.main", "angio_pipeline.ingest.catalogue.reading"])
     from angio_pipeline.ingest.catalogue import summarise
 
     with stoppable():

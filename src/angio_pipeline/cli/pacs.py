@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from angio_pipeline.cli.ending import end_failed, end_not_writable, end_wrong_usage, need_no_file_at, stoppable
+from angio_pipeline.core.words import counted
 
 if TYPE_CHECKING:
     from angio_pipeline.pacs.find import Archive
@@ -145,11 +145,11 @@ def pull(
     if done.missing:
         why = f" ({done.why})" if done.why else ""
         end_failed(
-            f"Expected {len(instances)} instances, found that {len(done.missing)} did not come{why}; "
+            f"Expected {counted(len(instances), 'instance')}, found that {len(done.missing)} did not come{why}; "
             "run the same command again for those."
         )
-    kept = f", {done.kept} were there already" if done.kept else ""
-    typer.echo(f"Fetched {done.fetched} instances{kept}: {out}")
+    kept = f", {done.kept} there already" if done.kept else ""
+    typer.echo(f"Fetched {counted(done.fetched, 'instance')}{kept}: {out}")
 
 
 @app.command("push")
@@ -176,6 +176,7 @@ def push(
 
     Exit status 0: the server has taken all; 1: it has not, and a sentence says why; 2: usage.
     """
+    from angio_pipeline.ingest.workspace import temporary_workspace
     from angio_pipeline.pacs.push import push as send
 
     told, chosen = _server(settings, server, host, port, called_aet, calling_aet, url)
@@ -183,23 +184,24 @@ def push(
     if commit and by_web:
         end_wrong_usage("Expected a host for --commit, as DICOMweb has no storage commitment; leave one of them out.")
     journal = _journal(out) if out is not None else None
-    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        files, others = _outgoing(source, Path(workspace))
+    with temporary_workspace() as workspace:
+        files, others = _outgoing(source, workspace)
         with stoppable(), _bar("Sending", len(files)) as advance:
             done = send(chosen, files, web=by_web, journal=journal, on_file=advance)
     if done.refused:
         end_failed(
-            f"Expected {chosen.place(web=by_web)} to take {len(files)} instances, found that it refused "
+            f"Expected {chosen.place(web=by_web)} to take {counted(len(files), 'instance')}, found that it refused "
             f"{len(done.refused)} ({done.why_refused()}); see why there, and run the same command again for those."
         )
     if commit:
         _commit(chosen, told.listener, files, listen_port, journal)
     elif check:
         _check(chosen, files, by_web, journal)
-    kept = f", {len(done.kept)} were sent earlier" if done.kept else ""
-    left = f", left out {others} files that are no DICOM objects" if others else ""
+    kept = f", {len(done.kept)} sent earlier" if done.kept else ""
+    strange = counted(others, "file that is no DICOM object", "files that are no DICOM objects")
+    left = f", left out {strange}" if others else ""
     vouched = " It vouches for all of them." if commit else ""
-    typer.echo(f"Sent {len(done.sent)} instances to {chosen.place(web=by_web)}{kept}{left}.{vouched}")
+    typer.echo(f"Sent {counted(len(done.sent), 'instance')} to {chosen.place(web=by_web)}{kept}{left}.{vouched}")
 
 
 @app.command("listen")
@@ -405,8 +407,8 @@ def _check(server: Server, files: list[Outgoing], web: bool, journal: Journal | 
 def _fail_for_lacking(place: str, files: list[Outgoing], lacking: list[Outgoing], what: str) -> None:
     if lacking:
         end_failed(
-            f"Expected {place} to {what} the {len(files)} instances that it took, found that it does not for "
-            f"{len(lacking)}: see what it filters, and run the same command again for those."
+            f"Expected {place} to {what} the {counted(len(files), 'instance')} that it took, found that it does "
+            f"not for {len(lacking)}: see what it filters, and run the same command again for those."
         )
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from angio_pipeline.core.words import counted
+
 if TYPE_CHECKING:
     from angio_pipeline.pacs.inbox import Arrival
     from angio_pipeline.pacs.journal import Journal
@@ -100,7 +102,7 @@ def keep_listening(
         if analyses is not None:
             analyses.stop()
     refused = f", refused {inbox.refused.total()} ({inbox.why_refused()})" if inbox.refused else ""
-    typer.echo(f"Stopped listening; stored {len(inbox.arrived)} instances{refused}.", err=True)
+    typer.echo(f"Stopped listening; stored {counted(len(inbox.arrived), 'instance')}{refused}.", err=True)
 
 
 def _next_analysis(
@@ -113,7 +115,7 @@ def _next_analysis(
     if status in (0, 1):  # 1: nothing in them can be analysed, which is no other the next time
         watch.end(begun)
     if status is not None:
-        count = f"{len(begun)} studies" if len(begun) != 1 else "1 study"
+        count = counted(len(begun), "study", "studies")
         typer.echo(f"angio: analysed {count}, status {status}.", err=True)
     studies = watch.due(time.monotonic(), quiet_s)
     if not studies:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_format
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,6 +95,7 @@ def run(
         warm_up()
     from angio_pipeline import batch, ingest
     from angio_pipeline.config import load_config, with_pixel_shift
+    from angio_pipeline.ingest.workspace import temporary_workspace
 
     chosen = load_config(config)
     if pixel_shift is not None:
@@ -109,8 +109,8 @@ def run(
     count = workers or os.cpu_count() or 1
     limits = batch.limit_tasks(task_timeout, memory_limit, workers=count, elsewhere=scheduler not in (None, "local"))
     try:
-        with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-            found = ingest.discover(source, workspace=Path(workspace), limits=chosen.limits, apart=not debug)
+        with temporary_workspace() as workspace:
+            found = ingest.discover(source, workspace=workspace, limits=chosen.limits, apart=not debug)
             plan = batch.make_plan(found, roi or [], corrections or [], readings or [])
             report = _execute(plan, settings, count, scheduler, limits, show=not (quiet or json))
     except KeyboardInterrupt:
@@ -204,6 +204,8 @@ def _execute(
 
 
 def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from angio_pipeline.batch import count_words
+
     for refusal in report.refusals:
         if refusal.reason in _READERS_WORD:
             typer.echo(f"angio: {Path(refusal.path).name}: {refusal.sentence}", err=True)
@@ -223,8 +225,8 @@ def _tell(report: BatchReport, out: Path, *, quiet: bool, as_json: bool) -> None
         first = f" The first: {report.refusals[0].sentence}" if report.refusals else " No input was found."
         typer.echo(f"angio: nothing could be analysed; {out / 'refused.csv'} says why.{first}", err=True)
     elif not quiet:
-        again = f" ({report.resumed} of them unchanged since the last time)" if report.resumed else ""
-        typer.echo(f"Analysed {report.analysed}{again}, refused {len(report.refusals)} (see {out / 'refused.csv'}).")
+        told = count_words(report.analysed, report.resumed, len(report.refusals))
+        typer.echo(f"{told} (see {out / 'refused.csv'}).")
         for page in pages[:5]:
             if page.is_file():
                 typer.echo(f"Report: {page}")

@@ -46,12 +46,14 @@ def status(
 
 
 def _lines(standing: Standing) -> list[str]:
-    done = standing.analysed + standing.resumed + standing.refused
+    from angio_pipeline.batch.standing import count_words
+
+    pairs = counted(standing.to_compare, "comparison of runs", "comparisons of runs")
     ended = f" ({standing.reason})" if standing.reason else ""
     lines = [
         f"Batch {standing.run_id}: {_STATES[standing.state]}{ended}",
-        f"{done} of {counted(standing.planned, 'task')}: {standing.analysed} analysed, {standing.resumed} unchanged, "
-        f"{standing.refused} refused; {counted(standing.refused_before, 'input')} refused before",
+        f"{count_words(standing.analysed, standing.resumed, standing.refused)}; {standing.planned} planned"
+        + (f"; {standing.compared} of {pairs} done" if standing.to_compare else ""),
         f"Last sign of life: {standing.last_sign}",
     ]
     if standing.rate_per_hour is not None:

@@ -130,14 +130,16 @@ class ProcedureRecord(BaseModel):
     """One treatment of one patient, as a hospital wrote it down. None is unknown.
 
     `necrosis_*` are shares of the tumour in per cent; `histology_*` (main, daughters) the reference standard where
-    it is there. `unknown_embolics` counts those that the table of agents does not know. `other` holds columns that have
-    no meaning of their own here, by name.
+    it is there. `issuer` says who gave the patient's number, as the images' Issuer of Patient ID (0010,0021)
+    does; empty where none is told. `unknown_embolics` counts those that the table of agents does not know. `other`
+    holds columns that have no meaning of their own here, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     row: int
     patient_id: str
+    issuer: str = ""
     subject: str = ""
     date: Date | None = None
     procedure: str | None = None

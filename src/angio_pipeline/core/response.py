@@ -324,11 +324,12 @@ def _change(value: float | None, reference: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class ResponseDate:
-    """All calls of one date after treatment."""
+    """All calls of one date after treatment; `too_early` before the time at which response is assessed."""
 
     date: str
     days: float
     calls: tuple[CriterionCall, ...]
+    too_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

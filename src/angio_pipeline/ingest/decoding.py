@@ -20,6 +20,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
 from angio_pipeline.core.errors import InputRefused
+from angio_pipeline.core.words import counted
 from angio_pipeline.ingest.codestreams import check_codestream
 from angio_pipeline.ingest.frames import PixelFormat, decode_frame, lets_threads_run
 from angio_pipeline.ingest.headers import quiet_pydicom
@@ -126,7 +127,7 @@ def _next(encoded: Iterator[bytes], index: int, count: int) -> bytes:
         with quiet_pydicom():
             return next(encoded)
     except StopIteration:
-        sentence = f"Expected {count} frames, found {index} that decode; export it again."
+        sentence = f"Expected {counted(count, 'frame')}, found {index} that decode; export it again."
         raise InputRefused(sentence, reason="truncated") from None
     except MemoryError:
         raise

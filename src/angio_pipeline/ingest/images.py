@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from angio_pipeline.ingest.discovery import discover
 from angio_pipeline.ingest.films import read_film
 from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.ingest.runs import read_run
+from angio_pipeline.ingest.workspace import temporary_workspace
 
 __all__ = ["SingleImage", "read_image"]
 
@@ -91,8 +91,8 @@ def _undecoded() -> InputRefused:
 
 
 def _read_dicom(path: Path, frame: int | None) -> SingleImage:
-    with tempfile.TemporaryDirectory(prefix="angio-") as workspace:
-        found = discover([path], workspace=Path(workspace))
+    with temporary_workspace() as workspace:
+        found = discover([path], workspace=workspace)
         if found.runs:
             run = read_run(found.runs[0])
             chosen = _fullest(run) if frame is None else _checked(frame, len(run.frames))

@@ -28,13 +28,15 @@ class RecordMapping(Params):
     """How a file's columns are to be read; what is left out is read by its own name.
 
     `columns` gives a field its column; `values` translates codes of a field; `checkboxes` gathers a field from
-    columns that hold 1 where an entry applies (REDCap); `units` says what numbers without a unit are in.
+    columns that hold 1 where an entry applies (REDCap); `units` says what numbers without a unit are in. `issuer` is
+    who gave the patients' numbers, where the images say so and no column of the file does.
     """
 
     columns: Mapping[str, str] = {}
     values: Mapping[str, Mapping[str, str]] = {}
     checkboxes: Mapping[str, Mapping[str, str]] = {}
     units: Mapping[str, str] = {}
+    issuer: str = Field("", description="of patients' numbers, as in the images' Issuer of Patient ID (0010,0021)")
     date_order: Literal["dmy", "mdy"] | None = Field(None, description="of dates such as 03/04/2024")
 
     @field_validator("columns", "values", "checkboxes", "units")

@@ -92,7 +92,7 @@ def read_records(
     mapping: RecordMapping,
     table: AgentTable,
     latest: date,
-    pseudonym_of: Callable[[str], str],
+    pseudonym_of: Callable[[str, str], str],
     by: str | None = None,
 ) -> Records:
     """Return the treatments that a CSV file or a REDCap export holds.
@@ -102,7 +102,7 @@ def read_records(
     latest : date
         No treatment can have been later.
     pseudonym_of : callable
-        From a patient's number to the pseudonym that results carry.
+        From a patient's number and its issuer (empty where none is told) to the pseudonym that results carry.
     by : str, optional
         A further column that is kept, to compare patients by. No other column without a meaning is.
 
@@ -167,18 +167,19 @@ def _merged(text: RecordText, places: Mapping[str, int], patient: str) -> list[t
 
 
 def _read_row(
-    reader: _Reader, number: int, row: Sequence[str], pseudonym_of: Callable[[str], str], by: str | None
+    reader: _Reader, number: int, row: Sequence[str], pseudonym_of: Callable[[str, str], str], by: str | None
 ) -> ProcedureRecord:
     cells = {name: row[place] for name, place in reader.places.items()}
     told = cells[reader.mapping.column("patient_id")]
     reader.row, reader.patient = number, ""
+    issuer = cells.get(reader.mapping.column("issuer"), "") or reader.mapping.issuer
     if told:
-        reader.patient = told if _PSEUDONYM.fullmatch(told) else pseudonym_of(told)
+        reader.patient = told if _PSEUDONYM.fullmatch(told) else pseudonym_of(told, issuer)
     else:
         reader.odd("patient_id", "no_patient", "Expected a patient's number, found an empty cell.")
     _check_formulas(reader, cells)
     values = _values(reader, cells)
-    values |= {"row": number, "patient_id": told, "subject": reader.patient or f"row-{number}"}
+    values |= {"row": number, "patient_id": told, "issuer": issuer, "subject": reader.patient or f"row-{number}"}
     if by is not None and by in cells:
         values["other"] = {by: cells[by]}
     record = _validated(reader, values)

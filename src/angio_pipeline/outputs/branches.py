@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from angio_pipeline.core.geometry import PixelSpacing
 from angio_pipeline.core.measures import BranchMeasures, VelocityState
 from angio_pipeline.core.vessels import Branch
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.schemas import GraphBranch, GraphDocument
 
 __all__ = [
@@ -202,7 +203,8 @@ def flow_story(folder: Path) -> dict[str, Any]:
     main = sorted((row for row in rows if row.number is not None), key=lambda row: row.number or 0)
     told = sum(row.velocity_state is VelocityState.MEASURED for row in rows)
     why = [f"{count} {words}" for state, words in _WHY.items() if (count := _count(rows, state))]
-    caption = f"Of {len(rows)} branches {told} have a velocity" + (f" ({', '.join(why)})." if why else ".")
+    reasons = f" ({', '.join(why)})" if why else ""
+    caption = f"Of {counted(len(rows), 'branch', 'branches')} {told} have a velocity{reasons}."
     return {"branches": main, "caption": caption, "speed": _speed, "taper": _taper}
 
 

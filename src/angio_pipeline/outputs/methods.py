@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from angio_pipeline.core.runs import Background
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.schemas import LesionDocument, LipiodolDocument, RunDocument, SubtractionDocument
 
 __all__ = ["follow_up_methods", "residuals", "run_methods"]
@@ -34,7 +35,7 @@ def _acquisition(document: RunDocument) -> str:
     known = [t for t in image.times_s if t is not None]
     span = f" over {known[-1] - known[0]:.1f} s" if len(known) > 1 else ""
     interval = f", median interval {image.frame_interval_s:.3g} s" if image.frame_interval_s else ""
-    return f"{image.frames} frames of {image.rows} × {image.columns} pixels{span}{interval}."
+    return f"{counted(image.frames, 'frame')} of {image.rows} × {image.columns} pixels{span}{interval}."
 
 
 def _background(document: RunDocument) -> str:
@@ -70,7 +71,9 @@ def _alignment(document: RunDocument) -> str:
     change = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
     left_out = cut.usable_frames.count(False)
     dropped = (
-        f" {left_out} of {document.image.frames} frames could not be aligned and were left out." if left_out else ""
+        f" {left_out} of {counted(document.image.frames, 'frame')} could not be aligned and were left out."
+        if left_out
+        else ""
     )
     return (
         f"{_correction(cut)} took the root-mean-square difference outside vessels from {before:.4g} "
@@ -119,7 +122,7 @@ def _tree(document: RunDocument) -> str:
         return "No arterial tree was found."
     length = f"{vessels.length_px:.0f} px" if vessels.length_mm is None else f"{vessels.length_mm:.0f} mm"
     root = "rooted at the catheter tip" if document.catheter_tip else "rooted at an assumed origin"
-    return f"The arterial tree has {vessels.branches} branches, {length} in projection, {root}."
+    return f"The arterial tree has {counted(vessels.branches, 'branch', 'branches')}, {length} in projection, {root}."
 
 
 def _flow(document: RunDocument) -> str:

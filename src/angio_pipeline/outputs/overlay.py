@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from angio_pipeline.core.geometry import CArmPose
+from angio_pipeline.core.geometry import CArmPose, PixelSpacing
 from angio_pipeline.core.quality import Quality
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Feeder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-__all__ = ["angulation", "overlay_picture"]
+__all__ = ["angulation", "overlay_picture", "scale_words"]
 
 _LONGEST_PX = 1024
 _HEADER_PX = 34
@@ -336,6 +336,11 @@ def _mark_shunts(axes: Axes, scene: _Scene, board: LabelBoard) -> list[Label]:
     return labels
 
 
+def scale_words(length_mm: int, spacing: PixelSpacing) -> str:
+    """Return what stands on a scale bar: its length, and how millimetres are known."""
+    return f"{length_mm} mm, {spacing.how or spacing.plane.value}"
+
+
 def _draw_scale_bar(axes: Axes, scene: _Scene, board: LabelBoard) -> None:
     from matplotlib.patches import Rectangle
 
@@ -345,7 +350,7 @@ def _draw_scale_bar(axes: Axes, scene: _Scene, board: LabelBoard) -> None:
     display_mm = spacing.col_mm / scene.scale
     length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm / display_mm <= 0.22 * scene.width), default=1)
     bar = length / display_mm
-    words = f"{length} mm ({spacing.how or spacing.plane.value})"
+    words = scale_words(length, spacing)
     width = max(bar, 6.9 * len(words)) + 20
     top = scene.height - 58.0
     box = board.best([Box(12, top, width, 46), Box(scene.width - width - 12, top, width, 46)])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from angio_pipeline.core.geometry import CArmPose
+from angio_pipeline.core.projections import Sight
 from angio_pipeline.core.tumours import WORTH_SHOWING
 from angio_pipeline.outputs.overlay import angulation
 from angio_pipeline.outputs.pages import day, fixed, picture_of, refused_words, run_words
@@ -16,6 +17,12 @@ from angio_pipeline.outputs.schemas import (
 )
 
 __all__ = ["projection_story"]
+
+# That a vessel lies on the lines says little where the other view does not call it a feeder as well.
+_SIGHTS = {
+    (Sight.FEEDS, True): "feeds, called there too",
+    (Sight.FEEDS, False): "may feed, not called there",
+}
 
 
 def projection_story(document: ProjectionsDocument | None, problem: str | None, folder: Path) -> dict[str, Any]:
@@ -58,13 +65,14 @@ def _pair(one: ProjectionPairDocument, folder: Path) -> dict[str, Any]:
     }
 
 
-def _feeder(feeder: PairFeederDocument, view: str) -> dict[str, str]:
+def _feeder(feeder: PairFeederDocument, view: str) -> dict[str, Any]:
     return {
         "id": feeder.id,
         "view": view,
         "alone": fixed(feeder.probability_alone),
         "both": fixed(feeder.probability),
-        "sight": feeder.sight.value,
+        "sight": _SIGHTS.get((feeder.sight, feeder.match is not None), feeder.sight.value),
+        "undecided": feeder.match is None and feeder.sight is not Sight.PASSES,
         "match": feeder.match or "–",
         "apart": fixed(feeder.apart_mm, 1, " mm"),
         "beyond": fixed(feeder.beyond_mm, 0, " mm"),

@@ -16,6 +16,7 @@ from angio_pipeline.core.followups import AlignmentMethod
 from angio_pipeline.core.geometry import CArmPose
 from angio_pipeline.core.quality import QUALITY_SENTENCES, Quality
 from angio_pipeline.core.tumours import WORTH_SHOWING
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.branches import flow_story
 from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.comparison_story import comparison_story
@@ -23,7 +24,7 @@ from angio_pipeline.outputs.files import write_text
 from angio_pipeline.outputs.folders import EMBOLISATION, PROJECTIONS, RunFolder, SubjectFolder, read_subject
 from angio_pipeline.outputs.methods import follow_up_methods, residuals, run_methods
 from angio_pipeline.outputs.overlay import angulation
-from angio_pipeline.outputs.pages import data_uri, day, fixed, interval_words, percent, render
+from angio_pipeline.outputs.pages import UNKNOWN, data_uri, day, fixed, interval_words, percent, render
 from angio_pipeline.outputs.projection_story import projection_story
 from angio_pipeline.outputs.response_story import response_story
 from angio_pipeline.outputs.schemas import (
@@ -39,7 +40,7 @@ from angio_pipeline.outputs.schemas import (
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["course_story", "likely_feeders", "write_report"]
+__all__ = ["course_story", "likely_feeders", "turns_words", "write_report"]
 
 _FILMS = ("DX", "CR", "XA", "RF")
 
@@ -60,17 +61,19 @@ def write_report(subject_dir: Path) -> Path:
 
 def _story(subject: SubjectFolder) -> dict[str, Any]:
     follow_up = subject.follow_up
-    courses = _courses(follow_up) if follow_up is not None else []
+    liver = follow_up.liver if follow_up is not None else None
     return {
         "subject": subject,
         "runs": [_run(run) for run in subject.runs],
         "follow_up": follow_up,
-        "lesions": [_lesion(name, course, subject.path) for name, course in courses],
+        "lesions": [_lesion(lesion.id, lesion, subject.path) for lesion in (follow_up.lesions if follow_up else [])],
+        "liver": None if liver is None else _lesion("liver", liver, subject.path),
+        "counted_apart": _counted_apart(subject),
         "stray": [(search, oil) for search in follow_up.non_target for oil in search.pieces] if follow_up else [],
         "stray_words": _stray_words(follow_up) if follow_up is not None else [],
         "alignments": _alignments(follow_up, subject.path) if follow_up is not None else [],
         "lesion_count": len(follow_up.lesions) if follow_up is not None else 0,
-        "scans": len({(p.date, p.series_instance_uid) for _, course in courses for p in course.timepoints}),
+        "scans": _scans(follow_up),
         "follow_up_methods": follow_up_methods(follow_up) if follow_up is not None else [],
         "follow_up_settings": _settings(follow_up.settings) if follow_up is not None else [],
         "projection_limit": QUALITY_SENTENCES[Quality.PROJECTION_LIMIT],
@@ -80,9 +83,25 @@ def _story(subject: SubjectFolder) -> dict[str, Any]:
     }
 
 
-def _courses(follow_up: LipiodolDocument) -> list[tuple[str, LiverDocument]]:
-    courses: list[tuple[str, LiverDocument]] = [(lesion.id, lesion) for lesion in follow_up.lesions]
-    return [*courses, ("liver", follow_up.liver)] if follow_up.liver is not None else courses
+def _counted_apart(subject: SubjectFolder) -> str:
+    """That tumours of angiograms and lesions of scans have numbers of their own; empty where there are not both."""
+    tumours = {tumour.id for run in subject.runs if run.document is not None for tumour in run.document.tumours}
+    lesions = {lesion.id for lesion in subject.follow_up.lesions} if subject.follow_up is not None else set()
+    if not tumours or not lesions:
+        return ""
+    named, followed = (", ".join(sorted(names)) for names in (tumours, lesions))
+    return (
+        f"Tumours of the angiograms ({named}) and lesions of the scans ({followed}) are counted separately: nothing "
+        "registers a projection with a scan, so no number of one says which of the other it is."
+    )
+
+
+def _scans(follow_up: LipiodolDocument | None) -> int:
+    """How many images the follow-up was measured on, the liver's among them."""
+    if follow_up is None:
+        return 0
+    courses = [*follow_up.lesions, *([follow_up.liver] if follow_up.liver is not None else [])]
+    return len({(p.date, p.series_instance_uid) for course in courses for p in course.timepoints})
 
 
 # --- runs ---------------------------------------------------------------------------------------
@@ -115,6 +134,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
         "chart": _curves_chart(run, document),
         "layers": _layers_chart(document),
         "area": _area,
+        "turns": turns_words,
         "methods": run_methods(document),
         "settings": _settings(document.settings),
     }
@@ -140,8 +160,8 @@ def _overlay_words(document: RunDocument) -> str:
     """What the overlay shows, for a reader who cannot see it."""
     feeders = _shown_feeders(document)
     shown = [
-        f"arterial tree of {document.vessels.branches} branches",
-        f"{len(document.tumours)} tumour(s)" if document.tumours else "no tumour",
+        f"arterial tree of {counted(document.vessels.branches, 'branch', 'branches')}",
+        counted(len(document.tumours), "tumour") if document.tumours else "no tumour",
         f"feeders {', '.join(f'{f.id} {f.probability:.2f}' for f in feeders)}" if feeders else "no feeder",
     ]
     return "Annotated subtraction: " + "; ".join(shown) + "."
@@ -187,6 +207,20 @@ def _area(tumour: TumourDocument) -> str:
     if tumour.area_mm2 is None:
         return f"{tumour.area_px} px in projection"
     return f"{tumour.area_mm2:.0f} mm² in projection"
+
+
+_SHARP_DEG = 60.0
+"""A turn that is told by itself; smaller ones a catheter takes at most bifurcations."""
+
+
+def turns_words(turns: Sequence[float]) -> str:
+    """Return how many sharp turns a way has, and the sharpest; degrees."""
+    if not turns:
+        return UNKNOWN
+    sharp = sum(angle >= _SHARP_DEG for angle in turns)
+    if not sharp:
+        return f"none sharp, at most {max(turns):.0f}°"
+    return f"{counted(sharp, 'sharp turn')}, {'sharpest ' if sharp > 1 else ''}{max(turns):.0f}°"
 
 
 def _curves_chart(run: RunFolder, document: RunDocument) -> Markup | None:
@@ -308,7 +342,7 @@ def course_story(course: LiverDocument) -> str:
     measured = [p for p in course.timepoints if p.retention is not None and p.modality not in _FILMS]
     # Contrast medium in vessels counts as oil: of one visit's phases the plain one is told.
     measured = [p for p in measured if not _enhanced(p)] or measured
-    words = f"{len(course.timepoints)} images" if len(course.timepoints) > 1 else "one image"
+    words = counted(len(course.timepoints), "image")
     if measured:
         last = measured[-1]
         kept = f"{percent(last.retention)}{interval_words(last.retention_interval, 0, 100.0, ' %')}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from angio_pipeline.core.readings import Statement
 from angio_pipeline.core.response import Call, Criterion, OilConvention, OutlineOrigin
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.pages import UNKNOWN, day, fixed
 from angio_pipeline.outputs.schemas import (
     ExtentDocument,
@@ -45,6 +46,7 @@ def response_story(document: ResponseDocument | None, problem: str | None) -> di
         "response": {
             "reason": document.reason,
             "dates": [f"{day(point.date)}, day {point.days:.0f}" for point in document.timepoints],
+            "too_early": _too_early(document),
             "rows": _rows(document),
             "reasons": [_reasons(point) for point in document.timepoints],
             "lesions": [_lesion(lesion) for lesion in document.lesions],
@@ -58,6 +60,24 @@ def _named(criterion: Criterion, convention: OilConvention | None) -> str:
     return _CRITERIA[criterion] + (f", {_CONVENTIONS[convention]}" if convention is not None else "")
 
 
+def _too_early(document: ResponseDocument) -> str:
+    """Which dates tell no response yet, empty where all may; a call of the day after would read as an outcome."""
+    early = [f"day {point.days:.0f}" for point in document.timepoints if point.too_early]
+    if not early:
+        return ""
+    least = document.settings.get("assessed_from_days")
+    since = f" (here from day {least:.0f})" if isinstance(least, int | float) else ""
+    return (
+        f"Too early to tell a response: {', '.join(early)}. It is assessed 4 to 8 weeks after treatment{since}; "
+        "before, swelling and fresh oil hide what the treatment did."
+    )
+
+
+def _call_word(point: ResponseTimepointDocument, name: str) -> str:
+    call = point.calls.get(name)
+    return f"{call.value}, too early" if call is not None and point.too_early else _word(call)
+
+
 def _word(call: Call | None) -> str:
     return UNKNOWN if call is None else call.value
 
@@ -69,7 +89,7 @@ def _rows(document: ResponseDocument) -> list[dict[str, Any]]:
     return [
         {
             "name": _named(first.criterion, first.convention),
-            "calls": [_word(point.calls.get(first.name)) for point in document.timepoints],
+            "calls": [_call_word(point, first.name) for point in document.timepoints],
             "best": _word(best[first.name].call if first.name in best else None),
         }
         for first in document.timepoints[0].reasons
@@ -78,7 +98,7 @@ def _rows(document: ResponseDocument) -> list[dict[str, Any]]:
 
 def _reasons(point: ResponseTimepointDocument) -> dict[str, Any]:
     lines = [
-        (_named(one.criterion, one.convention), _word(point.calls.get(one.name)), one.sentence, _rule(one))
+        (_named(one.criterion, one.convention), _call_word(point, one.name), one.sentence, _rule(one))
         for one in point.reasons
     ]
     return {"date": day(point.date), "lines": lines}
@@ -142,8 +162,9 @@ def _methods(document: ResponseDocument) -> list[str]:
     drawn, fitted = outlines.count(OutlineOrigin.DRAWN), outlines.count(OutlineOrigin.FITTED)
     told = sum(at.reading in (Statement.GONE, Statement.TOO_SMALL) for at in every)
     said = f", {told} were gone or too small by a reader's word" if told else ""
+    measured = counted(len(every), "lesion at a date", "lesions at dates")
     sentences = [
-        f"Of {len(every)} lesions at dates, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
+        f"Of {measured}, {drawn} were outlined by a reader, {fitted} by fitting such an outline "
         f"to the scan{said}, and {len(every) - drawn - fitted - told} were not evaluable.",
         f"Targets are the largest lesions, {targets.get('most')} at most and {targets.get('per_organ')} an organ, of "
         f"at least {targets.get('least_mm')} mm.",

@@ -45,6 +45,7 @@ RESPONSE_COLUMNS: Mapping[str, str] = {
     "criterion": "VARCHAR",
     "convention": "VARCHAR",
     "call": "VARCHAR",
+    "too_early": "BOOLEAN",
     "best": "VARCHAR",
     "rule": "VARCHAR",
     "table_row": "VARCHAR",
@@ -63,9 +64,8 @@ RESPONSE_COLUMNS: Mapping[str, str] = {
     "effect": "DOUBLE",
     "sentence": "VARCHAR",
 }
-_OF_REASON = tuple(
-    name for name in RESPONSE_COLUMNS if name not in ("date", "days", "call", "best", "new_lesions", "targets")
-)
+_OF_POINT = ("date", "days", "call", "too_early", "best", "new_lesions", "targets")
+_OF_REASON = tuple(name for name in RESPONSE_COLUMNS if name not in _OF_POINT)
 LESION_COLUMNS: Mapping[str, str] = {
     "lesion": "VARCHAR",
     "role": "VARCHAR",
@@ -129,6 +129,7 @@ def _date(date: ResponseDate) -> ResponseTimepointDocument:
     return ResponseTimepointDocument(
         date=date.date,
         days=round(date.days, 6),
+        too_early=date.too_early,
         calls={one.name: _made(one.call) for one in date.calls},
         reasons=[_reason(one) for one in date.calls],
     )
@@ -227,7 +228,7 @@ def response_rows(document: ResponseDocument) -> Iterable[dict[str, Cell]]:
         for reason in point.reasons:
             # Copied one by one: a cohort has hundreds of thousands of these.
             row = {name: _value(getattr(reason, name)) for name in _OF_REASON}
-            row |= {"date": point.date, "days": point.days}
+            row |= {"date": point.date, "days": point.days, "too_early": point.too_early}
             row |= {"new_lesions": " ".join(reason.new_lesions), "targets": " ".join(reason.targets)}
             yield {**row, "call": _value(point.calls.get(reason.name)), "best": _value(best.get(reason.name))}
 

@@ -6,17 +6,20 @@ import numpy as np
 
 from angio_pipeline.core.errors import InputRefused
 from angio_pipeline.core.params import Params
-from angio_pipeline.core.projections import FeederSight, ProjectionPair, TumourMatch, ViewAlignment
+from angio_pipeline.core.projections import FeederSight, ProjectionPair, Sight, TumourMatch, ViewAlignment
 from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Tumour
 from angio_pipeline.projections.alignment import AlignmentParams, align_views, arterial_mean
 from angio_pipeline.projections.choosing import ChoosingParams
 from angio_pipeline.projections.courses import Course, tree_courses
 from angio_pipeline.projections.geometry import PairGeometry, View, ViewParams, check_angles, view_of, views_apart_deg
-from angio_pipeline.projections.sights import SightParams, see_feeders
+from angio_pipeline.projections.sights import SightParams, depth_known_mm, see_feeders
 from angio_pipeline.projections.tumours import TumourParams, match_tumours
 
 __all__ = ["ProjectionParams", "join_views"]
+
+# From this probability on a feeder is called one, and a sentence of the pair speaks of it.
+_LIKELY = 0.5
 
 
 class ProjectionParams(Params):
@@ -53,6 +56,7 @@ def join_views(first: RunResult, second: RunResult, *, params: ProjectionParams)
             "Expected a tumour of one view on the lines of one of the other, found none; draw them on both (--roi).",
             reason="no_tumour_match",
         )
+    feeders = _feeders(pair, results, tumours, params)
     angles = [(view.pose.primary_deg, view.pose.secondary_deg) for view in views]
     return ProjectionPair(
         first=first.run.source,
@@ -62,9 +66,9 @@ def join_views(first: RunResult, second: RunResult, *, params: ProjectionParams)
         millimetres_told=views[0].scale_told and views[1].scale_told,
         alignment=alignment,
         tumours=tumours,
-        feeders=_feeders(pair, results, tumours, params),
+        feeders=feeders,
         pictures=(arterial_mean(first), arterial_mean(second)),
-        cautions=_cautions(results, views, alignment, tumours, params),
+        cautions=(*_cautions(results, views, alignment, tumours, params), *_far_ends(pair, feeders, params)),
         quality=first.subtracted.quality | second.subtracted.quality,
     )
 
@@ -81,6 +85,23 @@ def _feeders(
         ):
             told.extend(sights)
     return tuple(seen[0]), tuple(seen[1])
+
+
+def _far_ends(
+    pair: PairGeometry, feeders: tuple[tuple[FeederSight, ...], tuple[FeederSight, ...]], params: ProjectionParams
+) -> tuple[str, ...]:
+    """Likely feeders that end in the tumour in either picture and far outside it in space: one sentence, or none."""
+    far = [
+        f"{sight.feeder} of the {name} view ({sight.beyond_mm:.0f} mm)"
+        for name, sights in zip(("first", "second"), feeders, strict=True)
+        for sight in sights
+        if sight.sight is Sight.FEEDS
+        and sight.beyond_mm > depth_known_mm(pair, params.sights)
+        and max(sight.probability, sight.probability_alone) >= _LIKELY
+    ]
+    if not far:
+        return ()
+    return (f"In space these ends lie far outside the tumour that they seem to feed, look at them: {', '.join(far)}.",)
 
 
 def _tree(result: RunResult, view: View, params: ProjectionParams) -> list[Course]:

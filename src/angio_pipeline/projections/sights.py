@@ -23,9 +23,9 @@ from angio_pipeline.core.results import RunResult
 from angio_pipeline.core.tumours import Feeder, Tumour
 from angio_pipeline.numerics.logistic import Table, logistic, logit
 from angio_pipeline.projections.courses import Course, CourseMatch, CourseParams, course_of, match_course
-from angio_pipeline.projections.geometry import PairGeometry, triangulate
+from angio_pipeline.projections.geometry import PairGeometry, triangulate, views_apart_deg
 
-__all__ = ["SightParams", "joint_features", "joint_probability", "see_feeders", "tree_time_s"]
+__all__ = ["SightParams", "depth_known_mm", "joint_features", "joint_probability", "see_feeders", "tree_time_s"]
 
 Array = npt.NDArray[np.float64]
 TreePaths = list[Course]
@@ -226,6 +226,11 @@ def _sight(
     twin = None if partner is None else there.tumour.feeders[partner]
     sight, shown, reason = _verdict(found, partner, there.tumour.feeders, params)
     position, beyond = _in_space(pair, here.own[index], shown, match)
+    if sight is Sight.FEEDS and beyond > depth_known_mm(pair, params):
+        reason += (
+            f" In space this end lies {beyond:.0f} mm outside the tumour, where depth is known to "
+            f"{depth_known_mm(pair, params):.0f} mm: two vessels may have been taken for one."
+        )
     evidence = _evidence(feeder, found, partner, twin, beyond, params)
     entry = feeder.centreline[-1:]
     return FeederSight(
@@ -250,6 +255,17 @@ def _sight(
 
 
 _NAN = float("nan")
+
+
+def depth_known_mm(pair: PairGeometry, params: SightParams) -> float:
+    """Return how far apart in depth two ends may lie that are taken for one in each view, mm.
+
+    An end counts as in the tumour within `reach_mm` of it, in either view; in depth that is the sum of both over the
+    sine of the angle between the views.
+    """
+    poses = pair.first.pose, pair.second.pose
+    angles = [(pose.primary_deg, pose.secondary_deg) for pose in poses]
+    return 2 * params.reach_mm / float(np.sin(np.radians(views_apart_deg(angles[0], angles[1]))))
 
 
 def _in_space(
@@ -298,7 +314,7 @@ def _verdict(
         return (
             Sight.FEEDS,
             found.inside,
-            "The other view calls no such feeder, but has a vessel into the tumour on its lines.",
+            "The other view calls no such feeder; that a vessel into the tumour lies on its lines there says little.",
         )
     if past <= params.fits and not into < past + params.clearly:
         return (

@@ -27,8 +27,14 @@ _NO_OUTLINE = "Expected a lesion that was drawn on a CT of this patient, found n
 
 
 class ResponseParams(Params):
-    """Settings of the response, one section a step."""
+    """Settings of the response, one section a step.
 
+    After chemoembolisation response is assessed 4 to 8 weeks later: before, swelling and fresh oil hide it.
+    """
+
+    assessed_from_days: float = Field(
+        28.0, ge=0, le=365, description="days after treatment before which a call is marked as too early"
+    )
     names: NameParams = Field(default_factory=NameParams)
     targets: TargetParams = Field(default_factory=TargetParams)
     best: BestParams = Field(default_factory=BestParams)
@@ -100,7 +106,10 @@ def judge_lesions(
     """
     baseline = baseline_of(lesions)
     named = with_roles(lesions, baseline, roles)
-    dates = judge_dates(named, params=params.targets)
+    dates = tuple(
+        replace(date, too_early=date.days < params.assessed_from_days)
+        for date in judge_dates(named, params=params.targets)
+    )
     before = None if baseline is None else lesions[0].dates[baseline]
     return ResponseResult(
         lesions=named,

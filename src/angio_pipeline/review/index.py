@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from angio_pipeline.core.words import counted
 from angio_pipeline.outputs.files import write_json
 from angio_pipeline.review.answers import CaseKind
 from angio_pipeline.review.problems import not_found
@@ -270,7 +271,7 @@ def _read_follow_up(out: Path, folder: str, stamp_ns: int) -> CaseEntry | None:
         folder=folder,
         stamp_ns=stamp_ns,
         date=dates[-1] if dates else "undated",
-        label=f"{len(dates)} dates",
+        label=counted(len(dates), "date"),
         analysed=failure is None,
         problem=None if failure is None else str(failure),
         findings=len(lesions),

@@ -90,12 +90,12 @@ class Sources:
     @property
     def _missing(self) -> str:
         if not self._folders:
-            return "The source images were not given: stored pictures are shown; start again with --source FOLDER."
+            return "Only stored pictures are shown: to see the images, start again with --source and their folder."
         if self._map is None and self._looking is not None and not self._looking.done():
             return "The source images are being looked for: stored pictures are shown meanwhile."
         if self._map is None:
             return "The folders of source images could not be looked through: stored pictures are shown."
-        return "The source image is in none of the folders given with --source: stored pictures are shown."
+        return "Only stored pictures are shown: the images are in none of the folders given with --source."
 
     def of_run(self, sop_instance_uid: str) -> FoundInputs | None:
         """Return the inputs of the patient whose run this is, None where the image is not there (yet)."""

@@ -28,7 +28,7 @@ from angio_pipeline.ingest.catalogue.keyed import file_key, key_check
 from angio_pipeline.ingest.catalogue.reading import Rows, Task, content_digests, lost_digest, lost_file, read_files
 from angio_pipeline.ingest.catalogue.walk import entries, listing_digest
 from angio_pipeline.ingest.pseudonym import read_key
-from angio_pipeline.workers import end_with_parent, process_pool
+from angio_pipeline.workers import end_with_parent, process_pool, warm_up
 
 __all__ = ["Progress", "ScanReport", "locate", "scan"]
 
@@ -36,6 +36,7 @@ Progress = Callable[[int, int], None]
 """Told after each chunk: files done so far, files in all."""
 
 _CHUNK = 500
+_PRELOAD = "angio_pipeline.ingest.catalogue.reading"
 _FEW = 300
 _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")
@@ -78,14 +79,15 @@ class _Change:
 def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress: Progress | None = None) -> ScanReport:
     """Bring a catalogue up to date with its sources; what it holds of other sources stays.
 
-    A scan that finds every file as it was writes nothing.
+    A scan that finds every file as it was writes nothing. Files are read by other processes, which load
+    the script that calls this: it does so below `if __name__ == "__main__":`.
 
     Parameters
     ----------
     sources : sequence of Path
         DICOM files, folders, archives; a DICOMDIR stands for its folder.
     workers : int
-        Processes.
+        Processes that read; one when there are few files.
 
     Raises
     ------
@@ -101,6 +103,7 @@ def scan(sources: Sequence[Path], catalogue: Path, *, workers: int = 1, progress
     listed = {root.source_id: listing_digest(root.path, key, root.apart) for root in roots}
     if former is not None and all(former.get(source, ("", 0))[0] == digest for source, digest in listed.items()):
         return ScanReport(sum(former[source][1] for source in listed), 0, 0, perf_counter() - start)
+    warm_up([_PRELOAD])  # while the catalogue is opened; nothing where the server is there
     connection = database.open_draft(catalogue, check, list(listed), take_over=former is not None)
     try:
         change = _compare(roots, database.known_files(connection), key)
@@ -217,14 +220,10 @@ def _each_chunk(
 ) -> Iterator[tuple[list[_Given], _Got]]:
     """Yield chunks with what `work` made of them, in any order; only a few are under way at a time.
 
-    One worker is this process: there is too little to do for starting another. When a worker dies, what was under way
-    is done file by file, and what ends its worker then is given to `lost` in place of `work`.
+    No file is opened in this process, however few there are: one that ends its reader would end the scan. When a worker
+    dies, what was under way is done file by file, and what ends its worker then is given to `lost` in place of `work`.
     """
     chunks = iter(lambda: list(islice(given, _CHUNK)), [])
-    if workers == 1:
-        for chunk in chunks:
-            yield chunk, work(chunk, *arguments)
-        return
     while True:
         died: list[list[_Given]] = []
         with _pool(workers) as pool:
@@ -235,7 +234,7 @@ def _each_chunk(
 
 
 def _pool(workers: int) -> AbstractContextManager[Executor]:
-    return process_pool(workers, initializer=end_with_parent, preload="angio_pipeline.ingest.catalogue.reading")
+    return process_pool(workers, initializer=end_with_parent, preload=_PRELOAD)
 
 
 def _until_one_dies(

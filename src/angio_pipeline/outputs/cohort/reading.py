@@ -6,7 +6,7 @@ Each subject's documents are read, turned into rows and let go, so that memory h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,7 @@ def read_cohort(
             (one, check_treatment(one, evidence_of(subject, one, told), agents=agents, params=checklist))
             for one in told
         ]
+    odd += _unmatched(treatments, patients)
     for name, told in treatments.items():
         if name not in patients:
             patients[name] = _record_row(name, told, by) | {"state": "no images", "lesions": None}
@@ -195,6 +196,19 @@ def _unread(subject: SubjectFolder) -> list[Finding]:
     """A document that is there and cannot be read is missing from every number: it has to be told."""
     told = [run.problem for run in subject.runs] + [subject.problem, subject.response_problem]
     return [Finding(0, subject.subject, "", "unread_result", words) for words in told if words]
+
+
+def _unmatched(treatments: Mapping[str, Sequence[ProcedureRecord]], patients: Mapping[str, Row]) -> list[Finding]:
+    """Two groups that share nobody were named differently: patients count twice, and arms lack images."""
+    numbered = [name for name, told in treatments.items() if told[0].patient_id]
+    if not numbered or not patients or any(name in patients for name in numbered):
+        return []
+    told = (
+        f"Expected patients of the records among the {len(patients)} of the results, found none of {len(numbered)}; "
+        "where the images name an issuer of patient IDs (0010,0021) give it in a column issuer or in the mapping, and "
+        "use the key file that the results were made with."
+    )
+    return [Finding(0, "", "", "no_patient_matches", told)]
 
 
 def _gather(subject: SubjectFolder, rows: dict[str, _Growing]) -> None:
