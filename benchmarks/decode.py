@@ -1,9 +1,11 @@
-"""Measure how fast compressed runs decode: by pydicom, and here by one thread and by as many as there are cores.
+"""Measure how fast compressed runs decode: by pydicom, gdcm and SimpleITK, here by one thread and by as many as cores.
 
 Runs are made here, encoded, and decoded as a batch does it: in a worker from the server that has imported
-the libraries. pydicom's worker may use one core alone, so that threads of its decoders' own do not hide.
-Every result is compared bit by bit with the frames that were encoded. Written: `benchmarks/decode.json`
-and a section of `docs/hostile-input.md`.
+the libraries. The workers of pydicom, gdcm, SimpleITK and of our one thread may use one core alone, so that threads of
+the decoders' own do not hide. pydicom decodes with the first of its decoders that is installed; gdcm is asked directly,
+as SimpleITK asks the gdcm it was built with; these two read the file, too, which lies in the system's cache. Every
+result is compared bit by bit with the frames that were encoded. Memory is what a decode adds, the frames included.
+Written: `benchmarks/decode.json` and a section of `docs/hostile-input.md`.
 
     .venv/bin/python benchmarks/decode.py [--repeats N]
 """
@@ -15,16 +17,18 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import gdcm
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
@@ -35,10 +39,12 @@ from angio_pipeline.ingest.headers import read_header
 from angio_pipeline.ingest.pixels import pixel_format, read_frames
 from angio_pipeline.workers import hold_threads, process_pool
 from pages import ROOT, machine, state, write_parts, write_section
+from processes import forget_peak_memory, peak_memory_mb
 
 SCRIPT = "benchmarks/decode.py"
 SIZES = ((512, 20), (1024, 24))
 PRELOAD = "angio_pipeline.pipeline"
+PEERS = ("pydicom", "gdcm", "SimpleITK")
 Frames = npt.NDArray[np.uint16]
 
 
@@ -87,32 +93,66 @@ def write_run(path: Path, frames: Frames, syntax: UID, encode: Encode) -> Path:
     return path
 
 
-def decoded_here(path: Path, truth: Path) -> float:
-    """Return seconds from opened header to frames; called in a worker."""
+def opened_here(path: Path) -> Callable[[], npt.NDArray[Any]]:
+    """Return what is left to do from the opened header to the frames."""
     header = read_header(path)
-    found = pixel_format(header)
+    return partial(read_frames, header, pixel_format(header))
+
+
+def opened_by_pydicom(path: Path) -> Callable[[], npt.NDArray[Any]]:
+    """Return what is left to do from the opened file to the frames, as pydicom decodes them."""
+    return partial(pixel_array, pydicom.dcmread(path), raw=True)
+
+
+def opened_by_gdcm(path: Path) -> Callable[[], npt.NDArray[Any]]:
+    """Return what gdcm does from the file to the frames; its bytes reach Python as text."""
+
+    def decode() -> npt.NDArray[Any]:
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(path))
+        if not reader.Read():
+            raise ValueError(f"Expected gdcm to read {path.name}, found that it does not.")
+        image = reader.GetImage()
+        columns, rows, frames = (image.GetDimension(axis) for axis in range(3))
+        values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.uint16)
+        return values.reshape(frames, rows, columns)
+
+    return decode
+
+
+def opened_by_simpleitk(path: Path) -> Callable[[], npt.NDArray[Any]]:
+    """Return what SimpleITK does from the file to the frames."""
+    return lambda: np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+
+
+def decoded(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path, truth: Path) -> float:
+    """Return the seconds of one decode; called in a worker.
+
+    Raises
+    ------
+    ValueError
+        When it gives other values than were encoded.
+    """
+    decode = opened(path)
     began = time.perf_counter()
-    frames = read_frames(header, found)
-    return _seconds(began, frames, truth)
-
-
-def decoded_by_pydicom(path: Path, truth: Path) -> float:
-    """Return seconds from opened file to frames, as pydicom decodes them; called in a worker."""
-    ds = pydicom.dcmread(path)
-    began = time.perf_counter()
-    frames = pixel_array(ds, raw=True)
-    return _seconds(began, frames, truth)
-
-
-def _seconds(began: float, frames: npt.NDArray[Any], truth: Path) -> float:
+    frames = decode()
     seconds = time.perf_counter() - began
     if not np.array_equal(frames, np.load(truth)):
-        raise ValueError(f"a run decoded to other values than were encoded ({truth.name})")
+        raise ValueError(f"a run decoded to other values than were encoded ({path.name})")
     return seconds
+
+
+def memory_added(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path) -> float:
+    """Return the memory that one decode adds at its peak, MB; called in a worker that has decoded before."""
+    decode = opened(path)
+    before = forget_peak_memory()
+    decode()
+    return peak_memory_mb() - before
 
 
 def _on_one_core() -> None:
     hold_threads(1)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 
 
@@ -120,35 +160,41 @@ def _nothing() -> int:
     return os.getpid()
 
 
-def measure(
-    begin: Callable[[], None], decode: Callable[[Path, Path], float], run: tuple[Path, Path], repeats: int
-) -> Sequence[float]:
-    """Return the seconds of the first and every later decode of a run in a worker of its own."""
+WAYS: dict[str, tuple[Callable[[], None], Callable[[Path], Callable[[], npt.NDArray[Any]]]]] = {
+    "pydicom": (_on_one_core, opened_by_pydicom),
+    "gdcm": (_on_one_core, opened_by_gdcm),
+    "SimpleITK": (_on_one_core, opened_by_simpleitk),
+    "one_thread": (_on_one_core, opened_here),
+    "all_threads": (partial(hold_threads, os.cpu_count() or 1), opened_here),
+}
+
+
+def measure(way: str, run: tuple[Path, Path], repeats: int) -> dict[str, float]:
+    """Return what a decode costs in a worker of its own: median and first seconds, and the memory that it adds."""
+    begin, opened = WAYS[way]
     with process_pool(1, initializer=begin, preload=PRELOAD) as pool:
         pool.submit(_nothing).result()
-        return [pool.submit(decode, *run).result() for _ in range(repeats + 1)]
+        seconds = [pool.submit(decoded, opened, *run).result() for _ in range(repeats + 1)]
+        added_mb = pool.submit(memory_added, opened, run[0]).result()
+    return {"median_s": statistics.median(seconds[1:]), "first_s": seconds[0], "added_mb": added_mb}
 
 
 def row(folder: Path, size: int, count: int, name: str, repeats: int) -> dict[str, Any]:
-    """Return what one run costs."""
+    """Return what one run costs, by every way."""
     syntax, encode = ENCODERS[name]
     frames, truth = made_frames(size, count), folder / f"{size}.npy"
     np.save(truth, frames)
     run = write_run(folder / f"{size}-{name}.dcm", frames, syntax, encode), truth
-    theirs = measure(_on_one_core, decoded_by_pydicom, run, repeats)
-    one = measure(partial(hold_threads, 1), decoded_here, run, repeats)
-    cores = measure(partial(hold_threads, os.cpu_count() or 1), decoded_here, run, repeats)
-    pydicom_s, one_s, cores_s = (statistics.median(seconds[1:]) for seconds in (theirs, one, cores))
+    ways = {way: measure(way, run, repeats) for way in WAYS}
+    seconds = {way: cost["median_s"] for way, cost in ways.items()}
     return {
         "codec": name,
         "size_px": size,
         "frames": count,
-        "pydicom_s": pydicom_s,
-        "one_thread_s": one_s,
-        "all_threads_s": cores_s,
-        "gain": one_s / cores_s,
-        "gain_over_pydicom": pydicom_s / cores_s,
-        "first_s": cores[0],
+        "ways": ways,
+        "gain": seconds["one_thread"] / seconds["all_threads"],
+        "gain_over_pydicom": seconds["pydicom"] / seconds["all_threads"],
+        "one_thread_over": {peer: seconds["one_thread"] / seconds[peer] for peer in PEERS},
     }
 
 
@@ -157,15 +203,27 @@ def section(rows: list[dict[str, Any]], told: str) -> str:
     lines = [
         f"{told}. Medians; every frame equal to what was encoded, bit by bit.",
         "",
-        "| | frames | pydicom, one core, s | here, one thread, s | here, all cores, s | gain by threads "
-        "| gain over pydicom | first run of a worker, s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| | frames | pydicom, s | gdcm, s | SimpleITK, s | here, one thread, s | here, all cores, s | gain by threads "
+        "| one thread's time over pydicom's | over gdcm's | over SimpleITK's | first run of a worker, s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    for r in rows:
+        seconds = " | ".join(f"{r['ways'][way]['median_s']:.3f}" for way in WAYS)
+        ratios = " | ".join(f"{r['one_thread_over'][peer]:.2f}" for peer in PEERS)
+        lines.append(
+            f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {seconds} | {r['gain']:.2f} | {ratios} "
+            f"| {r['ways']['all_threads']['first_s']:.3f} |"
+        )
     lines += [
-        f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {r['pydicom_s']:.3f} | {r['one_thread_s']:.3f} | "
-        f"{r['all_threads_s']:.3f} | {r['gain']:.2f} | {r['gain_over_pydicom']:.2f} | {r['first_s']:.3f} |"
-        for r in rows
+        "",
+        "Memory that a decode adds, MB:",
+        "",
+        "| | frames | pydicom | gdcm | SimpleITK | here, one thread | here, all cores |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
+    for r in rows:
+        added = " | ".join(f"{r['ways'][way]['added_mb']:.0f}" for way in WAYS)
+        lines.append(f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {added} |")
     return "\n".join(lines)
 
 

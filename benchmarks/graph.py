@@ -29,6 +29,7 @@ from graph_runs import measure_runs
 from graph_scores import centreline_errors, count_edges, kept, match_forks, score
 from graph_trees import Scene, make_scene
 from pages import ROOT, machine, state, write_section
+from processes import forget_peak_memory, peak_memory_mb
 
 Array = npt.NDArray[np.float64]
 
@@ -85,12 +86,13 @@ PEERS: dict[str, Callable[[npt.NDArray[np.bool_]], Skeleton]] = {"skan": with_sk
 def measure_peer(make: Callable[[npt.NDArray[np.bool_]], Skeleton], scenes: Sequence[Scene]) -> dict[str, float]:
     """Return the counts of a skeleton graph over scenes; what it does not tell is missing."""
     totals: dict[str, float] = {}
-    times, errors = [], []
+    times, errors, added_mb = [], [], 0.0
     for scene in scenes:
         mask = np.array(scene.segmentation.artery)
-        start = time.process_time()
+        before, start = forget_peak_memory(), time.process_time()
         found = make(mask)
         times.append(time.process_time() - start)
+        added_mb = max(added_mb, peak_memory_mb() - before)
         inside = ndimage.distance_transform_edt(mask)
         widths = [inside[tuple(np.rint(line).astype(int).T)] for line in found.lines]
         hit, left_over = match_forks(found.forks, scene.forks, scene.scale)
@@ -112,17 +114,18 @@ def measure_peer(make: Callable[[npt.NDArray[np.bool_]], Skeleton], scenes: Sequ
         }
         for name, value in counts.items():
             totals[name] = totals.get(name, 0) + value
-    return {**totals, "edge_error": float(np.mean(errors)), "median_s": float(np.median(times))}
+    return {**totals, "edge_error": float(np.mean(errors)), "median_s": float(np.median(times)), "added_mb": added_mb}
 
 
 def measure_ours(scenes: Sequence[Scene]) -> dict[str, float]:
     """Return the counts of the vessel graph over scenes, how far its lines lie aside, and how its radii do."""
     totals: dict[str, float] = {}
-    times, errors, aside, ratio = [], [], [], []
+    times, errors, aside, ratio, added_mb = [], [], [], [], 0.0
     for scene in scenes:
-        start = time.process_time()
+        before, start = forget_peak_memory(), time.process_time()
         graph, _ = build_graph(scene.segmentation, scene.sub, scene.maps, params=GraphParams())
         times.append(time.process_time() - start)
+        added_mb = max(added_mb, peak_memory_mb() - before)
         scores = score(graph, scene)
         errors.append(abs(scores.edges_found - scores.edges) / scores.edges)
         for name, value in {**asdict(scores), "edges_listed": len(graph.branches)}.items():
@@ -136,6 +139,7 @@ def measure_ours(scenes: Sequence[Scene]) -> dict[str, float]:
         **totals,
         "edge_error": float(np.mean(errors)),
         "median_s": float(np.median(times)),
+        "added_mb": added_mb,
         "centreline_rms_px": float(np.sqrt((apart**2).mean())),
         "radius_ratio": float(middle),
         "radius_ratio_iqr": float(high - low),
@@ -183,8 +187,8 @@ def section(figures: dict[str, Any]) -> str:
         f"Measured with {figures['measured_with']} on {figures['machine']}. Time is of one thread, a median.",
         "",
         "| trees | what | edges, true | found | error a tree | forks found | of those told, true | crossings kept "
-        "| passed right | ways right | time, ms |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| passed right | ways right | time, ms | memory added, MB |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, told in figures["sets"].items():
         for who, row in told["contestants"].items():
@@ -193,7 +197,7 @@ def section(figures: dict[str, Any]) -> str:
                 f"| {100 * row['edge_error']:.1f} % | {_share(row, 'forks_hit', 'forks')} "
                 f"| {_share(row, 'forks_all_hit', 'forks_found')} | {_share(row, 'crossings_kept', 'crossings')} "
                 f"| {_share(row, 'crossings_passed', 'crossings')} | {_share(row, 'ways_right', 'tips')} "
-                f"| {1000 * row['median_s']:.0f} |"
+                f"| {1000 * row['median_s']:.0f} | {row['added_mb']:.0f} |"
             )
     lines += [
         "",
