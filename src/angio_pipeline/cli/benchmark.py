@@ -23,10 +23,10 @@ def benchmark(
 ) -> None:
     """Measure what this program costs here: a whole analysis, from file to page, and each of its stages.
 
-    A run of the sample is resampled to each size and number of frames and analysed by `angio run` with one worker. Told
-    are wall time, seconds of each stage, and the greatest memory of all processes together; the first case pays for what
-    is compiled once a machine. Other programs are not measured beside it: they are no part of the package. That is done
-    in a checkout, by `benchmarks/all.py`.
+    A run of the sample is resampled to each size and number of frames and analysed by `angio run` with one worker.
+    Told are wall time, seconds of each stage, and the greatest memory of all processes together; the first case pays
+    for what is compiled once a machine. Other programs are not measured beside it: they are no part of the package.
+    That is done in a checkout, by `benchmarks/all.py`.
 
     Example: angio benchmark --case 512x20 --case 1024x60
     """
