@@ -17,7 +17,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,24 +171,34 @@ WAYS: dict[str, tuple[Callable[[], None], Callable[[Path], Callable[[], npt.NDAr
 }
 
 
-def measure(way: str, run: tuple[Path, Path], repeats: int) -> dict[str, float]:
-    """Return what a decode costs in a worker of its own: median and first seconds, and the memory that it adds."""
-    begin, opened = WAYS[way]
+@contextmanager
+def worker(way: str) -> Iterator[Executor]:
+    """Yield a worker that decodes in one of the ways and has started."""
+    begin, _ = WAYS[way]
     with process_pool(1, initializer=begin, preload=PRELOAD) as pool:
         pool.submit(_nothing).result()
-        seconds = [pool.submit(decoded, opened, *run).result() for _ in range(repeats + 1)]
-        added_mb = pool.submit(memory_added, opened, run[0]).result()
+        yield pool
+
+
+def measure(pool: Executor, way: str, run: tuple[Path, Path], repeats: int) -> dict[str, float]:
+    """Return what a decode costs in a worker: median and first seconds, and the memory that it adds."""
+    _, opened = WAYS[way]
+    seconds = [pool.submit(decoded, opened, *run).result() for _ in range(repeats + 1)]
+    added_mb = pool.submit(memory_added, opened, run[0]).result()
     return {"median_s": statistics.median(seconds[1:]), "first_s": seconds[0], "added_mb": added_mb}
 
 
-def row(folder: Path, size: int, count: int, name: str, repeats: int) -> dict[str, Any]:
-    """Return what one run costs, by every way."""
+def row(folder: Path, size: int, count: int, name: str, repeats: int, pools: dict[str, Executor]) -> dict[str, Any]:
+    """Return what one run costs, by every way; by all threads in a worker of its own, whose first run is told."""
     syntax, encode = ENCODERS[name]
     frames, truth = made_frames(size, count), folder / f"{size}.npy"
     np.save(truth, frames)
     run = write_run(folder / f"{size}-{name}.dcm", frames, syntax, encode), truth
-    ways = {way: measure(way, run, repeats) for way in WAYS}
+    ways = {way: measure(pool, way, run, repeats) for way, pool in pools.items()}
+    with worker("all_threads") as pool:
+        ways["all_threads"] = measure(pool, "all_threads", run, repeats)
     seconds = {way: cost["median_s"] for way, cost in ways.items()}
+    print(f"{name}, {size} x {size} x {count}: {seconds}", flush=True)
     return {
         "codec": name,
         "size_px": size,
@@ -233,8 +245,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
     told = f"Measured with {state()}, on {machine()}"
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [row(Path(folder), size, count, name, repeats) for size, count in SIZES for name in ENCODERS]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        pools = {way: stack.enter_context(worker(way)) for way in (*PEERS, "one_thread")}
+        rows = [row(Path(folder), size, count, name, repeats, pools) for size, count in SIZES for name in ENCODERS]
     write_parts(ROOT / "benchmarks" / "decode.json", {"measured": told, "runs": rows})
     text = section(rows, told)
     print(text)
