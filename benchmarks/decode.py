@@ -1,13 +1,14 @@
 """Measure how fast compressed runs decode: by pydicom, gdcm and SimpleITK, here by one thread and by as many as cores.
 
 Runs are made here, encoded, and decoded as a batch does it: in a worker from the server that has imported
-the libraries. The workers of pydicom, gdcm, SimpleITK and of our one thread may use one core alone, so that threads of
-the decoders' own do not hide. pydicom decodes with the first of its decoders that is installed; gdcm is asked directly,
-as SimpleITK asks the gdcm it was built with; these two read the file, too, which lies in the system's cache. Every
-result is compared bit by bit with the frames that were encoded. Memory is what a decode adds, the frames included.
-Written: `benchmarks/decode.json` and a section of `docs/hostile-input.md`.
+the libraries. Beside peers, every worker may use one core alone, so that threads of the decoders' own do not hide, and
+processor time is told, which other work on the machine changes little. pydicom decodes with the first of its decoders
+that is installed; gdcm is asked directly, as SimpleITK asks the gdcm it was built with; these two read the file, too,
+which lies in the system's cache. Every result is compared bit by bit with the frames that were encoded. Memory is what
+a decode adds, the frames included. What threads gain is measured apart, by the clock. Written: `benchmarks/decode.json`
+and a section of `docs/hostile-input.md`.
 
-    .venv/bin/python benchmarks/decode.py [--repeats N]
+    .venv/bin/python benchmarks/decode.py [--repeats N] [--only peers|threads]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,9 @@ def write_run(path: Path, frames: Frames, syntax: UID, encode: Encode) -> Path:
     return path
 
 
+Cost = tuple[float, float]
+
+
 def opened_here(path: Path) -> Callable[[], npt.NDArray[Any]]:
     """Return what is left to do from the opened header to the frames."""
     header = read_header(path)
@@ -127,8 +132,8 @@ def opened_by_simpleitk(path: Path) -> Callable[[], npt.NDArray[Any]]:
     return lambda: np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
 
 
-def decoded(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path, truth: Path) -> float:
-    """Return the seconds of one decode; called in a worker.
+def decoded(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path, truth: Path) -> Cost:
+    """Return the seconds of one decode, by the clock and of the processor; called in a worker.
 
     Raises
     ------
@@ -136,12 +141,12 @@ def decoded(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path
         When it gives other values than were encoded.
     """
     decode = opened(path)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     frames = decode()
-    seconds = time.perf_counter() - began
+    spent = time.perf_counter() - began, time.process_time() - busy
     if not np.array_equal(frames, np.load(truth)):
         raise ValueError(f"a run decoded to other values than were encoded ({path.name})")
-    return seconds
+    return spent
 
 
 def memory_added(opened: Callable[[Path], Callable[[], npt.NDArray[Any]]], path: Path) -> float:
@@ -180,62 +185,95 @@ def worker(way: str) -> Iterator[Executor]:
         yield pool
 
 
-def measure(pool: Executor, way: str, run: tuple[Path, Path], repeats: int) -> dict[str, float]:
-    """Return what a decode costs in a worker: median and first seconds, and the memory that it adds."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One compressed run, and what has to come out of it."""
+
+    codec: str
+    size_px: int
+    frames: int
+    path: Path
+    truth: Path
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What stands at the head of a row."""
+        return {"codec": self.codec, "size_px": self.size_px, "frames": self.frames}
+
+
+def make_cases(folder: Path) -> Iterator[Case]:
+    """Yield every run, written."""
+    for size, count in SIZES:
+        frames, truth = made_frames(size, count), folder / f"{size}.npy"
+        np.save(truth, frames)
+        for name, (syntax, encode) in ENCODERS.items():
+            path = write_run(folder / f"{size}-{name}.dcm", frames, syntax, encode)
+            yield Case(name, size, count, path, truth)
+
+
+def timed(pool: Executor, way: str, case: Case, repeats: int) -> list[Cost]:
+    """Return what each decode in a worker costs; the first pays for what is loaded once."""
     _, opened = WAYS[way]
-    seconds = [pool.submit(decoded, opened, *run).result() for _ in range(repeats + 1)]
-    added_mb = pool.submit(memory_added, opened, run[0]).result()
-    return {"median_s": statistics.median(seconds[1:]), "first_s": seconds[0], "added_mb": added_mb}
+    return [pool.submit(decoded, opened, case.path, case.truth).result() for _ in range(repeats + 1)]
 
 
-def row(folder: Path, size: int, count: int, name: str, repeats: int, pools: dict[str, Executor]) -> dict[str, Any]:
-    """Return what one run costs, by every way; by all threads in a worker of its own, whose first run is told."""
-    syntax, encode = ENCODERS[name]
-    frames, truth = made_frames(size, count), folder / f"{size}.npy"
-    np.save(truth, frames)
-    run = write_run(folder / f"{size}-{name}.dcm", frames, syntax, encode), truth
-    ways = {way: measure(pool, way, run, repeats) for way, pool in pools.items()}
-    with worker("all_threads") as pool:
-        ways["all_threads"] = measure(pool, "all_threads", run, repeats)
-    seconds = {way: cost["median_s"] for way, cost in ways.items()}
-    print(f"{name}, {size} x {size} x {count}: {seconds}", flush=True)
-    return {
-        "codec": name,
-        "size_px": size,
-        "frames": count,
-        "ways": ways,
-        "gain": seconds["one_thread"] / seconds["all_threads"],
-        "gain_over_pydicom": seconds["pydicom"] / seconds["all_threads"],
-        "one_thread_over": {peer: seconds["one_thread"] / seconds[peer] for peer in PEERS},
-    }
+def beside_peers(cases: list[Case], repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield a row a run: medians of processor time on one core, and the memory that a decode adds."""
+    with ExitStack() as stack:
+        pools = {way: stack.enter_context(worker(way)) for way in (*PEERS, "one_thread")}
+        for case in cases:
+            ways = {}
+            for way, pool in pools.items():
+                costs = timed(pool, way, case, repeats)[1:]
+                added_mb = pool.submit(memory_added, WAYS[way][1], case.path).result()
+                ways[way] = {"processor_s": statistics.median(busy for _, busy in costs), "added_mb": added_mb}
+            over = {peer: ways["one_thread"]["processor_s"] / ways[peer]["processor_s"] for peer in PEERS}
+            print(case.told, over, flush=True)
+            yield case.told | {"ways": ways, "one_thread_over": over}
 
 
-def section(rows: list[dict[str, Any]], told: str) -> str:
-    """Return the table of the page."""
+def by_threads(cases: list[Case], repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield a row a run: medians by the clock, each way in a worker of its own, whose first decode is told."""
+    for case in cases:
+        seconds = {}
+        for way in ("pydicom", "one_thread", "all_threads"):
+            with worker(way) as pool:
+                first, *later = [spent for spent, _ in timed(pool, way, case, repeats)]
+            seconds[f"{way}_s"], seconds["first_s"] = statistics.median(later), first
+        gain = seconds["one_thread_s"] / seconds["all_threads_s"]
+        print(case.told, seconds, flush=True)
+        over = seconds["pydicom_s"] / seconds["all_threads_s"]
+        yield case.told | seconds | {"gain": gain, "gain_over_pydicom": over}
+
+
+def section(figures: dict[str, Any]) -> str:
+    """Return what stands on the page; it follows from the figures alone."""
     lines = [
-        f"{told}. Medians; every frame equal to what was encoded, bit by bit.",
+        f"{figures['measured']}. Medians by the clock; every frame equal to what was encoded, bit by bit.",
         "",
-        "| | frames | pydicom, s | gdcm, s | SimpleITK, s | here, one thread, s | here, all cores, s | gain by threads "
-        "| one thread's time over pydicom's | over gdcm's | over SimpleITK's | first run of a worker, s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| | frames | pydicom, one core, s | here, one thread, s | here, all cores, s | gain by threads "
+        "| gain over pydicom | first run of a worker, s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for r in rows:
-        seconds = " | ".join(f"{r['ways'][way]['median_s']:.3f}" for way in WAYS)
-        ratios = " | ".join(f"{r['one_thread_over'][peer]:.2f}" for peer in PEERS)
-        lines.append(
-            f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {seconds} | {r['gain']:.2f} | {ratios} "
-            f"| {r['ways']['all_threads']['first_s']:.3f} |"
-        )
+    lines += [
+        f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {r['pydicom_s']:.3f} | {r['one_thread_s']:.3f} | "
+        f"{r['all_threads_s']:.3f} | {r['gain']:.2f} | {r['gain_over_pydicom']:.2f} | {r['first_s']:.3f} |"
+        for r in figures["runs"]
+    ]
     lines += [
         "",
-        "Memory that a decode adds, MB:",
+        f"{figures['peers_measured']}. Beside peers, on one core each: processor time of a decode, and the memory that "
+        "it adds.",
         "",
-        "| | frames | pydicom | gdcm | SimpleITK | here, one thread | here, all cores |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| | frames | pydicom, s | gdcm, s | SimpleITK, s | here, s | here over pydicom | over gdcm | over SimpleITK "
+        "| memory, MB: pydicom | gdcm | SimpleITK | here |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for r in rows:
-        added = " | ".join(f"{r['ways'][way]['added_mb']:.0f}" for way in WAYS)
-        lines.append(f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {added} |")
+    for r in figures["peers"]:
+        seconds = " | ".join(f"{one['processor_s']:.3f}" for one in r["ways"].values())
+        over = " | ".join(f"{ratio:.2f}" for ratio in r["one_thread_over"].values())
+        added = " | ".join(f"{one['added_mb']:.0f}" for one in r["ways"].values())
+        lines.append(f"| {r['codec']} | {r['size_px']}² × {r['frames']} | {seconds} | {over} | {added} |")
     return "\n".join(lines)
 
 
@@ -243,15 +281,18 @@ def main() -> None:
     """Measure and write down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--only", choices=("peers", "threads"), help="measure this, leave the other as it stands")
+    given = parser.parse_args()
     told = f"Measured with {state()}, on {machine()}"
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        pools = {way: stack.enter_context(worker(way)) for way in (*PEERS, "one_thread")}
-        rows = [row(Path(folder), size, count, name, repeats, pools) for size, count in SIZES for name in ENCODERS]
-    write_parts(ROOT / "benchmarks" / "decode.json", {"measured": told, "runs": rows})
-    text = section(rows, told)
-    print(text)
-    write_section(ROOT / "docs" / "hostile-input.md", "parallel decode", SCRIPT, text)
+    parts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cases = list(make_cases(Path(folder)))
+        if given.only != "peers":
+            parts |= {"measured": told, "runs": list(by_threads(cases, given.repeats))}
+        if given.only != "threads":
+            parts |= {"peers_measured": told, "peers": list(beside_peers(cases, given.repeats))}
+    figures = write_parts(ROOT / "benchmarks" / "decode.json", parts)
+    write_section(ROOT / "docs" / "hostile-input.md", "parallel decode", SCRIPT, section(figures))
 
 
 if __name__ == "__main__":

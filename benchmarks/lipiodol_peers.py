@@ -4,8 +4,8 @@ Each contestant has a process of its own with the same threads and the same pati
 Thresholds and scikit-image's multi-Otsu (three classes, of which the brightest is oil) are given what a reader would
 have to give them: the true lesion of every date, and look within 10 mm of it. Their iodine is the sum over what they
 outline above the median of liver 10 to 15 mm away, by the slope of the tube voltage that this program uses. This
-program is given the lesions' regions of one date and finds them on the others. Its time holds reading, alignment,
-intervals and writing; theirs begins with the scan in memory. What has no answer is wrong: an error of 1, a Dice of 0.
+program is given the lesions' regions of one date and finds them on the others. Its time (of the processor) holds reading,
+alignment, intervals and writing; theirs begins with the scan in memory. What has no answer is wrong: an error of 1, a Dice of 0.
 Written:
 `benchmarks/lipiodol_peers.json` and a section of `docs/lipiodol.md`.
 
@@ -74,7 +74,7 @@ def outline_of(name: str) -> Callable[[FloatArray], BoolArray]:
 
 
 def compete(name: str, cases: list[Path], work: Path, answer: Any) -> None:
-    """Send what one contestant says of every lesion and date, its seconds a scan and lesion, and the memory it adds."""
+    """Send what one contestant says of every lesion and date, its processor time a lesion and date, and the memory it adds."""
     hold_threads()
     answer.put(ours(cases, work) if name == OURS else peer(outline_of(name), cases, work))
 
@@ -83,9 +83,9 @@ def ours(cases: list[Path], work: Path) -> Row:
     """Return the figures of this program; what it compiles or loads once is paid on a patient that is not counted."""
     shutil.rmtree(work, ignore_errors=True)
     analysed(cases[0], work / "warm", regions=True)
-    before, started = forget_peak_memory(), time.perf_counter()
+    before, started = forget_peak_memory(), time.process_time()
     pairs = [analysed(case, work / case.name, regions=True) for case in cases]
-    seconds, peak_mb = time.perf_counter() - started, peak_memory_mb()
+    seconds, peak_mb = time.process_time() - started, peak_memory_mb()
     dates = [row for pair in pairs for row in rows_of(pair)["dates"] if row["dice"] is not None]
     return {"dates": dates, "seconds": seconds / len(dates), "peak_mb": peak_mb, "added_mb": peak_mb - before}
 
@@ -97,9 +97,9 @@ def peer(outline: Callable[[FloatArray], BoolArray], cases: list[Path], work: Pa
     outline(np.linspace(0, 300, 8000, dtype=np.float32))
     for case in cases:
         for volume, about, liver, row, truth in sights(case, work):
-            before, started = forget_peak_memory(), time.perf_counter()
+            before, started = forget_peak_memory(), time.process_time()
             deposit, told = weighed(volume, about, liver, outline)
-            spent += time.perf_counter() - started
+            spent += time.process_time() - started
             peak_mb = max(peak_mb, peak_memory_mb())
             added_mb = max(added_mb, peak_memory_mb() - before)
             dates.append({**row, "mg": told, **overlap(truth, deposit)})
@@ -174,7 +174,7 @@ def section(figures: Row) -> str:
         f"{rows[OURS]['n']} lesions with oil at dates on CT; {THREADS} threads each.",
         "",
         "| way | iodine mass, relative error, median | 90th percentile | volume, relative error, median "
-        "| volume over the true one, mean | Dice, mean | s a lesion and date | peak memory, MB | added, MB |",
+        "| volume over the true one, mean | Dice, mean | processor time of a lesion and date, s | peak memory, MB | added, MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in rows.items():

@@ -1,8 +1,8 @@
 """Put what every stage reaches beside what others reach into one table, one document and one picture.
 
 Nothing is measured here: the rows follow from the stored figures (`benchmarks/<name>.json`) of the benchmarks that
-measure a stage and its peers in one run. Ratios are this program over the peer, so that below 1 is better, of time,
-error and memory alike. Written: `benchmarks/peers.json`, `docs/images/peers.svg` and a section of
+measure a stage and its peers in one run. Ratios are this program over the peer, so that below 1 is better, of time
+(the processor's, but for motion and the scan of a disk), error and memory alike. Written: `benchmarks/peers.json`, `docs/images/peers.svg` and a section of
 `docs/performance.md`.
 
     .venv/bin/python benchmarks/peers.py
@@ -61,7 +61,7 @@ def _mean_ratio(ratios: list[float]) -> float:
 
 def decode(found: Found) -> Iterator[Beside]:
     """Yield decoding, one thread each, over all codecs and sizes."""
-    runs = found["runs"]
+    runs = found["peers"]
     for peer in runs[0]["one_thread_over"]:
         ratio = _mean_ratio([run["one_thread_over"][peer] for run in runs])
         mine, theirs = (max(run["ways"][way]["added_mb"] for run in runs) for way in ("one_thread", peer))
@@ -100,7 +100,7 @@ def segmentation(found: Found) -> Iterator[Beside]:
         row = rows[name]
         error, of_peer = (None if one["dice"] is None else 1 - one["dice"] for one in (mine, row))
         memory = 1024 * mine["peak_gb"], 1024 * row["peak_gb"]
-        yield Beside("vessels", peer, mine["median_s"] / row["median_s"], "1 − Dice", error, of_peer, *memory)
+        yield Beside("vessels", peer, mine["processor_s"] / row["processor_s"], "1 − Dice", error, of_peer, *memory)
 
 
 def graph(found: Found) -> Iterator[Beside]:
@@ -120,7 +120,7 @@ def registration(found: Found) -> Iterator[Beside]:
         rows = [(one["rows"].get(ours), one["rows"].get(peer)) for one in found["cases"]]
         both = [(mine, theirs) for mine, theirs in rows if isinstance(mine, dict) and isinstance(theirs, dict)]
         if both:
-            ratio = _mean_ratio([mine["seconds"] / theirs["seconds"] for mine, theirs in both])
+            ratio = _mean_ratio([mine["cpu_seconds"] / theirs["cpu_seconds"] for mine, theirs in both])
             error, memory = (
                 [float(np.median([pair[who][name] for pair in both])) for who in (0, 1)]
                 for name in ("median_mm", "added_mb")
