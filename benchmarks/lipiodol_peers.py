@@ -4,10 +4,9 @@ Each contestant has a process of its own with the same threads and the same pati
 Thresholds and scikit-image's multi-Otsu (three classes, of which the brightest is oil) are given what a reader would
 have to give them: the true lesion of every date, and look within 10 mm of it. Their iodine is the sum over what they
 outline above the median of liver 10 to 15 mm away, by the slope of the tube voltage that this program uses. This
-program is given the lesions' regions of one date and finds them on the others. Its time (of the processor) holds reading,
-alignment, intervals and writing; theirs begins with the scan in memory. What has no answer is wrong: an error of 1, a Dice of 0.
-Written:
-`benchmarks/lipiodol_peers.json` and a section of `docs/lipiodol.md`.
+program is given the lesions' regions of one date and finds them on the others. Its processor time holds reading,
+alignment, intervals and writing; theirs begins with the scan in memory. What has no answer is wrong: an error of 1, a
+Dice of 0. Written: `benchmarks/lipiodol_peers.json` and a section of `docs/lipiodol.md`.
 
     .venv/bin/python benchmarks/lipiodol_peers.py [--cases N] [--work FOLDER] [--print]
 """
@@ -74,7 +73,7 @@ def outline_of(name: str) -> Callable[[FloatArray], BoolArray]:
 
 
 def compete(name: str, cases: list[Path], work: Path, answer: Any) -> None:
-    """Send what one contestant says of every lesion and date, its processor time a lesion and date, and the memory it adds."""
+    """Send what one contestant says of every lesion and date, the processor time of one, and the memory it adds."""
     hold_threads()
     answer.put(ours(cases, work) if name == OURS else peer(outline_of(name), cases, work))
 
@@ -174,7 +173,7 @@ def section(figures: Row) -> str:
         f"{rows[OURS]['n']} lesions with oil at dates on CT; {THREADS} threads each.",
         "",
         "| way | iodine mass, relative error, median | 90th percentile | volume, relative error, median "
-        "| volume over the true one, mean | Dice, mean | processor time of a lesion and date, s | peak memory, MB | added, MB |",
+        "| volume over the true one, mean | Dice, mean | processor time of one, s | peak memory, MB | added, MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in rows.items():

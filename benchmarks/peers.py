@@ -1,9 +1,9 @@
 """Put what every stage reaches beside what others reach into one table, one document and one picture.
 
 Nothing is measured here: the rows follow from the stored figures (`benchmarks/<name>.json`) of the benchmarks that
-measure a stage and its peers in one run. Ratios are this program over the peer, so that below 1 is better, of time
-(the processor's, but for motion and the scan of a disk), error and memory alike. Written: `benchmarks/peers.json`, `docs/images/peers.svg` and a section of
-`docs/performance.md`.
+measure a stage and its peers in one run. Ratios are this program over the peer, so that below 1 is better, of time (of
+the processor, but for motion and the scan of a disk), error and memory alike. Written: `benchmarks/peers.json`,
+`docs/images/peers.svg` and a section of `docs/performance.md`.
 
     .venv/bin/python benchmarks/peers.py
 """
@@ -225,10 +225,11 @@ def section(document: Found) -> str:
     lines = [
         "![Time, error and memory of each stage over those of its peers](images/peers.svg)",
         "",
-        "Below 1 (green) this program is better. Each stage and its peers were measured in one run, with the same "
-        "threads, each",
-        "in a process of its own but for the graph; how, is told on the pages of the stages. Means over several cases "
-        "are those of ratios.",
+        "Below 1 (green) this program is better; ratios beyond a thousand stand at the edge. Each stage and its peers "
+        "were measured in one run",
+        "with the same threads, each in a process of its own but for the graph. Time is the processor's, but for motion "
+        "and the scan of a disk.",
+        "Ratios over several cases are geometric means; how each was measured is told on the page of its stage.",
         "",
         "| stage | peer | time, over the peer's | error of | here | the peer's | memory, MB | the peer's |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |",
