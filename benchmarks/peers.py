@@ -227,8 +227,8 @@ def section(document: Found) -> str:
         "",
         "Below 1 (green) this program is better; ratios beyond a thousand stand at the edge. Each stage and its peers "
         "were measured in one run",
-        "with the same threads, each in a process of its own but for the graph. Time is the processor's, but for motion "
-        "and the scan of a disk.",
+        "with the same threads, each in a process of its own but for the graph. Time is that of the processor, but for "
+        "motion and the scan of a disk.",
         "Ratios over several cases are geometric means; how each was measured is told on the page of its stage.",
         "",
         "| stage | peer | time, over the peer's | error of | here | the peer's | memory, MB | the peer's |",
