@@ -177,7 +177,8 @@ def draw(rows: list[Beside]) -> None:
     panels[0].set_ylim(max(heights) + 1, -1.6)
     for stage in dict.fromkeys(row.stage for row in rows):
         first = next(height for row, height in zip(rows, heights, strict=True) if row.stage == stage)
-        panels[0].text(0.0, first - 0.85, stage, transform=panels[0].get_yaxis_transform(), weight="bold", fontsize=8.5)
+        beside = {"transform": panels[0].get_yaxis_transform(), "ha": "right", "va": "center"}
+        panels[0].text(-0.02, first - 0.95, stage, weight="bold", fontsize=8.5, **beside)
     # No date and no random names in the file, so that the same figures give the same file.
     with rc_context({"svg.hashsalt": "peers"}):
         figure.savefig(PICTURE, metadata={"Date": None})
