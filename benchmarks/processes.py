@@ -18,13 +18,13 @@ from threadpoolctl import threadpool_limits
 THREADS = 2
 
 
-def hold_threads() -> None:
+def hold_threads(threads: int = THREADS) -> None:
     """Give every library the same number of threads, whichever is loaded later included."""
-    cv2.setNumThreads(THREADS)
-    threadpool_limits(limits=THREADS)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(THREADS)
+    cv2.setNumThreads(threads)
+    threadpool_limits(limits=threads)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     for variable in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ[variable] = str(THREADS)
+        os.environ[variable] = str(threads)
 
 
 def forget_peak_memory() -> float:
