@@ -4,8 +4,8 @@ Each contestant has a process of its own with one thread, so that processor time
 a subtracted run of 1024 x 1024 pixels and its maps, makes its pictures of them at the working size of 512, resampling
 included, and gives four probabilities at full size. Frangi's and Sato's filters (scikit-image) and ITK's objectness
 (SimpleITK) at three scales, and MONAI's BasicUNet of standard width, with as many input channels, are given noise: what
-they take does not depend on what is in the picture. The U-Net is measured at the run's own size, which is what one would
-give it, and at our working size.
+they take does not depend on what is in the picture. The U-Net is measured at the run's own size, which is what one
+would give it, and at our working size.
 
 Error is Dice of the arteries over runs of held-out simulated patients, of the seed that `networks.py` uses. Filters are
 given the same subtracted picture, and for each run the threshold of the best Dice for that run, which nobody would know
