@@ -97,6 +97,8 @@ def segmentation(found: Found) -> Iterator[Beside]:
         "monai": "MONAI BasicUNet", "monai_512": "MONAI BasicUNet, 512²",
     }  # fmt: skip
     for name, peer in names.items():
+        if name not in rows:
+            continue
         row = rows[name]
         error, of_peer = (None if one["dice"] is None else 1 - one["dice"] for one in (mine, row))
         memory = 1024 * mine["peak_gb"], 1024 * row["peak_gb"]

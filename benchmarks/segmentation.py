@@ -209,7 +209,10 @@ def measure_alone(name: str, size_px: int, frames: int, repeats: int, files: lis
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Return every contestant's figures, each from a process of its own, one after the other."""
     files = held_out(given.work / "patients", given.cases)
-    names = [name for name in WORDS if name != "openvino" or find_spec("openvino") is not None]
+    extras = {"openvino": "openvino", "monai": "monai", "monai_512": "monai"}
+    names = [name for name in WORDS if name not in extras or find_spec(extras[name]) is not None]
+    if absent := set(WORDS) - set(names):
+        print(f"Not installed, so not measured: {', '.join(sorted(absent))}.", flush=True)
     found = {}
     for name in names:
         numbers = ("--size", str(given.size), "--frames", str(given.frames), "--repeats", str(given.repeats))
@@ -242,7 +245,7 @@ def section(figures: dict[str, Any]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in found.items():
-        ratio = row["processor_s"] / found["monai"]["processor_s"]
+        ratio = row["processor_s"] / found["monai"]["processor_s"] if "monai" in found else float("nan")
         dice = "–" if row["dice"] is None else f"{row['dice']:.3f}"
         times = f"{row['median_s']:.2f} | {row['processor_s']:.2f} | {ratio:.3f}"
         lines.append(f"| {WORDS[name]} | {times} | {row['peak_gb']:.2f} | {dice} |")
