@@ -111,7 +111,7 @@ def graph(found: Found) -> Iterator[Beside]:
     for peer in ("skan", "sknw"):
         ratio = _mean_ratio([one["angio"]["median_s"] / one[peer]["median_s"] for one in sets])
         mine, theirs = (float(np.mean([one[who]["edge_error"] for one in sets])) for who in ("angio", peer))
-        memory = [max(one[who]["added_mb"] for one in sets) for who in ("angio", peer)]
+        memory = [max(one[who] for one in found["memory"]["added_mb"].values()) for who in ("angio", peer)]
         yield Beside("graph", peer, ratio, "error of the number of edges", mine, theirs, *memory)
 
 
