@@ -55,7 +55,7 @@ PLAN = {
 }
 # The small cases of a quick pass.
 QUICK = {
-    "decode": "--repeats 1",
+    "decode": "--repeats 1 --only peers",
     "ingest": "--files 2000",
     "dsa": "--size 512 --frames 10 --write",
     "segmentation": "--repeats 1 --size 512 --frames 8 --cases 1",
