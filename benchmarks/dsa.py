@@ -6,7 +6,7 @@ its displacement is worth is judged by one and the same subtraction. Written: `b
 of `docs/subtraction.md`, and the picture beside it.
 
     .venv/bin/pip install -e '.[benchmark]'
-    .venv/bin/python benchmarks/dsa.py [--only "NAME;NAME"] [--seed S]
+    .venv/bin/python benchmarks/dsa.py [--only "NAME;NAME"] [--seed S] [--size PX] [--frames N] [--write]
 """
 
 from __future__ import annotations
@@ -481,12 +481,16 @@ def main() -> int:
     """Return 0 when everything was measured."""
     parser = argparse.ArgumentParser(description="Write benchmarks/dsa.json and its section of docs/subtraction.md.")
     parser.add_argument("--only", default="", help="names of competitors, with semicolons; prints and writes nothing")
-    parser.add_argument("--seed", type=int, default=CaseParams().seed)
+    standard = CaseParams()
+    parser.add_argument("--seed", type=int, default=standard.seed)
+    parser.add_argument("--size", type=int, default=standard.size_px)
+    parser.add_argument("--frames", type=int, default=standard.frames)
+    parser.add_argument("--write", action="store_true", help="write figures of another case, too")
     given = parser.parse_args()
     only = {name for name in given.only.split(";") if name}
-    params = CaseParams(seed=given.seed)
+    params = CaseParams(seed=given.seed, size_px=given.size, frames=given.frames)
     figures = measure(params, only)
-    if only or params != CaseParams():
+    if only or (params != standard and not given.write):
         print(section(figures) if OURS_FIELD in figures["field"] else json.dumps(figures, indent=1))
         return 0
     write_figures(FIGURES, without_nan(figures))

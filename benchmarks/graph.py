@@ -6,7 +6,7 @@ time of one thread, from the mask (and, for ours, the subtracted run) to the gra
 runs is measured by `graph_runs.py`. Written: `benchmarks/graph.json` and a section of `docs/graph.md`. Needs the extra
 `[benchmark]`.
 
-    .venv/bin/python benchmarks/graph.py [--scenes N] [--only runs]
+    .venv/bin/python benchmarks/graph.py [--scenes N] [--only runs|memory]
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from graph_runs import measure_runs
 from graph_scores import centreline_errors, count_edges, kept, match_forks, score
 from graph_trees import Scene, make_scene
 from pages import ROOT, machine, state, write_figures, write_section
+from processes import forget_peak_memory, peak_memory_mb
 
 Array = npt.NDArray[np.float64]
 
@@ -166,6 +167,26 @@ def measure(count: int) -> dict[str, Any]:
     }
 
 
+def measure_memory() -> dict[str, Any]:
+    """Return the memory that each contestant adds on one scene of each set, MB, once all of them have run before."""
+
+    def work(who: str, scene: Scene) -> object:
+        if who in PEERS:
+            return PEERS[who](np.array(scene.segmentation.artery))
+        return build_graph(scene.segmentation, scene.sub, scene.maps, params=GraphParams())
+
+    added: dict[str, dict[str, float]] = {}
+    for name, (kind, size_px, gaps, _, _) in SETS.items():
+        scene = make_scene(kind, FIRST_SEED, size_px, gaps=gaps)
+        added[name] = {}
+        for who in ("angio", *PEERS):
+            work(who, scene)
+            before = forget_peak_memory()
+            work(who, scene)
+            added[name][who] = peak_memory_mb() - before
+    return {"measured_with": state(), "added_mb": added}
+
+
 def time_runs() -> dict[str, Any]:
     """Return the time of the graph within the analysis of runs."""
     cv2.setNumThreads(1)
@@ -206,7 +227,16 @@ def section(figures: dict[str, Any]) -> str:
             f"| {SETS[name][4]} | {row['centreline_rms_px']:.2f} | {row['radius_ratio']:.2f} "
             f"| {row['radius_ratio_iqr']:.2f} | {100 * row['length_against_flow_px'] / row['length_px']:.1f} % |"
         )
-    return "\n".join([*lines, "", runs_sentence(figures["runs"])])
+    return "\n".join([*lines, "", memory_sentence(figures["memory"]), "", runs_sentence(figures["runs"])])
+
+
+def memory_sentence(told: dict[str, Any]) -> str:
+    """Return what is said of memory."""
+    most = {who: max(one[who] for one in told["added_mb"].values()) for who in ("angio", *PEERS)}
+    words = ", ".join(f"{who} {value:.0f}" for who, value in most.items())
+    return (
+        f"Memory that a graph adds at its peak, MB, the most of a scene of each set: {words} ({told['measured_with']})."
+    )
 
 
 def runs_sentence(told: dict[str, Any]) -> str:
@@ -224,10 +254,13 @@ def main() -> int:
     """Return 0 when everything was measured."""
     parser = argparse.ArgumentParser(description="Write benchmarks/graph.json and its section of the page.")
     parser.add_argument("--scenes", type=int, default=12, help="of each set; of some sets half as many")
-    parser.add_argument("--only", choices=("runs",), help="time the graph in runs and leave the trees as they stand")
+    parser.add_argument("--only", choices=("runs", "memory"), help="measure this and leave the rest as it stands")
     given = parser.parse_args()
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if given.only else measure(given.scenes)
-    figures["runs"] = time_runs()
+    if given.only != "memory":
+        figures["runs"] = time_runs()
+    if given.only != "runs":
+        figures["memory"] = measure_memory()
     write_figures(FIGURES, figures)
     write_section(PAGE, "graph", SCRIPT, section(figures))
     return 0

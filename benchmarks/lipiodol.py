@@ -64,10 +64,10 @@ def measure(choice: Choice, work: Path) -> dict[str, Any]:
     for kind in ("given", "found"):
         rows: dict[str, list[Row]] = {"dates": [], "lesions": [], "patients": []}
         for case in cases:
-            pair = _analysed(case, work / kind / case.name, regions=kind == "given")
+            pair = analysed(case, work / kind / case.name, regions=kind == "given")
             if kind == "given":
                 naive |= _naive(pair, case, work / "naive" / f"{case.name}.json")
-            for name, made in _rows(pair).items():
+            for name, made in rows_of(pair).items():
                 rows[name] += made
         figures[kind] = rows
     figures["naive"] = naive
@@ -81,7 +81,8 @@ def task_of(case: Path, workspace: Path, *, regions: bool) -> FollowUpTask:
     return replace(plan.follow_ups[0], treated=datetime.fromisoformat(treated(case)))
 
 
-def _analysed(case: Path, out: Path, *, regions: bool) -> CasePair:
+def analysed(case: Path, out: Path, *, regions: bool) -> CasePair:
+    """Return a written patient's truth beside what the program says of it."""
     workspace = out / "unpacked"
     workspace.mkdir(parents=True, exist_ok=True)
     run_task(task_of(case, workspace, regions=regions), Settings(out, PipelineConfig()))
@@ -89,7 +90,8 @@ def _analysed(case: Path, out: Path, *, regions: bool) -> CasePair:
     return pair_cases(case, out).cases[0]
 
 
-def _rows(pair: CasePair) -> dict[str, list[Row]]:
+def rows_of(pair: CasePair) -> dict[str, list[Row]]:
+    """Return one patient's rows: of each lesion and date, of each lesion, of the patient."""
     truth = pair.lipiodol
     assert truth is not None
     told = [(patient.lipiodol, patient.folder) for patient in pair.patients if patient.lipiodol is not None]
@@ -146,7 +148,7 @@ def _dates(pair: CasePair, lesion: LesionTruth, answer: LesionAnswer, folder: Pa
             "retention": found.retention,
             "retention_interval": found.retention_interval,
             "true_deposit_ml": _ml(true_mask),
-            **_overlap(true_mask, _answer_mask(found, folder, true_mask)),
+            **overlap(true_mask, _answer_mask(found, folder, true_mask)),
         }
 
 
@@ -166,7 +168,7 @@ def _ml(mask: sitk.Image) -> float:
     return float(np.count_nonzero(sitk.GetArrayFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000)
 
 
-def _overlap(truth: sitk.Image, found: npt.NDArray[np.bool_] | None) -> Row:
+def overlap(truth: sitk.Image, found: npt.NDArray[np.bool_] | None) -> Row:
     """Return Dice and ratio of volumes; nothing found is 0 of both, and without a true deposit there is neither."""
     true = sitk.GetArrayFromImage(truth) > 0
     if not true.any():
@@ -202,7 +204,7 @@ def _naive_overlap(truth_dir: Path, point: TimepointTruth, item: ingest.VolumeIt
     hu = ingest.read_volume(item).hu
     # Simulated scans lie along the patient's axes: the truth's voxels are the scan's.
     near = sitk.SignedMaurerDistanceMap(lesion, squaredDistance=False, useImageSpacing=True) <= NAIVE_REACH_MM
-    return _overlap(deposit, (hu > NAIVE_HU) & (sitk.GetArrayFromImage(near) > 0))
+    return overlap(deposit, (hu > NAIVE_HU) & (sitk.GetArrayFromImage(near) > 0))
 
 
 def main() -> int:

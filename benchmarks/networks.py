@@ -112,25 +112,26 @@ def score_baselines(file: Path) -> Scores:
         for name in WITHOUT_MASK:
             del out[name]
     truth = file.parents[2] / "truth" / sub.source.sop_instance_uid / "truth.json"
-    artery, ignore = _true_arteries(truth, sub.reference_frame)
+    artery, ignore = true_arteries(truth, sub.reference_frame)
     image = arterial_image(sub, maps, smoothing_px=1.0)
     for name, filtered in FILTERS.items():
         out[name] = best(filtered(image), artery, ignore, sub.valid)
     ridges = np.array(segment(sub, maps, params=PipelineConfig().segment).artery)
-    out[RIDGES] = _both_dice(ridges, artery, ignore)
+    out[RIDGES] = both_dice(ridges, artery, ignore)
     if WITHOUT_MASK[0] in out:
         masks, frame = without_mask(run)
-        out |= {name: _both_dice(told, *_true_arteries(truth, frame)) for name, told in masks.items()}
+        out |= {name: both_dice(told, *true_arteries(truth, frame)) for name, told in masks.items()}
     return out
 
 
-def _true_arteries(truth: Path, frame: int) -> tuple[BoolArray, BoolArray]:
+def true_arteries(truth: Path, frame: int) -> tuple[BoolArray, BoolArray]:
     """Return where the arteries are in a frame, and where they need not be known."""
     there = truth_in_frame(truth, frame)
     return there.truth_mask("artery.png"), there.truth_mask("ignore.png")
 
 
-def _both_dice(told: BoolArray, artery: BoolArray, ignore: BoolArray) -> dict[str, float]:
+def both_dice(told: BoolArray, artery: BoolArray, ignore: BoolArray) -> dict[str, float]:
+    """Return Dice and clDice of a mask."""
     scores = mask_scores(told, artery, ignore)
     return {"dice": scores["dice"], "cldice": scores["cldice"]}
 
@@ -202,7 +203,7 @@ def best(response: FloatArray, truth: BoolArray, ignore: BoolArray, valid: BoolA
     levels = np.quantile(response[valid], 1 - np.geomspace(0.002, 0.4, 60))
     scored = [(_dice((response >= level) & judged, truth), level) for level in levels]
     level = max(scored)[1]
-    return _both_dice((response >= level) & valid, truth, ignore)
+    return both_dice((response >= level) & valid, truth, ignore)
 
 
 def _dice(told: BoolArray, truth: BoolArray) -> float:
@@ -276,6 +277,7 @@ def _pairs(real: Path, names: Sequence[str]) -> list[tuple[str, FloatArray, Bool
 
 
 def _real_scores(told: BoolArray, truth: BoolArray) -> dict[str, float]:
+    """Return Dice and clDice of a mask."""
     scores = mask_scores(told, truth)
     return {key: scores[key] for key in ("dice", "cldice", "precision", "recall")}
 
@@ -415,9 +417,12 @@ def main() -> int:
                 found = measure_preset(preset, cases, given.workers, given.work, filtered=given.filter_cases)
             figures[preset] = {**found, "cases": cases, "seed": SEEDS[preset], "measured_with": state()}
     if given.only in (None, "real"):
-        if given.real is None:
+        if given.real is not None:
+            figures["real"] = {**measure_real(given.real), "measured_with": state()}
+        elif given.only == "real":
             raise SystemExit("Expected --real FOLDER with vessels_dca and vessels_arcade, found none.")
-        figures["real"] = {**measure_real(given.real), "measured_with": state()}
+        else:
+            print("No real angiograms were given (--real): their figures stay as they are.")
     figures = write_parts(FIGURES, figures)
     write_section(PAGE, "networks", SCRIPT, section(figures))
     return 0

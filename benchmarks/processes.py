@@ -6,6 +6,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from threadpoolctl import threadpool_limits
 THREADS = 2
 
 
-def hold_threads() -> None:
+def hold_threads(threads: int = THREADS) -> None:
     """Give every library the same number of threads, whichever is loaded later included."""
-    cv2.setNumThreads(THREADS)
-    threadpool_limits(limits=THREADS)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(THREADS)
+    cv2.setNumThreads(threads)
+    threadpool_limits(limits=threads)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     for variable in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ[variable] = str(THREADS)
+        os.environ[variable] = str(threads)
 
 
 def forget_peak_memory() -> float:
@@ -44,11 +45,24 @@ def peak_memory_mb() -> float:
 
 
 def in_its_own_process(compete: Callable[..., None], *arguments: object) -> Any:
-    """Return what `compete` puts into the queue that it is given last."""
+    """Return what `compete` puts into the queue that it is given last.
+
+    Raises
+    ------
+    RuntimeError
+        When the process ends without an answer; why stands on its standard error.
+    """
     context = multiprocessing.get_context("spawn")
     answer = context.Queue()
     process = context.Process(target=compete, args=(*arguments, answer))
     process.start()
-    found = answer.get()
-    process.join()
-    return found
+    while True:
+        running = process.is_alive()
+        try:
+            found = answer.get(timeout=1)
+        except queue.Empty:
+            if running:
+                continue
+            raise RuntimeError(f"Expected an answer of {compete.__name__}{arguments[:1]}, found none.") from None
+        process.join()
+        return found

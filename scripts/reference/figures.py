@@ -207,11 +207,13 @@ def _time(rows: dict[str, Any], name: str) -> float:
 
 
 def _segmentation(found: dict[str, Any]) -> Iterator[Figure]:
-    names = {"torch": "run network, torch", "openvino": "run network, OpenVINO", "sato": "Sato filter, three scales",
-             "monai": "MONAI BasicUNet at the run's size"}  # fmt: skip
+    names = {"torch": "run network, torch", "openvino": "run network, OpenVINO",
+             "frangi": "Frangi filter, scikit-image", "sato": "Sato filter, scikit-image",
+             "objectness": "objectness, SimpleITK", "monai": "MONAI BasicUNet at the run's size"}  # fmt: skip
     for name, said in names.items():
         one = found["contestants"][name]
-        yield Figure(f"{said}, s", one["median_s"], told=f"{one['median_s']:.2f} s, {one['peak_gb']:.2f} GB")
+        told = f"{one['processor_s']:.2f} s, {one['peak_gb']:.2f} GB"
+        yield Figure(f"{said}, processor time, s", one["processor_s"], told=told)
 
 
 def _graph_time(found: dict[str, Any]) -> Iterator[Figure]:
@@ -258,6 +260,10 @@ def _decode(found: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(f"{said}, times as fast as one thread", row["gain"], 1.8, None, f"{row['gain']:.2f}")
         gain = row["gain_over_pydicom"]
         yield Figure(f"{said}, times as fast as pydicom on one core", gain, told=f"{gain:.2f}")
+    for row in found["peers"]:
+        said = f"{row['codec']}, {row['size_px']}² × {row['frames']}, one core, share of the processor time of"
+        for peer, share in row["one_thread_over"].items():
+            yield Figure(f"{said} {peer}", share, told=f"{share:.2f}")
 
 
 def _batch(found: dict[str, Any]) -> Iterator[Figure]:

@@ -1,7 +1,8 @@
 """Tables and documents that the program writes: every column and every field.
 
 Types come from the code, units from the names, and what a column is from docs/columns.toml, as tables are plain
-mappings of names to types.
+mappings of names to types. What a field of a document is, the code's schema says, else docs/fields.toml, else the table
+that has a column of its name and meaning.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from angio_pipeline.outputs.rows import (
 )
 from reference.values import table, unit_of
 
-__all__ = ["TABLES", "documents", "tables", "words"]
+__all__ = ["TABLES", "documents", "field_words", "tables", "unexplained", "words"]
 
 _SUBJECT = {"subject": "VARCHAR"}
 TABLES: dict[str, tuple[Columns, str]] = {
@@ -43,13 +44,53 @@ DOCUMENTS = {
     "response": "response.json", "embolisation": "embolisation.json", "projections": "projections.json",
     "corrections": "corrections.json, which is read",
 }  # fmt: skip
+# Objects of documents whose fields are the columns of a table.
+_AS_TABLE = {
+    "ReasonDocument": "response", "ExtentDocument": "lesions", "MeasuredLesionDocument": "lesions",
+    "NecrosisDocument": "lesions", "GraphBranch": "branches",
+}  # fmt: skip
 
 
 def words() -> dict[str, dict[str, str]]:
     """Return what each column is, by table; `all` holds those that mean the same everywhere."""
-    path = Path(__file__).resolve().parents[2] / "docs" / "columns.toml"
+    return _told("columns.toml")
+
+
+def field_words() -> dict[str, dict[str, str]]:
+    """Return what fields of documents are, by the object that holds them, as far as code and tables do not say so."""
+    return _told("fields.toml")
+
+
+def _told(file: str) -> dict[str, dict[str, str]]:
+    path = Path(__file__).resolve().parents[2] / "docs" / file
     told: dict[str, dict[str, str]] = tomllib.loads(path.read_text(encoding="utf-8"))
     return told
+
+
+def _word_of_field(owner: str, name: str, field: dict[str, Any]) -> str:
+    """Return what a field is; empty where nothing says so."""
+    own, columns = field_words(), words()
+    places = (own.get(owner, {}), columns.get(_AS_TABLE.get(owner, ""), {}), own["all"], columns["all"])
+    found = (place[name] for place in places if name in place)
+    return str(field.get("description") or next(found, ""))
+
+
+def objects(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the schemas of all objects with fields in a kind of document, the document first, by their names."""
+    schema = json_schema(kind)
+    inner = {name: one for name, one in schema.get("$defs", {}).items() if one.get("properties")}
+    return {str(schema["title"]): schema, **inner}
+
+
+def unexplained() -> list[str]:
+    """Return each field of a document of which nothing says what it is."""
+    return [
+        f"{owner}.{name}"
+        for kind in DOCUMENTS
+        for owner, one in objects(kind).items()
+        for name, field in one.get("properties", {}).items()
+        if not _word_of_field(owner, name, field)
+    ]
 
 
 def word_of(name: str, column: str, told: dict[str, dict[str, str]]) -> str:
@@ -83,19 +124,16 @@ def documents() -> str:
 
 
 def _document(kind: str, file: str) -> str:
-    schema = json_schema(kind)
-    kinds, shared = schema.get("$defs", {}), words()["all"]
-    parts = [f"### {file}", _object(schema, kinds, shared)]
-    for name, one in kinds.items():
-        if one.get("properties"):
-            parts.append(f"#### {_plain(name)} in {file.split(',')[0]}\n\n{_object(one, kinds, shared)}")
+    (name, whole), *inner = objects(kind).items()
+    kinds = whole.get("$defs", {})
+    parts = [f"### {file}", _object(name, whole, kinds)]
+    parts += [f"#### {_plain(one)} in {file.split(',')[0]}\n\n{_object(one, held, kinds)}" for one, held in inner]
     return "\n\n".join(parts)
 
 
-def _object(schema: dict[str, Any], kinds: dict[str, Any], shared: dict[str, str]) -> str:
-    # A field that the code describes says so itself; what means the same everywhere is told by columns.toml.
+def _object(owner: str, schema: dict[str, Any], kinds: dict[str, Any]) -> str:
     rows = [
-        (f"`{name}`", _type(field, kinds), unit_of(name), field.get("description") or shared.get(name, ""))
+        (f"`{name}`", _type(field, kinds), unit_of(name), _word_of_field(owner, name, field))
         for name, field in schema.get("properties", {}).items()
     ]
     said = " ".join(schema.get("description", "").split())

@@ -1,11 +1,12 @@
-"""What one run costs from file to page: wall time and peak memory, measured on this machine.
+"""What one run costs from file to page: wall time, time of each stage and peak memory, measured on this machine.
 
 The sample's first run is resampled to the size and the number of frames asked for, written as
-DICOM, and analysed by the real command in a process of its own.
+DICOM, and analysed by the real command in a process of its own. What each stage took stands in that command's log.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -37,13 +38,15 @@ class BenchmarkCase:
 class BenchmarkResult:
     """What a case cost; `peak_gb` is the memory of all processes together, NaN where it cannot be read.
 
-    Pages that processes share count once (proportional set size).
+    Pages that processes share count once (proportional set size). `stages_s` has the seconds of each stage in the order
+    in which they ran; what is missing to `wall_s` is the start of the program and of its worker, and the worklist.
     """
 
     case: BenchmarkCase
     wall_s: float
     peak_gb: float
     file_mb: float
+    stages_s: dict[str, float]
 
 
 def measure_case(case: BenchmarkCase, sample: Path) -> BenchmarkResult:
@@ -57,7 +60,8 @@ def measure_case(case: BenchmarkCase, sample: Path) -> BenchmarkResult:
     with tempfile.TemporaryDirectory(prefix="angio-benchmark-") as folder:
         source = Path(folder) / "run.dcm"
         write_resampled(_first_run(sample), source, case)
-        command = [sys.executable, "-m", "angio_pipeline", "run", str(source), "--out", str(Path(folder) / "out")]
+        out = Path(folder) / "out"
+        command = [sys.executable, "-m", "angio_pipeline", "run", str(source), "--out", str(out)]
         started = time.perf_counter()
         process = subprocess.Popen(
             [*command, "--workers", "1", "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -69,7 +73,17 @@ def measure_case(case: BenchmarkCase, sample: Path) -> BenchmarkResult:
             raise AngioError(
                 f"Expected the benchmark run to succeed, found: {message[-1] if message else 'no message'}"
             )
-        return BenchmarkResult(case, wall, peak, source.stat().st_size / 1e6)
+        return BenchmarkResult(case, wall, peak, source.stat().st_size / 1e6, _stages(out))
+
+
+def _stages(out: Path) -> dict[str, float]:
+    """Return the seconds of each stage of every task that the log of a batch tells."""
+    seconds: dict[str, float] = {}
+    for log in sorted(out.glob("logs/*.jsonl")):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            for name, took in json.loads(line).get("stages", {}).items():
+                seconds[name] = seconds.get(name, 0.0) + took
+    return seconds
 
 
 def write_resampled(source: Path, target: Path, case: BenchmarkCase) -> None:

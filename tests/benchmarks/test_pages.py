@@ -110,6 +110,9 @@ def test_the_table_of_costs_says_what_was_made() -> None:
         ("registration", "registration.md", "figures"),
         ("networks", "networks.md", "networks"),
         ("segmentation", "networks.md", "segmentation"),
+        ("decode", "hostile-input.md", "parallel decode"),
+        ("graph", "graph.md", "graph"),
+        ("lipiodol_peers", "lipiodol.md", "lipiodol peers"),
     ],
 )
 def test_the_page_holds_what_the_figures_say(pages: ModuleType, name: str, page: str, section: str) -> None:

@@ -103,6 +103,8 @@ def test_benchmark_prints_a_table_for_a_small_case() -> None:
     assert row["frames"] == 6
     assert row["wall_s"] > 0
     assert 0 < row["peak_gb"] < 4
+    assert {"read", "subtract", "segment", "graph", "feeders"} <= set(row["stages_s"])
+    assert 0 < sum(row["stages_s"].values()) < row["wall_s"]
     assert _angio("benchmark", "--case", "huge").returncode == 2
 
 

@@ -97,6 +97,20 @@ def test_every_document_is_explained_and_has_a_schema_that_is_printed() -> None:
             assert f"| `{name}` |" in section, f"{file} {name}"
 
 
+def test_every_field_of_every_document_is_explained() -> None:
+    assert outputs.unexplained() == []
+
+
+def test_words_of_fields_are_given_for_fields_that_exist() -> None:
+    held: dict[str, set[str]] = {}
+    for kind in outputs.DOCUMENTS:
+        for owner, schema in outputs.objects(kind).items():
+            held[owner] = held.get(owner, set()) | set(schema["properties"])
+    held["all"] = set().union(*held.values())
+    told = outputs.field_words()
+    assert [f"{owner}.{name}" for owner, words in told.items() for name in set(words) - held.get(owner, set())] == []
+
+
 def dictionary() -> list[dict[str, str]]:
     with (DOCS / "redcap-dictionary.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))

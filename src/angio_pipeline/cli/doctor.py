@@ -98,5 +98,6 @@ def _decoders() -> Iterator[str]:
         uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless,
         uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2K, uid.RLELossless,
     )  # fmt: skip
+    widest = max(len(syntax.name) for syntax in syntaxes)
     for syntax in syntaxes:
-        yield f"  decode {syntax.name[:40]:40} {decoder_name(syntax)}"
+        yield f"  decode {syntax.name:{widest}} {decoder_name(syntax)}"

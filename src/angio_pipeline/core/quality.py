@@ -120,7 +120,8 @@ QUALITY_SENTENCES: dict[Quality, str] = {
     Quality.CONTRAST_ENHANCED: "The scan is contrast-enhanced: vascular iodine may be counted as oil.",
     Quality.RELATIVE_ONLY: "Amounts are relative to the patient's own reference, not milligrams.",
     Quality.PROJECTION_LIMIT: (
-        "Deposition on projections predicts response barely better than chance (Az 0.54 against 0.75 on cone-beam CT)."
+        "Deposition on projections predicts response barely better than chance (Az 0.54 against 0.75 on cone-beam CT, "
+        "doi:10.1186/s40644-016-0090-4)."
     ),
     Quality.REGISTRATION_POOR: "The follow-up could not be aligned well with the reference scan.",
     Quality.LESION_AT_EDGE: "The lesion touches the edge of the scan: its mass is a lower bound.",
