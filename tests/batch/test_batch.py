@@ -9,7 +9,7 @@ import pytest
 
 from angio_pipeline import batch, ingest
 from angio_pipeline.batch import engines
-from angio_pipeline.batch.execute import execute
+from angio_pipeline.batch.executing import execute
 from angio_pipeline.batch.plan import FollowUpTask, RunTask, make_plan
 from angio_pipeline.batch.tasks import Settings, run_task, task_digest
 from angio_pipeline.config import PipelineConfig

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage
 
 from angio_pipeline import batch, ingest
-from angio_pipeline.batch.execute import execute
+from angio_pipeline.batch.executing import execute
 from angio_pipeline.batch.plan import make_plan
 from angio_pipeline.batch.tasks import Settings
 from angio_pipeline.config import PipelineConfig
