@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ class Scene:
 def scene(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("canaries")
     source = copy_sample(sample, folder / "in" / f"{MARK}_Doe_Jane_1950")
-    # Every kind of file has to be there, and every date; a third of the slices are a scan as well.
+    # Every kind of file has to be there; two scans are a course, and a third of their slices are scans as well.
+    shutil.rmtree(source / "dicom" / "baseline-ct")
     for stack in {path.parent for path in source.rglob("001.dcm")}:
         for path in sorted(stack.glob("*.dcm")):
             if int(path.stem) % 3 != 1:
@@ -96,7 +98,7 @@ def test_results_and_tables_hold_no_canary_but_the_paths_of_refused_inputs(scene
 
 def test_the_search_finds_what_was_planted(scene: Scene, tmp_path: Path) -> None:
     found = find_canaries(scene.source)
-    assert len(found) > len(list(scene.source.rglob("*.dcm"))) > 60
+    assert len(found) > len(list(scene.source.rglob("*.dcm"))) > 40
     png = next(name for name in found if name.endswith(".png"))
     assert found[png]
     seen = set().union(*found.values())
