@@ -177,14 +177,17 @@ def test_files_are_sent_by_stow(archive: Archive, images: dict[str, Path], tmp_p
 def test_what_was_fetched_is_analysed_as_what_lies_on_the_disk(
     loaded: Archive, images: dict[str, Path], tmp_path: Path
 ) -> None:
-    # A kind of each: runs, films, and one scan of the three.
+    # Of each kind something: two projections, a film, one scan of the three.
     wanted = (("--modality", "XA"), ("--modality", "CT", "--from", "2024-03-05", "--to", "2024-03-05"))
     for some in wanted:
         pulled = angio("pull", *loaded.options, "--patient-id", PATIENT, *some, "--out", tmp_path / "studies")
         assert pulled.returncode == 0, pulled.stderr
     (tmp_path / "files").mkdir()
-    for number, uid in enumerate(by_uid(tmp_path / "studies")):
-        shutil.copy(images[uid], tmp_path / "files" / f"{number}.dcm")
+    for number, (uid, path) in enumerate(by_uid(tmp_path / "studies").items()):
+        if images[uid].name == "post.dcm":
+            path.unlink()
+        else:
+            shutil.copy(images[uid], tmp_path / "files" / f"{number}.dcm")
     (tmp_path / "fast.toml").write_text(FAST)
     results = {}
     for name, source in (("disk", tmp_path / "files"), ("pacs", tmp_path / "studies")):
