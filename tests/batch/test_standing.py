@@ -75,6 +75,7 @@ def _status(*arguments: object) -> subprocess.CompletedProcess[str]:
     return angio("status", *arguments)
 
 
+@pytest.mark.slow
 def test_a_dead_batch_says_what_was_at_work_and_how_to_go_on(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 3)
     (tmp_path / "fast.toml").write_text(FAST)
