@@ -76,6 +76,7 @@ def test_copies_and_their_reports_hold_no_canary(scene: Scene) -> None:
         assert [row["reason"] for row in csv.DictReader(stream)] == ["not_dicom"]
 
 
+@pytest.mark.slow
 def test_results_and_tables_hold_no_canary_but_the_paths_of_refused_inputs(scene: Scene) -> None:
     out, tables = scene.folder / "out", scene.folder / "tables"
     # Networks name nothing.
