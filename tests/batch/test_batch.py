@@ -7,21 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_items import item
+from small_runs import write_small_runs
 
 from angio_pipeline import batch, ingest
 from angio_pipeline.batch import engines
-from angio_pipeline.batch.execute import execute
+from angio_pipeline.batch.executing import execute
 from angio_pipeline.batch.plan import FollowUpTask, RunTask, make_plan
 from angio_pipeline.batch.tasks import Settings, run_task, task_digest
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.outputs import choose_objects
 
+# What a batch makes of its tasks does not depend on networks.
+PLAIN = PipelineConfig.model_validate({"segment": {"method": "filter"}, "feeders": {"network": ""}})
+UID = "1.2.3.1"
+
 
 @pytest.fixture
-def run_file(still_scene, tmp_path: Path) -> Path:
-    """A small XA run on disk, written with pydicom from the scene."""
-    return _write_xa(tmp_path / "in" / "run.dcm", still_scene.run.frames, still_scene.run.times_s)
+def run_file(tmp_path: Path) -> Path:
+    """A small XA run on disk; `UID` is its own."""
+    (path,) = write_small_runs(tmp_path / "in", 1)
+    return path
 
 
 def _write_xa(path: Path, attenuation: np.ndarray, times_s: np.ndarray, *, uid: str = "1.2.3.4") -> Path:
@@ -58,24 +64,24 @@ def _plan(*sources: Path, workspace: Path) -> batch.Plan:
 
 def test_a_run_is_analysed_and_its_record_is_the_last_file(run_file: Path, tmp_path: Path) -> None:
     (task,) = _plan(run_file, workspace=tmp_path).runs
-    outcome = run_task(task, Settings(tmp_path / "out", PipelineConfig()))
+    outcome = run_task(task, Settings(tmp_path / "out", PLAIN))
     assert outcome.analysed
     assert outcome.refusals == ()
     folder = tmp_path / "out" / "subjects" / task.subject / task.folder
     record = json.loads((folder / "record.json").read_text())
-    assert record["digest"] == task_digest(task, PipelineConfig())
+    assert record["digest"] == task_digest(task, PLAIN)
     others = [p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "record.json"]
     assert (folder / "record.json").stat().st_mtime_ns >= max(others)
 
 
 def test_an_unchanged_task_is_not_done_again_and_a_changed_setting_is(run_file: Path, tmp_path: Path) -> None:
     (task,) = _plan(run_file, workspace=tmp_path).runs
-    settings = Settings(tmp_path / "out", PipelineConfig())
+    settings = Settings(tmp_path / "out", PLAIN)
     assert not run_task(task, settings).resumed
     assert run_task(task, settings).resumed
-    assert not run_task(task, Settings(tmp_path / "out", PipelineConfig(), resume=False)).resumed
-    other = PipelineConfig.model_validate({"mask": {"most_candidates": 2}})
-    assert task_digest(task, other) != task_digest(task, PipelineConfig())
+    assert not run_task(task, Settings(tmp_path / "out", PLAIN, resume=False)).resumed
+    other = PipelineConfig.model_validate({**PLAIN.model_dump(), "mask": {"most_candidates": 2}})
+    assert task_digest(task, other) != task_digest(task, PLAIN)
 
 
 def test_another_choice_of_objects_is_another_analysis(run_file: Path, tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_another_choice_of_objects_is_another_analysis(run_file: Path, tmp_path:
 def test_the_identity_that_is_kept_reaches_the_objects_alone(run_file: Path, tmp_path: Path) -> None:
     plan = _plan(run_file, workspace=tmp_path)
     objects = choose_objects(["seg", "sr"], keep_identity=True)
-    execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True, objects=objects))
+    execute(plan, Settings(tmp_path / "out", PLAIN, debug=True, objects=objects))
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     named = [path.name for path in written if b"CANARY" in path.read_bytes().upper()]
     assert sorted(named) == ["seg.dcm", "sr.dcm"]
@@ -97,7 +103,7 @@ def test_the_identity_that_is_kept_reaches_the_objects_alone(run_file: Path, tmp
 
 def test_no_name_of_the_patient_reaches_any_output(run_file: Path, tmp_path: Path) -> None:
     plan = _plan(run_file, workspace=tmp_path)
-    report = execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+    report = execute(plan, Settings(tmp_path / "out", PLAIN, debug=True))
     assert report.analysed == 1
     for path in (tmp_path / "out").rglob("*"):
         assert "canary" not in str(path.relative_to(tmp_path)).lower()
@@ -109,7 +115,7 @@ def test_a_broken_file_is_refused_by_name_and_its_neighbour_lives(run_file: Path
     (run_file.parent / "broken.dcm").write_bytes(run_file.read_bytes()[:3000])
     (run_file.parent / "empty.dcm").touch()
     plan = _plan(run_file.parent, workspace=tmp_path)
-    report = execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+    report = execute(plan, Settings(tmp_path / "out", PLAIN, debug=True))
     assert report.analysed == 1
     listed = (tmp_path / "out" / "refused.csv").read_text()
     assert "broken.dcm" in listed
@@ -130,22 +136,21 @@ def test_an_unforeseen_error_is_one_sentence_without_its_message(run_file: Path,
 
     monkeypatch.setattr("angio_pipeline.pipeline.process_run", explode)
     (task,) = _plan(run_file, workspace=tmp_path).runs
-    outcome = run_task(task, Settings(tmp_path / "out", PipelineConfig()))
+    outcome = run_task(task, Settings(tmp_path / "out", PLAIN))
     assert not outcome.analysed
     assert outcome.refusals[0].reason == "internal_error"
     assert "Canary" not in outcome.refusals[0].sentence
     with pytest.raises(RuntimeError, match="Canary"):
-        run_task(task, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+        run_task(task, Settings(tmp_path / "out", PLAIN, debug=True))
 
 
-def test_two_processes_give_what_one_gives(still_scene, tmp_path: Path) -> None:
-    for k in range(2):
-        frames = still_scene.run.frames + np.float32(0.01 * k)
-        _write_xa(tmp_path / "in" / f"{k}.dcm", frames, still_scene.run.times_s, uid=f"1.2.3.{k + 1}")
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+    write_small_runs(tmp_path / "in", 2)
     plan = _plan(tmp_path / "in", workspace=tmp_path)
     assert len(plan.runs) == 2
-    execute(plan, Settings(tmp_path / "a", PipelineConfig(), debug=True))
-    execute(plan, Settings(tmp_path / "b", PipelineConfig()), workers=2)
+    execute(plan, Settings(tmp_path / "a", PLAIN, debug=True))
+    execute(plan, Settings(tmp_path / "b", PLAIN), workers=2)
     documents = sorted((tmp_path / "a").rglob("analysis.json"))
     assert len(documents) == 2
     for document in documents:
@@ -155,7 +160,7 @@ def test_two_processes_give_what_one_gives(still_scene, tmp_path: Path) -> None:
 
 def test_what_an_earlier_analysis_left_is_gone_after_a_failure(run_file: Path, tmp_path: Path, monkeypatch) -> None:
     (task,) = _plan(run_file, workspace=tmp_path).runs
-    settings = Settings(tmp_path / "out", PipelineConfig(), resume=False)
+    settings = Settings(tmp_path / "out", PLAIN, resume=False)
     folder = tmp_path / "out" / "subjects" / task.subject / task.folder
     assert run_task(task, settings).analysed
     assert (folder / "analysis.json").is_file()
@@ -171,7 +176,7 @@ def test_what_an_earlier_analysis_left_is_gone_after_a_failure(run_file: Path, t
 
 def test_a_resumed_task_tells_its_refusals_again(run_file: Path, tmp_path: Path) -> None:
     (task,) = _plan(run_file, workspace=tmp_path).runs
-    settings = Settings(tmp_path / "out", PipelineConfig())
+    settings = Settings(tmp_path / "out", PLAIN)
     run_task(task, settings)
     path = tmp_path / "out" / "subjects" / task.subject / task.folder / "record.json"
     record = json.loads(path.read_text())
@@ -195,11 +200,10 @@ def test_a_region_goes_to_its_own_image_and_patient_alone(tmp_path: Path) -> Non
     assert [(Path(r.path).name, r.reason) for r in plan.refusals] == [("7.7-L1.png", "roi_not_matched")]
 
 
-def test_a_name_in_a_path_stays_out_of_the_results(still_scene, tmp_path: Path) -> None:
-    path = _write_xa(tmp_path / "CANARY JANE" / "canary.dcm", still_scene.run.frames, still_scene.run.times_s)
-    report = execute(
-        _plan(path.parent.parent, workspace=tmp_path / "w"), Settings(tmp_path / "out", PipelineConfig(), debug=True)
-    )
+def test_a_name_in_a_path_stays_out_of_the_results(tmp_path: Path) -> None:
+    (plain,) = write_small_runs(tmp_path / "CANARY JANE", 1)
+    path = plain.rename(plain.with_name("canary.dcm"))
+    report = execute(_plan(path.parent.parent, workspace=tmp_path / "w"), Settings(tmp_path / "out", PLAIN, debug=True))
     assert report.analysed == 1
     for written in (tmp_path / "out").rglob("*"):
         if written.is_file() and written.name != "refused.csv":
@@ -229,13 +233,13 @@ def _write_outline(path: Path, uid: str, centre: tuple[float, float], radius: fl
 
 def test_an_outline_of_a_presentation_state_takes_the_place_of_detection(run_file: Path, tmp_path: Path) -> None:
     found = ingest.discover([run_file], workspace=tmp_path)
-    fitting = _write_outline(tmp_path / "a.dcm", "1.2.3.4", (62.0, 64.0), 18.0)
+    fitting = _write_outline(tmp_path / "a.dcm", UID, (62.0, 64.0), 18.0)
     other = _write_outline(tmp_path / "b.dcm", "9.9.9", (62.0, 64.0), 18.0)
     plan = make_plan(found, [fitting, other])
     assert [(Path(r.path).name, r.reason) for r in plan.refusals] == [("b.dcm", "roi_not_matched")]
     (task,) = plan.runs
     assert task.rois == (fitting,)
-    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    settings = Settings(tmp_path / "out", PLAIN)
     assert run_task(task, settings).analysed
     folder = tmp_path / "out" / "subjects" / task.subject / task.folder
     (tumour,) = json.loads((folder / "analysis.json").read_text())["tumours"]
@@ -282,10 +286,10 @@ def test_corrections_of_a_run_that_is_not_there_are_named(run_file: Path, tmp_pa
 
 
 def test_an_edit_that_fits_nothing_is_refused_by_name_and_again_when_resumed(run_file: Path, tmp_path: Path) -> None:
-    lost = _edit("lost", kind="remove_tumour", tumour={"point": [10.0, 240.0]})
-    path = _corrections(tmp_path / "c.json", {"1.2.3.4": [lost, _edit("seen")]})
+    lost = _edit("lost", kind="remove_tumour", tumour={"point": [10.0, 120.0]})
+    path = _corrections(tmp_path / "c.json", {UID: [lost, _edit("seen")]})
     (task,) = make_plan(ingest.discover([run_file], workspace=tmp_path), corrections=[path]).runs
-    settings = Settings(tmp_path / "out", PipelineConfig.model_validate({"segment": {"method": "filter"}}))
+    settings = Settings(tmp_path / "out", PLAIN)
     first, again = run_task(task, settings), run_task(task, settings)
     assert again.resumed
     for outcome in (first, again):
@@ -351,7 +355,7 @@ def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path:
         return RunTask(ingest.RunItem((tmp_path / name,), source, shown=(f"{name}.dcm",)))
 
     plan = batch.Plan((task("one"), task("kill"), task("two")), ())
-    report = execute(plan, Settings(tmp_path / "out", PipelineConfig()), workers=1)
+    report = execute(plan, Settings(tmp_path / "out", PLAIN), workers=1)
     assert report.analysed == 2
     assert [r.reason for r in report.refusals] == ["worker_died"]
     assert report.refusals[0].path == "kill.dcm"
@@ -359,7 +363,7 @@ def test_a_task_that_kills_its_worker_is_refused_and_the_others_finish(tmp_path:
 
 def test_a_page_is_written_anew_when_its_results_change_and_only_then(run_file: Path, tmp_path: Path) -> None:
     def page_of(**how: bool) -> tuple[int, str]:
-        execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True, **how))
+        execute(plan, Settings(tmp_path / "out", PLAIN, debug=True, **how))
         (page,) = (tmp_path / "out").rglob("report.html")
         return page.stat().st_mtime_ns, page.read_text()
 
@@ -372,12 +376,12 @@ def test_a_page_is_written_anew_when_its_results_change_and_only_then(run_file: 
 
 def test_no_page_outlives_the_results_that_it_tells_of(run_file: Path, tmp_path: Path, monkeypatch) -> None:
     plan = _plan(run_file, workspace=tmp_path)
-    execute(plan, Settings(tmp_path / "out", PipelineConfig(), debug=True))
+    execute(plan, Settings(tmp_path / "out", PLAIN, debug=True))
 
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("angio_pipeline.outputs.write_run", stop)
     with pytest.raises(KeyboardInterrupt):
-        execute(plan, Settings(tmp_path / "out", PipelineConfig(), resume=False, debug=True))
+        execute(plan, Settings(tmp_path / "out", PLAIN, resume=False, debug=True))
     assert not list((tmp_path / "out").rglob("report.html"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from batch_runs import begin_batch, finish, kill_job, wait_for_work
+from command_here import angio
 from small_runs import FAST, write_small_runs
 from typer.testing import CliRunner
 
@@ -86,10 +86,10 @@ def test_what_was_resumed_before_any_work_does_not_count_in_the_rate(tmp_path: P
 
 
 def _status(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "angio_pipeline", "status", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return angio("status", *arguments)
 
 
+@pytest.mark.slow
 def test_a_dead_batch_says_what_was_at_work_and_how_to_go_on(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 3)
     (tmp_path / "fast.toml").write_text(FAST)

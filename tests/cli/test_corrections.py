@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from command_here import angio
+from small_runs import FAST
 
 from angio_pipeline.outputs import json_schema
 from angio_pipeline.simulate.dicom.common import Case
@@ -21,11 +22,6 @@ from angio_pipeline.simulate.radiograph.exports import ExportParams
 from angio_pipeline.simulate.radiograph.projection import CArm
 
 WHEN = datetime(2024, 3, 4, 10, 0)
-
-
-def _angio(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture
@@ -38,12 +34,12 @@ def analyse(still_scene, tmp_path: Path):
         times_s=still_scene.run.times_s, carm=CArm(256, 256, 0.4, 1100.0, 750.0, 0.0, 0.0),
         export=ExportParams(bits=12), mask_frames=3,
     )  # fmt: skip
-    (tmp_path / "filter.toml").write_text('[segment]\nmethod = "filter"\n')
+    (tmp_path / "fast.toml").write_text(FAST)
 
     def analysed(*options: object) -> tuple[subprocess.CompletedProcess[str], Path]:
         out = tmp_path / "out"
-        told = ("--out", out, "--config", tmp_path / "filter.toml", "--debug")
-        return _angio("run", tmp_path / "run.dcm", *told, *options), out
+        told = ("--out", out, "--config", tmp_path / "fast.toml", "--debug")
+        return angio("run", tmp_path / "run.dcm", *told, *options), out
 
     return analysed
 
@@ -131,7 +127,7 @@ def test_corrections_hold_in_everything_that_is_written(analyse, still_scene, tm
 def test_a_file_that_holds_no_corrections_is_a_usage_error(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "x.dcm").touch()
     (tmp_path / "c.json").write_text(content)
-    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--corrections", tmp_path / "c.json")
+    done = angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--corrections", tmp_path / "c.json")
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

@@ -7,22 +7,23 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
 
+import command_here
+import cv2
 import numpy as np
 import pydicom
 import pytest
 from dicom_objects import errors_in
+from small_runs import FAST, SIZE_PX, write_small_runs
 
 from angio_pipeline.ingest.pseudonym import read_key
 
 
 def angio(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = command_here.angio(*arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -191,20 +192,21 @@ def test_a_copy_breaks_no_rule_of_the_standard_that_its_source_keeps(
         assert Counter(errors_in(after)) - Counter(errors_in(before)) == Counter()
 
 
-def test_a_run_gives_the_same_numbers_from_its_copy(sample: Path, tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    (source / "rois").mkdir(parents=True)
-    shutil.copy(sample / "case-000" / "dicom" / "day000" / "frontal.dcm", source)
-    uid = pydicom.dcmread(source / "frontal.dcm", stop_before_pixels=True).SOPInstanceUID
-    for path in (sample / "case-000" / "rois").glob(f"{uid}-*.png"):
-        shutil.copy(path, source / "rois")
-    angio("deidentify", source, "--out", tmp_path / "shared")
+def test_a_run_gives_the_same_numbers_from_its_copy(tmp_path: Path) -> None:
+    (run,) = write_small_runs(tmp_path / "in", 1)
+    uid = pydicom.dcmread(run, stop_before_pixels=True).SOPInstanceUID
+    region = cv2.circle(np.zeros((SIZE_PX, SIZE_PX), np.uint8), (70, 30), 12, 255, -1)
+    (tmp_path / "in" / "rois").mkdir()
+    assert cv2.imwrite(str(tmp_path / "in" / "rois" / f"{uid}-L1.png"), region)
+    (tmp_path / "fast.toml").write_text(FAST)
+    angio("deidentify", run.parent, "--out", tmp_path / "shared")
     found = []
-    for folder, out in ((source, tmp_path / "a"), (tmp_path / "shared", tmp_path / "b")):
-        angio("run", folder, "--out", out, "--workers", "1")
+    for folder, out in ((run.parent, tmp_path / "a"), (tmp_path / "shared", tmp_path / "b")):
+        angio("run", folder, "--out", out, "--debug", "--config", tmp_path / "fast.toml")
         (path,) = out.rglob("analysis.json")
         document = json.loads(path.read_text())
         del document["source"]
         found.append(document)
     assert found[0] == found[1]
+    assert [one["id"] for one in found[0]["tumours"]] == ["L1"]
     assert rows(tmp_path / "b" / "refused.csv") == []  # the tables beside the copies are no input

@@ -6,13 +6,12 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import command_here
 import pytest
 from review_server import Browser, make_edit, serve
 
@@ -20,8 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def angio(*words: object) -> str:
-    command = [sys.executable, "-m", "angio_pipeline", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = command_here.angio(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from command_here import angio
+from small_runs import FAST, write_small_runs
 
+from angio_pipeline import ingest
 from angio_pipeline.config import load_config
 from angio_pipeline.core.errors import ConfigError
+from angio_pipeline.pipeline import subtract_run
 
 
 def _angio(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a shell starts it."""
     command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_real_angiograms_are_analysed_and_described_as_the_schema_says(real_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = _angio("run", real_data / "xa_phantom", real_data / "xa_coronary", "--out", out)
@@ -24,7 +30,7 @@ def test_real_angiograms_are_analysed_and_described_as_the_schema_says(real_data
     assert done.stderr == ""
     documents = [json.loads(p.read_text()) for p in out.rglob("analysis.json")]
     assert len(documents) == 5
-    schema = json.loads(_angio("schema").stdout)
+    schema = json.loads(angio("schema").stdout)
     for document in documents:
         jsonschema.validate(document, schema)
         assert document["image"]["spacing_plane"] in ("none", "detector")
@@ -43,7 +49,7 @@ def test_real_angiograms_are_analysed_and_described_as_the_schema_says(real_data
 )
 def test_nothing_to_analyse_is_exit_1_with_one_sentence(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(content)
-    done = _angio("run", tmp_path / name, "--out", tmp_path / "out")
+    done = angio("run", tmp_path / name, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
@@ -52,14 +58,14 @@ def test_nothing_to_analyse_is_exit_1_with_one_sentence(tmp_path: Path, name: st
 
 def test_an_object_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").touch()
-    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--dicom", "overlay")
+    done = angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--dicom", "overlay")
     assert done.returncode == 2
     assert "Expected --dicom as one of seg, sr, summary" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path) -> None:
-    done = _angio("run", tmp_path / "nowhere", "--out", tmp_path / "out")
+    done = angio("run", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
     (tmp_path / "wrong.toml").write_text("[mask]\nonset = 3\n")
@@ -72,7 +78,7 @@ def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path
 
 def test_one_missing_source_of_several_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
-    done = _angio("run", tmp_path / "notes.txt", tmp_path / "nowhere", "--out", tmp_path / "out")
+    done = angio("run", tmp_path / "notes.txt", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert done.returncode == 1
     refused = (tmp_path / "out" / "refused.csv").read_text()
     assert "not_found" in refused
@@ -96,6 +102,7 @@ def test_settings_out_of_range_name_the_field(tmp_path: Path) -> None:
         load_config("nonsense")
 
 
+@pytest.mark.slow
 def test_benchmark_prints_a_table_for_a_small_case() -> None:
     done = _angio("benchmark", "--case", "128x6", "--json")
     assert done.returncode == 0, done.stderr
@@ -105,12 +112,17 @@ def test_benchmark_prints_a_table_for_a_small_case() -> None:
     assert 0 < row["peak_gb"] < 4
     assert {"read", "subtract", "segment", "graph", "feeders"} <= set(row["stages_s"])
     assert 0 < sum(row["stages_s"].values()) < row["wall_s"]
-    assert _angio("benchmark", "--case", "huge").returncode == 2
 
 
-def test_a_shift_by_hand_reaches_the_results(sample: Path, tmp_path: Path) -> None:
-    run = sample / "case-000" / "dicom" / "day000" / "frontal.dcm"
-    done = _angio("run", run, "--out", tmp_path / "out", "--pixel-shift", "-1.5,0.25")
+def test_a_case_that_is_none_is_a_usage_error() -> None:
+    assert angio("benchmark", "--case", "huge").returncode == 2
+
+
+def test_a_shift_by_hand_reaches_the_results(tmp_path: Path) -> None:
+    (run,) = write_small_runs(tmp_path / "in", 1)
+    (tmp_path / "fast.toml").write_text(FAST)
+    words = ("--config", tmp_path / "fast.toml", "--pixel-shift", "-1.5,0.25")
+    done = angio("run", run, "--out", tmp_path / "out", "--debug", *words)
     assert done.returncode == 0, done.stderr
     (document,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("analysis.json")]
     assert document["subtraction"]["correction"] == "hand"
@@ -121,7 +133,7 @@ def test_a_shift_by_hand_reaches_the_results(sample: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("wrong", ["1.5", "1,2,3", "down,2", "nan,0", "500,0"])
 def test_a_shift_that_is_none_is_a_usage_error(tmp_path: Path, wrong: str) -> None:
     (tmp_path / "x.dcm").touch()
-    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--pixel-shift", wrong)
+    done = angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--pixel-shift", wrong)
     assert done.returncode == 2
     assert "Expected --pixel-shift" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -129,10 +141,9 @@ def test_a_shift_that_is_none_is_a_usage_error(tmp_path: Path, wrong: str) -> No
 
 @pytest.mark.parametrize("preset", ["fast", "research"])
 def test_every_preset_lays_the_sample_upon_its_mask(sample: Path, tmp_path: Path, preset: str) -> None:
-    run = sample / "case-000" / "dicom" / "day000" / "frontal.dcm"
-    done = _angio("run", run, "--out", tmp_path / "out", "--config", preset)
-    assert done.returncode == 0, done.stderr
-    (document,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("analysis.json")]
-    cut = document["subtraction"]
-    assert (cut["background"], cut["correction"]) == ("mask", "automatic")
-    assert cut["residual_after"] < cut["residual_before"]
+    path = sample / "case-000" / "dicom" / "day000" / "frontal.dcm"
+    (item,) = ingest.discover([path], workspace=tmp_path).runs
+    cut, _ = subtract_run(ingest.read_run(item), config=load_config(preset))
+    assert cut.motion is not None
+    assert (cut.background, cut.motion.correction) == ("mask", "automatic")
+    assert cut.residual_after < cut.residual_before

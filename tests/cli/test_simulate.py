@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_here import angio
 
 from angio_pipeline.cli.main import main
 
 
 def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "angio_pipeline", "simulate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return angio("simulate", *arguments)
 
 
 @pytest.mark.parametrize(

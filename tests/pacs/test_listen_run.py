@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from pacs_command import need_orthanc, start
 from pacs_server import DCMTK, free_port
+from small_runs import FAST
 
 from angio_pipeline.pacs.inbox import Arrival
 from angio_pipeline.pacs.journal import Journal, Kept
@@ -71,7 +72,7 @@ def analysed(out: Path) -> set[str]:
 
 def listen(out: Path, settings: Path, quiet_s: float) -> tuple[subprocess.Popen[str], int]:
     port = free_port()
-    settings.write_text('[segment]\nmethod = "filter"\n')
+    settings.write_text(FAST)
     options = ("--port", port, "--calling-aet", "SENDER", "--allow-host", "127.0.0.1", "--config", settings)
     child = start("listen", "--run", "--quiet-s", quiet_s, "--workers", 1, "--out", out, *options)
     assert child.stderr is not None
@@ -79,6 +80,7 @@ def listen(out: Path, settings: Path, quiet_s: float) -> tuple[subprocess.Popen[
     return child, port
 
 
+@pytest.mark.slow
 def test_a_quiet_study_is_analysed_and_again_when_it_grew(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     child, port = listen(out, tmp_path / "c.toml", 1.0)

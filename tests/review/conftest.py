@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_here import angio
+from filelock import FileLock
 from page_reader import PAINTERS, PageReader, chromium_with
 from playwright.sync_api import Browser as Chromium
 from review_server import Browser, Served, serve
+from small_runs import FAST
 
 from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.dicom.xa import write_xa
@@ -42,32 +43,39 @@ class Results:
 
 
 @pytest.fixture(scope="session")
-def results(still_scene: Any, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(still_scene: Any, shared_place: Path) -> Results:
     """One run with a tumour that was drawn among the sources, analysed by the command itself."""
-    folder = tmp_path_factory.mktemp("review")
-    source, out = folder / "source", folder / "out"
-    (source / "rois").mkdir(parents=True)
+    folder = shared_place / "review"
     attenuation = still_scene.run.frames
     stored = np.round(4000 * np.exp(-(attenuation - attenuation.min()) / 2)).astype(np.uint16)
-    uid = write_xa(
-        source / "run1.dcm", Case(1, 0, WHEN), study="a", series="b", number=101, when=WHEN, frames=stored,
-        times_s=still_scene.run.times_s, carm=CArm(256, 256, 0.4, 1100.0, 750.0, 10.0, -5.0),
-        export=ExportParams(bits=12), mask_frames=3,
-    )  # fmt: skip
-    assert cv2.imwrite(str(source / "rois" / f"{uid}-L1.png"), still_scene.tumour.astype(np.uint8) * 255)
-    analyse(source, out, filtered=True)
-    return Results(out, source, stored)
+    with made_once(folder) as source:
+        if source is not None:
+            (source / "rois").mkdir()
+            uid = write_xa(
+                source / "run1.dcm", Case(1, 0, WHEN), study="a", series="b", number=101, when=WHEN, frames=stored,
+                times_s=still_scene.run.times_s, carm=CArm(256, 256, 0.4, 1100.0, 750.0, 10.0, -5.0),
+                export=ExportParams(bits=12), mask_frames=3,
+            )  # fmt: skip
+            assert cv2.imwrite(str(source / "rois" / f"{uid}-L1.png"), still_scene.tumour.astype(np.uint8) * 255)
+    return Results(folder / "out", folder / "source", stored)
 
 
-def analyse(source: Path, out: Path, *, filtered: bool = False) -> None:
-    """Have the command analyse a folder; vessels are found by the filter alone where that is enough."""
-    command = [sys.executable, "-m", "angio_pipeline", "run", source, "--out", out, "--workers", "1", "--quiet"]
-    if filtered:
-        config = out.with_suffix(".toml")
-        config.write_text('[segment]\nmethod = "filter"\n')
-        command += ["--config", config]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr
+@contextmanager
+def made_once(folder: Path) -> Iterator[Path | None]:
+    """Yield where to write sources, which are analysed then; None where another process of these tests has done so."""
+    source, out, done = folder / "source", folder / "out", folder / "done"
+    with FileLock(folder.with_suffix(".lock")):
+        if done.exists():
+            yield None
+            return
+        source.mkdir(parents=True)
+        yield source
+        # What is under review does not depend on networks.
+        (folder / "fast.toml").write_text(FAST)
+        words = ("--out", out, "--config", folder / "fast.toml", "--workers", "1", "--quiet")
+        told = angio("run", source, *words)
+        assert told.returncode == 0, told.stderr
+        done.touch()
 
 
 @pytest.fixture
@@ -108,26 +116,29 @@ def case(reader: Browser) -> str:
 
 
 @pytest.fixture(scope="session")
-def followed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The sample's scans with their regions, analysed: the results, and the sources."""
-    folder = tmp_path_factory.mktemp("followed")
-    for name in ("day001-ct", "day028-ct"):
-        shutil.copytree(sample / "case-000" / "dicom" / name, folder / "source" / name)
-    (folder / "source" / "rois").mkdir()
-    for path in (sample / "case-000" / "rois").glob("*.dcm"):
-        shutil.copy(path, folder / "source" / "rois")
-    analyse(folder / "source", folder / "out")
+def followed(sample: Path, shared_place: Path) -> tuple[Path, Path]:
+    """The sample's scans with their regions, every second slice, analysed: the results, and the sources."""
+    folder = shared_place / "followed"
+    with made_once(folder) as source:
+        if source is not None:
+            for name in ("day001-ct", "day028-ct"):
+                for path in sorted((sample / "case-000" / "dicom" / name).rglob("*.dcm"))[::2]:
+                    (source / name).mkdir(exist_ok=True)
+                    shutil.copy(path, source / name)
+            (source / "rois").mkdir()
+            for path in (sample / "case-000" / "rois").glob("*.dcm"):
+                shutil.copy(path, source / "rois")
     return folder / "out", folder / "source"
 
 
 @pytest.fixture(scope="session")
-def treated(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def treated(sample: Path, shared_place: Path) -> tuple[Path, Path]:
     """The sample's day of treatment, analysed: runs before and after, and another projection; then the sources."""
-    folder = tmp_path_factory.mktemp("treated")
-    (folder / "source").mkdir()
-    for name in ("frontal", "oblique", "post"):
-        shutil.copy(sample / "case-000" / "dicom" / "day000" / f"{name}.dcm", folder / "source")
-    analyse(folder / "source", folder / "out", filtered=True)
+    folder = shared_place / "treated"
+    with made_once(folder) as source:
+        if source is not None:
+            for name in ("frontal", "oblique", "post"):
+                shutil.copy(sample / "case-000" / "dicom" / "day000" / f"{name}.dcm", source)
     return folder / "out", folder / "source"
 
 

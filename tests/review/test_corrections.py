@@ -6,15 +6,15 @@ import csv
 import io
 import json
 import sqlite3
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
-from review_server import Browser, make_edit
+from command_here import angio
+from review_server import Browser, Served, make_edit
+from small_runs import FAST
 
 from angio_pipeline.core.corrections import CorrectionsDocument
 from angio_pipeline.review.journal import Journal
@@ -27,8 +27,8 @@ def only(reader: Browser) -> str:
     return str(row["id"])
 
 
-def test_undo_and_redo_are_steps_of_their_own(started) -> None:
-    reader = started().browser()
+def test_undo_and_redo_are_steps_of_their_own(shared: Served) -> None:
+    reader = shared.browser("Undoer")
     case = only(reader)
     for number in (1, 2):
         assert reader.edit(case, number - 1, **make_edit(number)).status_code == 201
@@ -44,25 +44,24 @@ def test_undo_and_redo_are_steps_of_their_own(started) -> None:
     assert actions == ["edit", "edit", "undo", "redo", "remove", "undo"]
 
 
-def test_an_edit_holds_the_reader_and_the_time_of_the_server(started) -> None:
-    reader = started().browser("Reader 7")
+def test_an_edit_holds_the_reader_and_the_time_of_the_server(shared: Served) -> None:
+    reader = shared.browser("Reader 7")
     case = only(reader)
     told = reader.edit(case, 0, **make_edit(1, reviewer="Somebody else")).json()["edits"][0]
     assert told["reviewer"] == "Reader 7"
     assert told["time"] > "2026-11-27T08:00:01"
 
 
-def test_an_edit_that_is_sent_twice_counts_once(started) -> None:
-    reader = started().browser()
+def test_an_edit_that_is_sent_twice_counts_once(shared: Served) -> None:
+    reader = shared.browser("Twice")
     case = only(reader)
     assert reader.edit(case, 0, **make_edit(1)).json()["revision"] == 1
     assert reader.edit(case, 0, **make_edit(1)).json()["revision"] == 1
     assert reader.edit(case, 1, **make_edit(1, text="Another.")).status_code == 422
 
 
-def test_two_windows_on_one_case_end_in_a_conflict_and_lose_nothing(started) -> None:
-    served = started()
-    one, other = served.browser("Reader 1"), served.browser("Reader 1")
+def test_two_windows_on_one_case_end_in_a_conflict_and_lose_nothing(shared: Served) -> None:
+    one, other = shared.browser("Two windows"), shared.browser("Two windows")
     case = only(one)
     assert one.edit(case, 0, **make_edit(1)).status_code == 201
     refused = other.edit(case, 0, **make_edit(2))
@@ -72,9 +71,8 @@ def test_two_windows_on_one_case_end_in_a_conflict_and_lose_nothing(started) -> 
     assert other.send("POST", f"/cases/{case}/edits", json={"edit": make_edit(3)}).status_code == 428
 
 
-def test_of_many_edits_on_one_revision_one_is_taken(started) -> None:
-    served = started()
-    browsers = [served.browser("Reader 1") for _ in range(6)]
+def test_of_many_edits_on_one_revision_one_is_taken(shared: Served) -> None:
+    browsers = [shared.browser("Six windows") for _ in range(6)]
     case = only(browsers[0])
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda k: browsers[k].edit(case, 0, **make_edit(k + 1)).status_code, range(6)))
@@ -156,8 +154,8 @@ def test_the_journal_only_grows_and_shows_when_it_was_changed_behind_its_back(st
     journal.close()
 
 
-def test_the_journal_says_who_when_before_and_after(started) -> None:
-    reader = started().browser("Reader 7")
+def test_the_journal_says_who_when_before_and_after(shared: Served) -> None:
+    reader = shared.browser("Judge")
     case = only(reader)
     reader.edit(case, 0, **make_edit(1))
     reader.send("POST", f"/cases/{case}/undo", on=1)
@@ -166,13 +164,12 @@ def test_the_journal_says_who_when_before_and_after(started) -> None:
     assert (edit["before"], edit["after"]["text"]) == (None, "Note 1.")
     assert (undo["before"]["text"], undo["after"]) == ("Note 1.", None)
     assert (state["before"], state["after"]) == ("in_progress", "done")
-    assert {one["reader"] for one in (edit, undo, state)} == {"Reader 7"}
+    assert {one["reader"] for one in (edit, undo, state)} == {"Judge"}
     assert edit["at"] < undo["at"] < state["at"]
 
 
-def test_a_painted_mask_goes_along_and_another_size_is_refused(started) -> None:
-    served = started()
-    reader = served.browser()
+def test_a_painted_mask_goes_along_and_another_size_is_refused(shared: Served) -> None:
+    reader = shared.browser("Painter")
     case = only(reader)
 
     def send(mask: np.ndarray) -> object:
@@ -185,7 +182,7 @@ def test_a_painted_mask_goes_along_and_another_size_is_refused(started) -> None:
     assert reader.edit(case, 0, **make_edit(1, "redraw_tumour", tumour=TUMOUR, mask=name)).status_code == 201
     path = f"/cases/{case}/drawn-masks/{name}"
     assert np.array_equal(cv2.imdecode(np.frombuffer(reader.get(path).content, np.uint8), 0), mask)
-    assert served.browser("Reader 2").get(path).status_code == 404
+    assert shared.browser("Reader 2").get(path).status_code == 404
     small = send(mask[:100]).json()["mask"]
     assert reader.edit(case, 1, **make_edit(2, "redraw_tumour", tumour=TUMOUR, mask=small)).status_code == 422
     assert reader.edit(case, 1, **make_edit(2, "redraw_tumour", tumour=TUMOUR, mask="m-0.png")).status_code == 422
@@ -195,19 +192,20 @@ def test_a_painted_mask_goes_along_and_another_size_is_refused(started) -> None:
         assert np.array_equal(cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), 0), mask)
 
 
-def test_the_exported_table_starts_no_formula(started) -> None:
-    reader = started().browser()
+def test_the_exported_table_starts_no_formula(shared: Served) -> None:
+    reader = shared.browser("Formula")
     reader.edit(only(reader), 0, **make_edit(1, text="=HYPERLINK(1)"))
     rows = list(csv.DictReader(io.StringIO(reader.get("/export/edits.csv").text)))
     assert [(row["action"], row["comment"]) for row in rows] == [("edit", "'=HYPERLINK(1)")]
 
 
-def test_an_edit_of_a_follow_up_is_refused_for_a_run(started) -> None:
-    reader = started().browser()
+def test_an_edit_of_a_follow_up_is_refused_for_a_run(shared: Served) -> None:
+    reader = shared.browser("Reader 10")
     planes = [{"z": 1, "polygons": [[[1, 1], [1, 5], [5, 5]]]}]
     assert reader.edit(only(reader), 0, **make_edit(1, "redraw_lesion", lesion="L1", planes=planes)).status_code == 422
 
 
+@pytest.mark.slow
 def test_corrections_change_the_readers_own_analysis_and_export_for_the_command(started, copied, tmp_path) -> None:
     served = started("--source", copied.source)
     reader = served.browser("Reader 7")
@@ -246,9 +244,8 @@ def test_corrections_change_the_readers_own_analysis_and_export_for_the_command(
     path = tmp_path / "taken" / "corrections.json"
     CorrectionsDocument.model_validate(json.loads(path.read_text()))
     served.stop()
-    (tmp_path / "filter.toml").write_text('[segment]\nmethod = "filter"\n')
-    command = [sys.executable, "-m", "angio_pipeline", "run", copied.source, "--out", copied.out]
-    command += ["--config", tmp_path / "filter.toml", "--corrections", path, "--workers", "1", "--quiet"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
+    (tmp_path / "fast.toml").write_text(FAST)
+    words = ("--config", tmp_path / "fast.toml", "--corrections", path, "--workers", "1", "--quiet")
+    done = angio("run", copied.source, "--out", copied.out, *words)
     assert done.returncode == 0, done.stderr
     assert json.loads((copied.run / "analysis.json").read_text()) == after

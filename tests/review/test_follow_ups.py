@@ -16,6 +16,8 @@ from review_server import Browser, Served, make_edit, serve, wait_for
 
 from angio_pipeline import ingest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(followed: tuple[Path, Path]) -> Iterator[Served]:

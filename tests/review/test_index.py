@@ -24,6 +24,7 @@ def large(results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_five_thousand_cases_fit_a_page_in_a_second_and_the_server_in_300_mb(large: Path) -> None:
     psutil = pytest.importorskip("psutil")
     with serve(large) as served:
@@ -45,6 +46,7 @@ def test_five_thousand_cases_fit_a_page_in_a_second_and_the_server_in_300_mb(lar
         assert psutil.Process(served.pid).memory_info().rss <= 300e6
 
 
+@pytest.mark.slow
 def test_pages_join_to_the_whole_list_without_a_case_twice(large: Path, tmp_path: Path) -> None:
     with serve(large) as served:
         reader = served.browser()

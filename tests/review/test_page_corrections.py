@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from page_reader import ONCE, PageReader
 from review_server import Browser, Served, wait_for
+from small_runs import FAST
 
 from angio_pipeline.numerics.polygons import fill_polygons
 
@@ -306,9 +307,9 @@ def test_a_correction_is_found_again_and_gives_the_command_the_analysis_that_the
         archive.extractall(tmp_path / "taken")
     tab.page.goto("about:blank")
     served.stop()
-    (tmp_path / "filter.toml").write_text('[segment]\nmethod = "filter"\n')
+    (tmp_path / "fast.toml").write_text(FAST)
     command = [sys.executable, "-m", "angio_pipeline", "run", copied.source, "--out", copied.out, "--workers", "1"]
-    command += ["--config", tmp_path / "filter.toml", "--corrections", tmp_path / "taken" / "corrections.json"]
+    command += ["--config", tmp_path / "fast.toml", "--corrections", tmp_path / "taken" / "corrections.json"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((copied.run / "analysis.json").read_text()) == after

@@ -8,11 +8,11 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from command_here import angio
 from review_server import Browser, Served, make_edit
 
 from angio_pipeline.core.errors import ConfigError
@@ -136,6 +136,7 @@ def _sent_as_it_is(reader: Browser, target: str) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.slow
 def test_a_mask_that_a_document_names_elsewhere_is_not_read(started, copied, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes((copied.run / "artery.png").read_bytes())
     path = copied.run / "analysis.json"
@@ -216,18 +217,23 @@ def test_a_session_ends_when_its_reader_signs_out() -> None:
     assert sessions.find("") is None
 
 
+@pytest.fixture
+def never_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process no server may run: it would never end."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda *arguments, **options: pytest.fail("a server was started"))
+
+
 @pytest.mark.parametrize(
     "options", [[], ["--tokens"], ["--certificate", "--key"], ["--certificate"], ["--tokens", "--certificate"]]
 )
-def test_others_are_let_in_with_tokens_and_tls_alone(copied, tmp_path: Path, options: list[str]) -> None:
+def test_others_are_let_in_with_tokens_and_tls_alone(copied, never_listens, tmp_path: Path, options: list[str]) -> None:
     given: list[object] = []
     for option in options:
         path = tmp_path / option[2:]
         path.write_text("a" * 24)
         path.chmod(0o600)
         given += [option, path]
-    command = [sys.executable, "-m", "angio_pipeline", "review", copied.out, "--host", "0.0.0.0", "--port", "0", *given]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60, check=False)
+    done = angio("review", copied.out, "--host", "0.0.0.0", "--port", "0", *given)
     assert done.returncode == 2
     assert done.stderr.startswith("angio: Expected --")
     assert done.stderr.count("\n") == 1
@@ -290,17 +296,15 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, loopback: bool) -
     assert Listening(host).loopback is loopback
 
 
-def test_a_second_server_over_the_same_results_is_refused(started, copied) -> None:
+def test_a_second_server_over_the_same_results_is_refused(started, copied, never_listens) -> None:
     started()
-    command = [sys.executable, "-m", "angio_pipeline", "review", str(copied.out), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = angio("review", copied.out, "--port", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert "found another server" in done.stderr
 
 
-def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "angio_pipeline", "review", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_a_folder_without_results_is_refused(never_listens, tmp_path: Path) -> None:
+    done = angio("review", tmp_path, "--port", "0")
     assert done.returncode == 2
     assert "without subjects" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -322,7 +326,7 @@ def test_without_a_page_the_server_says_so(tmp_path: Path) -> None:
     assert routes == ["/", "/robots.txt", "/assets/page.js", "/index.html"]
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", [pytest.param("stop", marks=pytest.mark.slow), "kill"])
 def test_no_process_outlives_the_server(started, copied, how: str) -> None:
     psutil = pytest.importorskip("psutil")
     served = started("--source", copied.source)

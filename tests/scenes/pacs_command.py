@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
+import command_here
 import pydicom
 import pytest
 from pacs_server import missing
-
-from angio_pipeline.cli.main import main
 
 
 def need_orthanc() -> None:
@@ -28,20 +25,7 @@ def need_orthanc() -> None:
 
 def angio(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """What the command says and leaves; in this process, as its libraries take a second to load."""
-    told = ["angio", "pacs", *map(str, arguments)]
-    stdout, stderr, status = io.StringIO(), io.StringIO(), 0
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.setattr(sys, "argv", told)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    return subprocess.CompletedProcess(told, status, stdout.getvalue(), stderr.getvalue())
+    return command_here.angio("pacs", *arguments, **environment)
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:

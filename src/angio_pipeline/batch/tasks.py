@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from angio_pipeline.batch.watch import Cost
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.corrections import CorrectionOutcome
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.results import Refusal
 from angio_pipeline.networks.manifest import model_entry, verified_weights
 from angio_pipeline.workers import import_ahead
@@ -330,11 +331,16 @@ def _analyse_follow_ups(
         raise AngioError(result.left_out[0].sentence, reason=result.left_out[0].reason)
     begin("write")
     items = {item.source: item for item in (*task.volumes, *task.films)}
+
+    @cache  # several objects are of one scan, whose headers are hundreds of files
+    def origin_of(source: Source) -> outputs.Origin:
+        return _origin(items[source], settings.objects)
+
     outputs.write_follow_up(
         result,
         folder,
         folder_of=relative_folder,
-        origin_of=lambda source: _origin(items[source], settings.objects),
+        origin_of=origin_of,
         choice=settings.objects,
     )
     shown = {item.source.file: _shown(item) for item in (*task.volumes, *task.films)}

@@ -23,7 +23,6 @@ from typing import Any
 import psutil
 
 from angio_pipeline.batch.logs import FOLDER, now_text
-from angio_pipeline.outputs.files import write_json
 
 __all__ = [
     "Attempts",
@@ -175,7 +174,7 @@ def watched(out: Path, batch: str, task_id: str, limits: Limits, attempt: int) -
     """
     path = _sign_path(out, task_id)
     sign = {"batch": batch, "task": task_id, "attempt": attempt, "since": now_text(), **_here()}
-    write_json(path, sign)
+    _write(path, sign)
     watch = _Watch(path, sign, limits)
     stack = path.with_suffix(".stack")
     try:
@@ -227,7 +226,14 @@ class _Watch:
             self._peak = max(self._peak, held_mb)
             if self._limits.memory_mb is not None and held_mb > self._limits.memory_mb:
                 with suppress(OSError):
-                    write_json(self._path, self._sign | {"ended": "out_of_memory"})
+                    _write(self._path, self._sign | {"ended": "out_of_memory"})
                 os._exit(1)
             if self._done.wait(_SAMPLE_S):
                 return
+
+
+def _write(path: Path, sign: dict[str, Any]) -> None:
+    # Loaded where signs are written: who only reads them need not wait for what writes results.
+    from angio_pipeline.outputs.files import write_json
+
+    write_json(path, sign)

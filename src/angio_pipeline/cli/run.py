@@ -90,7 +90,9 @@ def run(
     """
     from angio_pipeline.workers import warm_up
 
+    # What can be is checked before the imaging libraries are loaded, here and in the workers' server.
     _check_paths([*source, *(roi or []), *(corrections or [])], out)
+    shift_px = None if pixel_shift is None else _pixel_shift(pixel_shift)
     if not debug:
         warm_up()
     from angio_pipeline import batch, ingest
@@ -98,8 +100,8 @@ def run(
     from angio_pipeline.ingest.workspace import temporary_workspace
 
     chosen = load_config(config)
-    if pixel_shift is not None:
-        chosen = with_pixel_shift(chosen, _pixel_shift(pixel_shift))
+    if shift_px is not None:
+        chosen = with_pixel_shift(chosen, shift_px)
     objects = _objects(dicom or [], keep_identity)
     settings = batch.Settings(out, chosen, resume=resume, debug=debug, objects=objects)
     _check_rois(roi or [])

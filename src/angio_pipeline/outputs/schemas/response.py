@@ -109,7 +109,7 @@ class ResponseTimepointDocument(Document):
 
     date: str
     days: float
-    too_early: bool = Field(False, description="before response can be assessed: the calls tell none")
+    too_early: bool = Field(default=False, description="before response can be assessed: the calls tell none")
     calls: dict[str, Call | None]
     reasons: list[ReasonDocument]
 
