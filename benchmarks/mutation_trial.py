@@ -157,7 +157,7 @@ class _Recorder:
         for test, names in self.by_test.items():
             for name in names | self.by_module[_module(test)]:
                 tests[name].add(test)
-        return Reach({name: sorted(found) for name, found in tests.items()}, self.seconds, self.fixtures)
+        return Reach({name: sorted(found) for name, found in tests.items()}, self.seconds, dict(self.fixtures))
 
 
 def _module(test: str) -> str:
@@ -190,6 +190,8 @@ def _answer(work: Callable[[], dict[str, Any]], write: int, cpu_s: float) -> Non
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         os.write(write, json.dumps(work()).encode())
+    except Exception as error:
+        os.write(write, json.dumps({"died": repr(error)}).encode())
     finally:
         os._exit(0)
 
@@ -225,7 +227,8 @@ def find_reach(tests: list[str]) -> Reach:
 
     answer = in_child(work, 3600, 7200)
     if not answer or answer.get("status") != 0:
-        raise RuntimeError(f"Expected all tests to pass without a mutant, found {answer and answer.get('status')}.")
+        answer = answer and {key: value for key, value in answer.items() if key != "reach"}
+        raise RuntimeError(f"Expected all tests to pass without a mutant, found {answer or 'no end'}.")
     return Reach(**answer["reach"])
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -112,7 +113,7 @@ def test_what_a_fixture_reaches_belongs_to_every_test_of_its_module(trial: Modul
     recorder = trial._Recorder()
     recorder.by_test = {"a.py::one": {"f"}, "a.py::two": set(), "b.py::three": {"f"}}
     recorder.by_module["a.py"] = {"made"}
-    tests = recorder.reach().tests_of
+    tests = json.loads(json.dumps(asdict(recorder.reach())))["tests_of"]
     assert tests == {"f": ["a.py::one", "b.py::three"], "made": ["a.py::one", "a.py::two"]}
 
 
