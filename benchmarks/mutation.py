@@ -135,8 +135,9 @@ def measure(room: str, given: argparse.Namespace) -> None:
         (work / "reach.json").unlink(missing_ok=True)
     print(f"{room}: {len(names)} mutants, sample of {len(sample)}, {len(left)} to try", flush=True)
     task = {"kind": "run", "tests": [f"tests/{room}"], "names": left, "out": str(results)}
+    limits = {"minutes": given.minutes, "budget_s": given.budget}
     if left:
-        _trial(work / "tree", {**task, "reach": str(work / "reach.json"), "minutes": given.minutes})
+        _trial(work / "tree", {**task, **limits, "reach": str(work / "reach.json")})
 
 
 def draw_apart(names: list[str], given: argparse.Namespace) -> list[str]:
@@ -158,6 +159,7 @@ def told_of(room: str, given: argparse.Namespace) -> Row:
         "wording": made["wording"],
         "seed": given.seed,
         "apart_from": given.apart_from,
+        "budget_s": given.budget,
         "drawn": len(draw_apart(list(mutants), given)),
         "first": share([row["outcome"] for row in first.values()]),
         "latest": share([row["outcome"] for row in latest.values()]),
@@ -207,7 +209,8 @@ def _line(room: str, mutants: int, sample: str, row: Row) -> str:
 def _conditions(samples: list[tuple[str, Row]]) -> list[str]:
     return [
         f"- `{room}`, seed {one['seed']}: {one['first']['tried']} of {one['drawn']} drawn were tried, with "
-        f"{one['measured_with']} on {one['machine']}; {one['wording']} further mutants of the room change nothing but "
+        f"{one['measured_with']} on {one['machine']}, with tests of {one['budget_s']:g} s of processor time a mutant; "
+        f"{one['wording']} further mutants of the room change nothing but "
         "the words of an error and are in no sample."
         for room, one in samples
     ]
@@ -246,6 +249,7 @@ def main() -> int:
     parser.add_argument("--apart-size", type=int, default=250, metavar="N", help="how large that sample was")
     parser.add_argument("--again", action="store_true", help="try those that survived once more")
     parser.add_argument("--stored", action="store_true", help="try nothing: write the page from the stored figures")
+    parser.add_argument("--budget", type=float, default=20.0, metavar="S", help="processor time of tests a mutant")
     parser.add_argument("--minutes", type=float, help="end after so many minutes a room; call again to go on")
     parser.add_argument(
         "--work", type=Path, default=ROOT / "out" / "mutation", help="where copies and results are kept"

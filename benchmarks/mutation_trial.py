@@ -35,8 +35,6 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 PACKAGE = "angio_pipeline"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no", "-m", "not slow")
-BUDGET_S = 6.0
-"""Processor time of the tests that are run against one mutant, their fixtures included: short ones go before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,11 @@ class Reach:
     seconds: dict[str, float]
     fixtures: dict[str, float]
 
-    def chosen(self, function: str, budget_s: float = BUDGET_S) -> tuple[list[str], float]:
-        """Return the tests to run for a function, module by module, and how long they take."""
+    def chosen(self, function: str, budget_s: float) -> tuple[list[str], float]:
+        """Return the tests to run for a function, module by module, and how long they take.
+
+        Short ones are taken first, as long as all together, fixtures included, stay within the budget.
+        """
         spent, by_module = 0.0, defaultdict[str, list[str]](list)
         for test in sorted(self.tests_of.get(function, []), key=lambda test: (self.seconds[test], test)):
             module = _module(test)
@@ -242,9 +243,9 @@ class _FirstFailure:
             self.test = report.nodeid
 
 
-def try_mutant(name: str, reach: Reach) -> dict[str, Any]:
+def try_mutant(name: str, reach: Reach, budget_s: float) -> dict[str, Any]:
     """Return what became of a mutant: `outcome`, the test that killed it, and seconds of wall time."""
-    tests, usual_s = reach.chosen(mangled_name_from_mutant_name(name))
+    tests, usual_s = reach.chosen(mangled_name_from_mutant_name(name), budget_s)
     if not tests:
         return {"outcome": "no tests", "test": None, "seconds": 0.0}
 
@@ -293,7 +294,7 @@ def _run(task: dict[str, Any]) -> None:
         for name in task["names"]:
             if time.monotonic() > until:
                 return
-            out.write(json.dumps({"name": name, **try_mutant(name, reach)}) + "\n")
+            out.write(json.dumps({"name": name, **try_mutant(name, reach, task["budget_s"])}) + "\n")
             out.flush()
 
 
