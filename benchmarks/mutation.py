@@ -12,6 +12,7 @@ are kept after each mutant in the folder of work, so that a run goes on where it
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -87,19 +88,32 @@ def read_results(path: Path) -> tuple[dict[str, Row], dict[str, Row]]:
 
 
 def prepare(room: str, work: Path) -> Row:
-    """Return the mutants of a room, made now in a copy of the tree unless they were made of the same code."""
-    copy, listed = work / "tree", work / "mutants.json"
-    if not listed.is_file():
+    """Return the mutants of a room, made now in a copy of the tree unless they were made of the same code.
+
+    Results of other code are thrown away.
+    """
+    copy, listed, source = work / "tree", work / "mutants.json", work / "source.txt"
+    if source.is_file() and source.read_text() == digest(ROOT / "src") and listed.is_file():
+        _copy(copy, ("tests",))
+    else:
         shutil.rmtree(work, ignore_errors=True)
         copy.mkdir(parents=True)
+        source.write_text(digest(ROOT / "src"))
         for name in LINKED:
             (copy / name).symlink_to(ROOT / name)
         _copy(copy, COPIED)
         _trial(copy, {"kind": "make", "room": room, "out": str(listed)})
-    else:
-        _copy(copy, ("tests",))
     made: Row = json.loads(listed.read_text(encoding="utf-8"))
     return made
+
+
+def digest(*folders: Path) -> str:
+    """Return what tells the Python files of folders from any others."""
+    told = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            told.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return told.hexdigest()[:16]
 
 
 def _copy(copy: Path, names: tuple[str, ...]) -> None:
@@ -132,12 +146,12 @@ def measure(room: str, given: argparse.Namespace) -> None:
     left = [name for name in sample if name not in known]
     if given.again:
         left = [name for name in sample if known.get(name, {}).get("outcome") in ("survived", "no tests")]
-        (work / "reach.json").unlink(missing_ok=True)
     print(f"{room}: {len(names)} mutants, sample of {len(sample)}, {len(left)} to try", flush=True)
     task = {"kind": "run", "tests": [f"tests/{room}"], "names": left, "out": str(results)}
     limits = {"minutes": given.minutes, "budget_s": given.budget}
+    tests = digest(ROOT / "tests" / room, ROOT / "tests" / "scenes")
     if left:
-        _trial(work / "tree", {**task, **limits, "reach": str(work / "reach.json")})
+        _trial(work / "tree", {**task, **limits, "reach": str(work / f"reach-{tests}.json")})
 
 
 def draw_apart(names: list[str], given: argparse.Namespace) -> list[str]:

@@ -143,3 +143,12 @@ def test_lines_are_summed_by_room_and_all_files_count() -> None:
     assert rooms["dsa"]["num_statements"] == 4
     assert rooms["dsa"]["missing"] == {"dsa/x.py": [7]}
     assert coverage.total(list(rooms.values()))["covered_lines"] == 2 * len(files)
+
+
+def test_a_digest_tells_code_from_other_code_wherever_it_lies(mutation: ModuleType, tmp_path: Path) -> None:
+    for name, code in (("one", "a = 1\n"), ("same", "a = 1\n"), ("other", "a = 2\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.py").write_text(code, encoding="utf-8")
+    (tmp_path / "same" / "x.pyc").write_bytes(b"compiled")
+    one, same, other = (mutation.digest(tmp_path / name) for name in ("one", "same", "other"))
+    assert one == same != other
