@@ -147,11 +147,20 @@ def measure(room: str, given: argparse.Namespace) -> None:
     if given.again:
         left = [name for name in sample if known.get(name, {}).get("outcome") in ("survived", "no tests")]
     print(f"{room}: {len(names)} mutants, sample of {len(sample)}, {len(left)} to try", flush=True)
-    task = {"kind": "run", "tests": [f"tests/{room}"], "names": left, "out": str(results)}
-    limits = {"minutes": given.minutes, "budget_s": given.budget}
-    tests = digest(ROOT / "tests" / room, ROOT / "tests" / "scenes")
+    task = {"kind": "run", "names": left, "out": str(results), "minutes": given.minutes, "budget_s": given.budget}
     if left:
-        _trial(work / "tree", {**task, **limits, "reach": str(work / f"reach-{tests}.json")})
+        _trial(work / "tree", {**task, "reach": _reach_files(room, work, given.skip)})
+
+
+def _reach_files(room: str, work: Path, skip: list[str]) -> dict[str, str]:
+    # Where it is kept what each file of tests reaches; the name tells the tests and their scenes from others.
+    (work / "reach").mkdir(exist_ok=True)
+    scenes = digest(ROOT / "tests" / "scenes")
+    files = [path for path in sorted((ROOT / "tests" / room).glob("test_*.py")) if path.name not in skip]
+    told = {path: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+    return {
+        f"tests/{room}/{path.name}": str(work / "reach" / f"{path.stem}-{told[path]}-{scenes}.json") for path in files
+    }
 
 
 def draw_apart(names: list[str], given: argparse.Namespace) -> list[str]:
@@ -174,6 +183,7 @@ def told_of(room: str, given: argparse.Namespace) -> Row:
         "seed": given.seed,
         "apart_from": given.apart_from,
         "budget_s": given.budget,
+        "skipped": given.skip,
         "drawn": len(draw_apart(list(mutants), given)),
         "first": share([row["outcome"] for row in first.values()]),
         "latest": share([row["outcome"] for row in latest.values()]),
@@ -223,9 +233,9 @@ def _line(room: str, mutants: int, sample: str, row: Row) -> str:
 def _conditions(samples: list[tuple[str, Row]]) -> list[str]:
     return [
         f"- `{room}`, seed {one['seed']}: {one['first']['tried']} of {one['drawn']} drawn were tried, with "
-        f"{one['measured_with']} on {one['machine']}, with tests of {one['budget_s']:g} s of processor time a mutant; "
-        f"{one['wording']} further mutants of the room change nothing but "
-        "the words of an error and are in no sample."
+        f"{one['measured_with']} on {one['machine']}; tests of {one['budget_s']:g} s of processor time a mutant"
+        + (f", without those of {', '.join(one['skipped'])}" if one["skipped"] else "")
+        + f"; {one['wording']} further mutants change nothing but the words of an error and are in no sample."
         for room, one in samples
     ]
 
@@ -262,6 +272,7 @@ def main() -> int:
     parser.add_argument("--apart-from", type=int, metavar="SEED", help="leave out the sample of this seed")
     parser.add_argument("--apart-size", type=int, default=250, metavar="N", help="how large that sample was")
     parser.add_argument("--again", action="store_true", help="try those that survived once more")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="FILE", help="files of tests that are not run")
     parser.add_argument("--stored", action="store_true", help="try nothing: write the page from the stored figures")
     parser.add_argument("--budget", type=float, default=20.0, metavar="S", help="processor time of tests a mutant")
     parser.add_argument("--minutes", type=float, help="end after so many minutes a room; call again to go on")

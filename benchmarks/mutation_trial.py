@@ -278,17 +278,14 @@ def main() -> int:
 
 def _run(task: dict[str, Any]) -> None:
     trampoline.set_mutant_under_test("none")
-    if pytest.main(["--collect-only", "-qqq", "-p", "no:cacheprovider", "-p", "no:xdist", *task["tests"]]) != 0:
+    if pytest.main(["--collect-only", "-qqq", "-p", "no:cacheprovider", "-p", "no:xdist", *task["reach"]]) != 0:
         raise RuntimeError("Expected the tests to be collected; run them without mutants to see why not.")
     package = sys.modules[PACKAGE]
     if not Path(str(package.__file__)).is_relative_to(Path.cwd()):
         raise RuntimeError(f"Expected the mutated copy of the package, found {package.__file__}. Check PYTHONPATH.")
     gc.collect()
     gc.freeze()
-    known = Path(task["reach"])
-    if not known.is_file():
-        _store(known, asdict(find_reach(task["tests"])))
-    reach = Reach(**json.loads(known.read_text(encoding="utf-8")))
+    reach = together([_known_reach(Path(path), tests) for tests, path in task["reach"].items()])
     until = time.monotonic() + 60 * (task["minutes"] or float("inf"))
     with Path(task["out"]).open("a", encoding="utf-8") as out:
         for name in task["names"]:
@@ -296,6 +293,24 @@ def _run(task: dict[str, Any]) -> None:
                 return
             out.write(json.dumps({"name": name, **try_mutant(name, reach, task["budget_s"])}) + "\n")
             out.flush()
+
+
+def _known_reach(path: Path, tests: str) -> Reach:
+    # Asked once of a file of tests as it stands.
+    if not path.is_file():
+        _store(path, asdict(find_reach([tests])))
+    return Reach(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def together(parts: list[Reach]) -> Reach:
+    """Return what several files of tests reach."""
+    tests: dict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        for function, found in part.tests_of.items():
+            tests[function] += found
+    seconds = {test: time_s for part in parts for test, time_s in part.seconds.items()}
+    fixtures = {module: time_s for part in parts for module, time_s in part.fixtures.items()}
+    return Reach(dict(tests), seconds, fixtures)
 
 
 def _store(path: Path, content: object) -> None:
