@@ -152,3 +152,11 @@ def test_a_digest_tells_code_from_other_code_wherever_it_lies(mutation: ModuleTy
     (tmp_path / "same" / "x.pyc").write_bytes(b"compiled")
     one, same, other = (mutation.digest(tmp_path / name) for name in ("one", "same", "other"))
     assert one == same != other
+
+
+def test_what_files_of_tests_reach_adds_up(trial: ModuleType) -> None:
+    one = trial.Reach({"f": ["a.py::one"]}, {"a.py::one": 1.0}, {"a.py": 2.0})
+    two = trial.Reach({"f": ["b.py::two"], "g": ["b.py::two"]}, {"b.py::two": 3.0}, {"b.py": 4.0})
+    both = trial.together([one, two])
+    assert both.tests_of == {"f": ["a.py::one", "b.py::two"], "g": ["b.py::two"]}
+    assert (both.seconds, both.fixtures) == ({"a.py::one": 1.0, "b.py::two": 3.0}, {"a.py": 2.0, "b.py": 4.0})
