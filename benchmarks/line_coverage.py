@@ -1,6 +1,6 @@
 """Measure which lines and branches of the science rooms their tests run, and write it down.
 
-The tests of all science rooms and of the ground below them run once, without those marked `slow`. Functions that are
+The tests of all science rooms and of the ground below them run, without those marked `slow`. Functions that are
 compiled to machine code cannot be watched: they are left out of the count, and how many lines that is stands beside
 it. Written: `benchmarks/line_coverage.json` and a section of `docs/testing.md`.
 
@@ -10,14 +10,16 @@ it. Written: `benchmarks/line_coverage.json` and a section of `docs/testing.md`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, digest, machine, state, write_section
 
 SCRIPT = "benchmarks/line_coverage.py"
 FIGURES = ROOT / "benchmarks" / "line_coverage.json"
@@ -30,7 +32,9 @@ Row = dict[str, Any]
 
 
 def run_tests(work: Path) -> Row:
-    """Return what `coverage json` tells of one run of the tests.
+    """Return what `coverage json` tells of all tests together; files of tests run one by one.
+
+    What one file of tests runs is kept, and is not asked again until code, tests or scenes change.
 
     Raises
     ------
@@ -38,16 +42,36 @@ def run_tests(work: Path) -> Row:
         When a test fails.
     """
     work.mkdir(parents=True, exist_ok=True)
-    told = work / "coverage.json"
-    folders = [f"tests/{room}" for room in (*SCIENCE, *GROUND) if (ROOT / "tests" / room).is_dir()]
-    environment = {
-        **os.environ, "COVERAGE_FILE": str(work / "data"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"),
-    }  # fmt: skip
-    run = ["run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *folders]
-    for arguments in (run, ["json", "-q", "-o", str(told)]):
-        subprocess.run([sys.executable, "-m", "coverage", *arguments], cwd=ROOT, env=environment, check=True)
+    told, pieces = work / "coverage.json", []
+    for tests, piece in _pieces(work):
+        if not piece.is_file():
+            making = piece.with_suffix(".making")
+            _coverage(making, "run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", tests)
+            making.rename(piece)
+        pieces.append(str(piece))
+    _coverage(work / "data", "combine", "-q", "--keep", *pieces)
+    _coverage(work / "data", "json", "-q", "-o", str(told))
     document: Row = json.loads(told.read_text(encoding="utf-8"))
     return document
+
+
+def _pieces(work: Path) -> Iterator[tuple[str, Path]]:
+    # Each file of tests, and where it is kept what it runs.
+    rest = digest(ROOT / "src", ROOT / "tests" / "scenes")
+    for room in (*SCIENCE, *GROUND):
+        for path in sorted((ROOT / "tests" / room).glob("test_*.py")):
+            own = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            yield str(path.relative_to(ROOT)), work / f"{room}-{path.stem}-{own}-{rest}.data"
+
+
+def _coverage(data: Path, *arguments: str) -> None:
+    environment = {
+        **os.environ, "COVERAGE_FILE": str(data), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"),
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "coverage", *arguments], cwd=ROOT, env=environment, check=False)
+    # A file whose tests are all slow has none to run (pytest's exit status 5).
+    if done.returncode != 0 and not (arguments[0] == "run" and done.returncode == 5):
+        raise subprocess.CalledProcessError(done.returncode, done.args)
 
 
 def of_rooms(document: Row) -> Row:

@@ -26,7 +26,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from pages import ROOT, machine, state, write_section
+from pages import ROOT, digest, machine, state, write_section
 
 SCRIPT = "benchmarks/mutation.py"
 FIGURES = ROOT / "benchmarks" / "mutation.json"
@@ -105,15 +105,6 @@ def prepare(room: str, work: Path) -> Row:
         _trial(copy, {"kind": "make", "room": room, "out": str(listed)})
     made: Row = json.loads(listed.read_text(encoding="utf-8"))
     return made
-
-
-def digest(*folders: Path) -> str:
-    """Return what tells the Python files of folders from any others."""
-    told = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            told.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return told.hexdigest()[:16]
 
 
 def _copy(copy: Path, names: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -43,6 +44,15 @@ def state() -> str:
 def _git(*arguments: str) -> str:
     # What git prints; nothing where there is no repository.
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def digest(*folders: Path) -> str:
+    """Return what tells the Python files of folders from any others."""
+    told = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            told.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return told.hexdigest()[:16]
 
 
 def write_parts(path: Path, parts: dict[str, Any]) -> dict[str, Any]:
