@@ -97,7 +97,7 @@ def section(figures: Row) -> str:
     rooms = figures["rooms"]
     lines = [
         f"Measured with {figures['measured_with']} on {figures['machine']}.",
-        f"Asked: at least {ASKED:.0%} of the lines of the science rooms.",
+        f"Asked: at least {100 * ASKED:.0f} % of the lines of the science rooms.",
         "",
         "| room | lines | run by tests | branches | taken by tests | compiled, not counted |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -110,7 +110,7 @@ def section(figures: Row) -> str:
 
 def _line(name: str, row: Row) -> str:
     lines, branches = row["num_statements"], row["num_branches"]
-    told = [f"{row[got] / count:.1%}" if count else "–" for got, count in
+    told = [f"{100 * row[got] / count:.1f} %" if count else "–" for got, count in
             (("covered_lines", lines), ("covered_branches", branches))]  # fmt: skip
     return f"| {name} | {lines} | {told[0]} | {branches} | {told[1]} | {row['excluded_lines']} |"
 

@@ -188,7 +188,7 @@ def sections(figures: Row) -> tuple[str, str]:
     """Return what is said of the figures, and the list of those that survived; both follow from the figures alone."""
     samples = [(room, one) for room in ROOMS for one in figures["samples"].get(room, {}).values()]
     lines = [
-        f"Asked: at least {ASKED:.0%} noticed in each room.",
+        f"Asked: at least {100 * ASKED:.0f} % noticed in each room.",
         "",
         "| room | mutants | sample | tried | noticed | by time | survived | no test | share | 95 % interval |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -215,8 +215,8 @@ def pooled(rows: list[Row]) -> Row:
 
 def _line(room: str, mutants: int, sample: str, row: Row) -> str:
     least, most = row["interval"]
-    told = "–" if row["share"] is None else f"{row['share']:.1%}"
-    ends = "–" if least is None else f"{least:.1%} to {most:.1%}"
+    told = "–" if row["share"] is None else f"{100 * row['share']:.1f} %"
+    ends = "–" if least is None else f"{100 * least:.1f} to {100 * most:.1f} %"
     counts = " | ".join(str(row[key]) for key in ("tried", "killed", "timeout", "survived", "no_tests"))
     return f"| {room} | {mutants} | {sample} | {counts} | {told} | {ends} |"
 
