@@ -170,3 +170,22 @@ def test_what_the_checklist_answers_says_where_it_was_seen():
     )
     ended = item(Precaution.END_POINT_JUDGED, TreatmentEvidence(sace=("II", "III")))
     assert ended.reason == "Runs before and after compared; derived level SACE II, III."
+
+
+def test_the_best_response_tells_every_call_with_its_day():
+    best = next(one for one in judged(lesion("L1", 40, 20, 20, 60)).best if one.name == "recist")
+    assert best.sentence == "PR on day 28, PR on day 84, PD on day 140"
+    assert (best.call, best.days, best.confirmed) == (Call.PR, 28.0, None)
+
+
+def test_settings_are_told_as_they_can_be_written_down():
+    told = judged(lesion("L1", 40, 20)).settings
+    assert told == ResponseParams().model_dump(mode="json")
+    assert told["targets"]["most"] == 5
+
+
+def test_a_full_effect_says_what_is_left():
+    gone = judged(lesion("L1", 40, 40, alive=(40, 0)))
+    call = call_of(gone, "recicl/tissue")
+    assert (call.call, call.rule) == (Call.TE4, "recicl/full-effect")
+    assert call.sentence == "Targets TE4: all of the targets is necrotic or gone."
