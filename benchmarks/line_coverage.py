@@ -4,7 +4,7 @@ The tests of all science rooms and of the ground below them run, without those m
 compiled to machine code cannot be watched: they are left out of the count, and how many lines that is stands beside
 it. Written: `benchmarks/line_coverage.json` and a section of `docs/testing.md`.
 
-    .venv/bin/python benchmarks/line_coverage.py [--stored]
+    .venv/bin/python benchmarks/line_coverage.py [--stored] [--skip FILE ...]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ COUNTED = ("num_statements", "covered_lines", "num_branches", "covered_branches"
 Row = dict[str, Any]
 
 
-def run_tests(work: Path) -> Row:
+def run_tests(work: Path, skip: Sequence[str] = ()) -> Row:
     """Return what `coverage json` tells of all tests together; files of tests run one by one.
 
     What one file of tests runs is kept, and is not asked again until code, tests or scenes change.
@@ -44,6 +44,8 @@ def run_tests(work: Path) -> Row:
     work.mkdir(parents=True, exist_ok=True)
     told, pieces = work / "coverage.json", []
     for tests, piece in _pieces(work):
+        if Path(tests).name in skip:
+            continue
         if not piece.is_file():
             making = piece.with_suffix(".making")
             _coverage(making, "run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", tests)
@@ -96,7 +98,8 @@ def section(figures: Row) -> str:
     """Return what is said of the figures; it follows from them alone."""
     rooms = figures["rooms"]
     lines = [
-        f"Measured with {figures['measured_with']} on {figures['machine']}.",
+        f"Measured with {figures['measured_with']} on {figures['machine']}."
+        + (f" Not run: {', '.join(figures['skipped'])}." if figures["skipped"] else ""),
         f"Asked: at least {100 * ASKED:.0f} % of the lines of the science rooms.",
         "",
         "| room | lines | run by tests | branches | taken by tests | compiled, not counted |",
@@ -119,11 +122,13 @@ def main() -> int:
     """Return 0 when the figures were written."""
     parser = argparse.ArgumentParser(description="Write benchmarks/line_coverage.json and its section of a page.")
     parser.add_argument("--stored", action="store_true", help="measure nothing: write the page from the stored figures")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="FILE", help="files of tests that are not run")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "coverage", help="where the raw data are kept")
     given = parser.parse_args()
     if not given.stored:
         place, told = machine(), {"measured_with": state()}
-        figures = {**told, "machine": place, "rooms": of_rooms(run_tests(given.work))}
+        figures = {**told, "machine": place, "skipped": given.skip}
+        figures["rooms"] = of_rooms(run_tests(given.work, given.skip))
         FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_section(PAGE, "coverage", SCRIPT, section(json.loads(FIGURES.read_text(encoding="utf-8"))))
     return 0
