@@ -67,13 +67,7 @@ def _pieces(work: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _coverage(data: Path, *arguments: str) -> None:
-<<<<<<< HEAD
-    environment = {
-        **os.environ, "COVERAGE_FILE": str(data), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src"),
-    }  # fmt: skip
-=======
     environment = {**os.environ, "COVERAGE_FILE": str(data), "PYTHONPATH": str(ROOT / "src")}
->>>>>>> wt-mut
     done = subprocess.run([sys.executable, "-m", "coverage", *arguments], cwd=ROOT, env=environment, check=False)
     # A file whose tests are all slow has none to run (pytest's exit status 5).
     if done.returncode != 0 and not (arguments[0] == "run" and done.returncode == 5):
