@@ -1,7 +1,7 @@
 """Fit what speaks for and against each reading of a place where vessels meet.
 
 On development scenes (`graph_trees.py`, seeds that `graph.py` does not report) the true reading of every junction of
-the network is looked up in the tree; the weights of `vessels.junction_readings` and `vessels.tree` are those under which
+the network is looked up in the tree; weights of `vessels.junction_readings` and `vessels.tree` are those under which
 the true readings are likeliest, by multinomial logistic regression with a ridge penalty. Printed: the tables to put
 into the code.
 
