@@ -23,7 +23,7 @@ from angio_pipeline import batch, ingest
 from angio_pipeline.batch.tasks import Settings, run_task
 from angio_pipeline.config import load_config
 
-RUNS = 5
+RUNS = 4
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def undisturbed(place: Path) -> dict[str, bytes]:
 
 
 def _begin(place: Path, out: Path, *options: object, **how: object) -> subprocess.Popen[str]:
-    return begin_batch(place / "in", out, "--config", place / "fast.toml", *options, **how)
+    return begin_batch(place / "in", out, "--config", place / "fast.toml", "--dicom", "none", *options, **how)
 
 
 def _wait_for_a_moment(job: subprocess.Popen[str], out: Path, rng: random.Random, *, most_done: int) -> None:
@@ -253,7 +253,7 @@ def read_only(place: Path, tmp_path: Path):
 def test_a_source_that_cannot_be_written_is_analysed(place, undisturbed, read_only, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         (read_only / "mark").touch()
-    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml")) == (0, "")
+    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml", "--dicom", "none")) == (0, "")
     assert contents(tmp_path / "out") == undisturbed
 
 
