@@ -17,6 +17,8 @@ from angio_pipeline.batch.plan import make_plan
 from angio_pipeline.batch.tasks import Settings
 from angio_pipeline.config import PipelineConfig
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate({"segment": {"method": "filter"}, "feeders": {"network": ""}})
 
 
@@ -76,7 +78,6 @@ def run(folder: Path, tmp_path: Path) -> tuple[batch.BatchReport, Path]:
     return report, subject
 
 
-@pytest.mark.slow
 def test_a_session_with_a_run_called_post_is_compared_once(session, tmp_path: Path) -> None:
     report, subject = run(session(SeriesDescription="LIVER post TACE"), tmp_path)
     assert report.analysed == 2
@@ -96,7 +97,6 @@ def test_a_session_with_a_run_called_post_is_compared_once(session, tmp_path: Pa
     assert path.stat().st_mtime_ns == written
 
 
-@pytest.mark.slow
 def test_without_a_word_the_order_is_told_and_another_angle_is_refused_with_its_reason(session, tmp_path: Path) -> None:
     _, subject = run(session(), tmp_path)
     document = json.loads((subject / "embolisation" / "embolisation.json").read_text())
@@ -109,7 +109,6 @@ def test_without_a_word_the_order_is_told_and_another_angle_is_refused_with_its_
     assert "angle_differs" in (tmp_path / "out" / "embolisation.csv").read_text()
 
 
-@pytest.mark.slow
 def test_two_views_without_a_word_are_no_pair_and_a_single_run_no_task(session, tmp_path: Path) -> None:
     folder = session(PositionerPrimaryAngle=-30.0)
     _, subject = run(folder, tmp_path)
@@ -129,7 +128,6 @@ def test_a_run_after_that_was_refused_is_named(session, tmp_path: Path) -> None:
     assert [one["reason"] for one in document["not_compared"]] == ["not_analysed"]
 
 
-@pytest.mark.slow
 def test_two_views_are_joined_or_refused_with_the_reason_and_told_nowhere_else(session, tmp_path: Path) -> None:
     report, subject = run(session(), tmp_path)
     document = json.loads((subject / "projections" / "projections.json").read_text())

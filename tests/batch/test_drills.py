@@ -23,6 +23,8 @@ from angio_pipeline import batch, ingest
 from angio_pipeline.batch.tasks import Settings, run_task
 from angio_pipeline.config import load_config
 
+pytestmark = pytest.mark.slow
+
 RUNS = 4
 
 
@@ -90,13 +92,11 @@ def _drill(place: Path, whole: dict[str, bytes], out: Path, engine: str, seed: i
     assert (standing.state, standing.resumed, standing.refused, standing.at_work) == ("finished", RUNS, 0, ())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_job_and_a_killed_worker_change_nothing(place, undisturbed, tmp_path: Path, engine: str) -> None:
     _drill(place, undisturbed, tmp_path / "out", engine, seed=1)
 
 
-@pytest.mark.slow
 @pytest.mark.repeated
 @pytest.mark.parametrize(("engine", "seed"), [*itertools.product(ENGINES, range(2, 7))])
 def test_twenty_kills_change_nothing(place, undisturbed, tmp_path: Path, engine: str, seed: int) -> None:
@@ -140,7 +140,6 @@ def _lead_astray(
     return sorted(line.split(",")[1] for line in refused), Counter(marks.read_text().split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_task_that_ends_its_worker_is_refused_and_its_neighbours_live(
     place, undisturbed, tmp_path: Path, engine: str
@@ -156,7 +155,6 @@ def test_a_task_that_ends_its_worker_is_refused_and_its_neighbours_live(
     assert contents(out) == undisturbed
 
 
-@pytest.mark.slow
 def test_a_task_that_hangs_is_ended_and_its_neighbours_live(place, undisturbed, tmp_path: Path) -> None:
     # Its worker ends itself, whatever the engine; what an engine makes of that is shown above.
     reasons, begun = _lead_astray(place, undisturbed, tmp_path / "out", {"2": "hang"}, "--task-timeout", 25)
@@ -189,7 +187,6 @@ def test_who_stops_a_batch_is_told_how_to_go_on(place, tmp_path: Path, engine: s
     assert batch.read_standing(out).state == "stopped"
 
 
-@pytest.mark.slow
 def test_a_file_too_large_for_the_disk_is_one_sentence_and_the_batch_goes_on_later(
     place, undisturbed, tmp_path: Path
 ) -> None:
@@ -224,7 +221,6 @@ def _mount(*words: str) -> None:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_batch_goes_on_later(place, undisturbed, small_disk) -> None:
     folder, enlarge = small_disk
     out = folder / "out"
@@ -249,11 +245,13 @@ def read_only(place: Path, tmp_path: Path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.slow
 def test_a_source_that_cannot_be_written_is_analysed(place, undisturbed, read_only, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         (read_only / "mark").touch()
-    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml", "--dicom", "none")) == (0, "")
+    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml", "--dicom", "none")) == (
+        0,
+        "",
+    )
     assert contents(tmp_path / "out") == undisturbed
 
 
@@ -306,7 +304,6 @@ time.time = lambda: real() - 3600 * (next(looks) >= 20)
 """
 
 
-@pytest.mark.slow
 def test_a_clock_that_goes_back_makes_no_duration_negative_and_nothing_undone(
     place, undisturbed, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def _program(tmp_path: Path, text: str) -> Iterator[tuple[subprocess.Popen[str],
             program.wait(timeout=60)
 
 
+@pytest.mark.slow
 def test_the_cluster_of_a_batch_listens_on_loopback_alone(tmp_path: Path) -> None:
     with _program(tmp_path, CLUSTER) as (program, said):
         assert said == "dask 2"
@@ -123,6 +124,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_that_runs_already_does_what_a_pool_does(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 3)
     (tmp_path / "fast.toml").write_text(FAST)
@@ -136,6 +138,7 @@ def test_a_cluster_that_runs_already_does_what_a_pool_does(tmp_path: Path) -> No
     assert engines == {"a": "dask", "b": "pool"}
 
 
+@pytest.mark.slow
 def test_workers_of_many_threads_are_refused_with_what_to_do(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 1)
     with _program(tmp_path, RUNNING.format(threads=2)) as (_, address):
@@ -145,6 +148,7 @@ def test_workers_of_many_threads_are_refused_with_what_to_do(tmp_path: Path) -> 
     assert "--nthreads 1" in said
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 1)
     status, said = finish(begin_batch(tmp_path / "in", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9"))

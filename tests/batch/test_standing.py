@@ -118,6 +118,7 @@ def test_a_folder_without_a_batch_is_exit_1_with_one_sentence(tmp_path: Path) ->
     assert "Expected the results of angio run" in told.stderr
 
 
+@pytest.mark.slow
 def test_every_task_tells_what_it_took(tmp_path: Path) -> None:
     write_small_runs(tmp_path / "in", 1)
     (tmp_path / "fast.toml").write_text(FAST)

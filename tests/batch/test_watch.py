@@ -28,6 +28,7 @@ def _work(out: Path, fault: str, attempt: int = 1, **limits: float) -> str:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "limits", "ended"),
     [(HANG, {"task_s": 0.5}, "timed_out"), (HOARD, {"memory_mb": 1000.0}, "out_of_memory"), (DIE, {}, "")],
@@ -39,6 +40,7 @@ def test_a_worker_that_ends_leaves_why(tmp_path: Path, fault: str, limits: dict[
     assert [sign["task"] for sign in read_signs(tmp_path, "00001")] == ["P1/a"]
 
 
+@pytest.mark.slow
 def test_what_died_twice_is_given_up_and_what_passed_a_limit_at_once(tmp_path: Path) -> None:
     _work(tmp_path, DIE)
     assert past_attempts(tmp_path, "00001", "P1/a").given_up == ""
@@ -47,6 +49,7 @@ def test_what_died_twice_is_given_up_and_what_passed_a_limit_at_once(tmp_path: P
     assert Attempts(1, "timed_out").given_up == "timed_out"
 
 
+@pytest.mark.slow
 def test_an_earlier_batch_says_nothing_of_this_one(tmp_path: Path) -> None:
     _work(tmp_path, DIE)
     assert past_attempts(tmp_path, "00002", "P1/a") == Attempts()

@@ -141,6 +141,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return real, simulated
 
 
+@pytest.mark.slow
 def test_one_command_measures_draws_and_writes(
     realism: ModuleType, tiny: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

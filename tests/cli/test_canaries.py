@@ -65,6 +65,7 @@ def scene(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene(source.parent, records, folder, aviary)
 
 
+@pytest.mark.slow
 def test_copies_and_their_reports_hold_no_canary(scene: Scene) -> None:
     out = scene.folder / "shared"
     done = scene.run("deidentify", scene.source, "--out", out)

@@ -58,6 +58,7 @@ def _edit(number: int, kind: str, **told: object) -> dict:
     return {"id": f"e{number}", "time": f"2026-11-27T08:{number:02d}:00Z", "reviewer": "Reader 7", "kind": kind, **told}
 
 
+@pytest.mark.slow
 def test_corrections_hold_in_everything_that_is_written(analyse, still_scene, tmp_path: Path) -> None:
     done, out = analyse()
     assert done.returncode == 0, done.stderr

@@ -192,6 +192,7 @@ def test_a_copy_breaks_no_rule_of_the_standard_that_its_source_keeps(
         assert Counter(errors_in(after)) - Counter(errors_in(before)) == Counter()
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_numbers_from_its_copy(tmp_path: Path) -> None:
     (run,) = write_small_runs(tmp_path / "in", 1)
     uid = pydicom.dcmread(run, stop_before_pixels=True).SOPInstanceUID

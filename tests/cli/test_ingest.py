@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
+
+pytestmark = pytest.mark.slow
 
 
 def _angio(*arguments: object) -> subprocess.CompletedProcess[str]:

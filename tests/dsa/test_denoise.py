@@ -26,6 +26,7 @@ def _half_rise(curve: np.ndarray) -> float:
     return t - 1 + (level - curve[t - 1]) / (curve[t] - curve[t - 1])
 
 
+@pytest.mark.slow
 def test_nothing_happens_unless_asked_for(noisy) -> None:
     assert denoise(noisy[0], params=DenoiseParams()) is noisy[0]
 

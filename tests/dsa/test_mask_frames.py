@@ -60,6 +60,7 @@ def _left(period_right: float, scope: MaskScope, frames: tuple[int, ...] | None 
     return float(np.mean([sub.frames[t][away].std() for t in range(PRE, FRAMES)]))
 
 
+@pytest.mark.slow
 def test_choosing_by_frame_beats_any_single_mask_and_their_mean_in_free_breathing() -> None:
     by_frame = _left(5.0, MaskScope.FRAME)
     assert by_frame < 0.8 * _left(5.0, MaskScope.RUN)
@@ -67,6 +68,7 @@ def test_choosing_by_frame_beats_any_single_mask_and_their_mean_in_free_breathin
     assert by_frame < 0.8 * min(_left(5.0, MaskScope.RUN, (t,)) for t in range(5))
 
 
+@pytest.mark.slow
 def test_choosing_by_patch_beats_choosing_by_frame_where_parts_breathe_apart() -> None:
     assert _left(7.0, MaskScope.PATCH) < 0.85 * _left(7.0, MaskScope.FRAME)
 
@@ -80,16 +82,19 @@ def test_no_candidate_brings_in_what_lies_behind_a_shutter() -> None:
     assert masks.images[:, valid].max() < 10
 
 
+@pytest.mark.slow
 def test_what_pays_is_chosen_by_itself() -> None:
     assert _subtracted(7.0, MaskScope.AUTO).motion.mask_scope == "patch"
 
 
+@pytest.mark.slow
 def test_without_motion_all_candidates_are_averaged_for_the_whole_run(make_scene) -> None:
     sub = _subtract(make_scene(pre=5).run, MaskScope.AUTO)
     assert sub.motion.mask_scope == "run"
     assert len(sub.mask_frames) >= 4
 
 
+@pytest.mark.slow
 def test_no_choice_of_masks_changes_how_much_contrast_there_is() -> None:
     _, contrast = _breathing(period_right=7.0)
     inside = cv2.erode((contrast.max(axis=0) > 0.1).astype(np.uint8), np.ones((3, 3))) > 0

@@ -31,6 +31,7 @@ def test_a_run_filled_from_its_first_frame_is_flagged_and_keeps_its_vessels(stil
     assert frame[still_scene.artery].mean() > 5 * abs(np.median(frame[~still_scene.artery]))
 
 
+@pytest.mark.slow
 def test_contrast_in_the_first_frame_falls_back_to_the_least_filled(make_scene) -> None:
     sub = _subtract(make_scene(pre=0, frames=24).run)
     assert sub.background is Background.TEMPORAL
@@ -71,6 +72,7 @@ def test_an_edge_that_moves_does_not_turn_a_subtracted_export_over(still_scene, 
     assert (Quality.PHOTOMETRIC_ASSUMED in sub.quality) == (sign < 0)
 
 
+@pytest.mark.slow
 def test_anatomy_is_not_taken_for_a_subtracted_export(still_scene) -> None:
     counts = 4000 * np.exp(-still_scene.run.frames / 2)
     run = replace(still_scene.run, frames=counts, quantity=Quantity.STORED, white_level=4095.0)
@@ -88,6 +90,7 @@ def test_without_motion_subtraction_returns_the_contrast(still_scene) -> None:
     assert sub.frames[t][inside].mean() == pytest.approx(still_scene.contrast[t][inside].mean(), rel=0.03)
 
 
+@pytest.mark.slow
 def test_zero_motion_changes_nothing_beyond_interpolation(still_scene) -> None:
     corrected = _subtract(still_scene.run, correct_exposure=False, masks=PatchMaskParams(scope=MaskScope.RUN))
     plain = _subtract(
@@ -102,6 +105,7 @@ def test_zero_motion_changes_nothing_beyond_interpolation(still_scene) -> None:
     assert np.abs(corrected.motion_px).mean() < 0.03
 
 
+@pytest.mark.slow
 def test_correction_removes_most_of_the_residual_and_keeps_the_vessels(breathing_scene) -> None:
     sub = _subtract(breathing_scene.run)
     assert sub.residual_after < 0.5 * sub.residual_before
@@ -113,6 +117,7 @@ def test_correction_removes_most_of_the_residual_and_keeps_the_vessels(breathing
     assert sub.frames[t][vessel].mean() == pytest.approx(there[vessel].mean(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_reported_motion_is_that_of_the_vessels(breathing_scene) -> None:
     sub = _subtract(breathing_scene.run)
     at_vessel = np.array([u[breathing_scene.artery].mean(axis=0) for u in breathing_scene.displacement])
@@ -120,6 +125,7 @@ def test_reported_motion_is_that_of_the_vessels(breathing_scene) -> None:
     assert np.abs(difference).max() < 0.3
 
 
+@pytest.mark.slow
 def test_stored_integers_and_attenuation_give_the_same_subtraction(breathing_scene) -> None:
     white = 60000.0
     counts = np.round(white * np.exp(-(breathing_scene.run.frames - 1.2))).astype(np.uint16)
@@ -129,6 +135,7 @@ def test_stored_integers_and_attenuation_give_the_same_subtraction(breathing_sce
     np.testing.assert_allclose(found.frames[found.reference_frame], wanted.frames[wanted.reference_frame], atol=0.01)
 
 
+@pytest.mark.slow
 def test_concurrent_calls_on_shared_input_agree(breathing_scene) -> None:
     choice = choose_mask(breathing_scene.run, params=MaskParams())
     with ThreadPoolExecutor(3) as pool:
@@ -161,6 +168,7 @@ def test_a_shift_by_hand_moves_the_mask_by_just_that(still_scene) -> None:
     assert sub.residual_after < 0.5 * sub.residual_before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("automatic", [True, False])
 def test_the_mask_shift_of_the_file_is_honoured_and_reported(still_scene, automatic: bool) -> None:
     rolled = np.array(still_scene.run.frames)
@@ -173,6 +181,7 @@ def test_the_mask_shift_of_the_file_is_honoured_and_reported(still_scene, automa
     assert sub.residual_after < 0.4 * sub.residual_before
 
 
+@pytest.mark.slow
 def test_each_layer_of_the_correction_leaves_less(breathing_scene) -> None:
     report = _subtract(breathing_scene.run).motion
     live = np.arange(20) >= breathing_scene.onset
@@ -203,6 +212,7 @@ def test_a_whole_run_has_no_broken_frame(still_scene) -> None:
     assert set_aside_broken(still_scene.run) is still_scene.run
 
 
+@pytest.mark.slow
 def test_a_wrecked_frame_is_excluded_not_blurred_in(breathing_scene) -> None:
     frames = np.array(breathing_scene.run.frames)
     frames[12] = np.roll(frames[12], 90, axis=0)[::-1]
@@ -212,6 +222,7 @@ def test_a_wrecked_frame_is_excluded_not_blurred_in(breathing_scene) -> None:
     assert Quality.FRAMES_EXCLUDED in sub.quality
 
 
+@pytest.mark.slow
 def test_exposure_drift_is_taken_out(still_scene) -> None:
     drift = np.linspace(0, 0.3, 20, dtype=np.float32)[:, None, None]
     sub = _subtract(replace(still_scene.run, frames=still_scene.run.frames + drift))
@@ -244,6 +255,7 @@ def test_a_still_run_of_any_size_stays_still(size: tuple[int, int]) -> None:
     assert np.abs(sub.motion_px).max() < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behind", [0.0, 4.0, 9.0])
 def test_what_lies_behind_a_shutter_never_reaches_what_is_valid(breathing_scene, behind: float) -> None:
     valid = np.ones((256, 256), bool)
@@ -256,6 +268,7 @@ def test_what_lies_behind_a_shutter_never_reaches_what_is_valid(breathing_scene,
     assert np.abs(sub.frames[t][edge]).max() < 0.8
 
 
+@pytest.mark.slow
 def test_the_reference_is_a_frame_that_can_be_used(breathing_scene) -> None:
     frames = np.array(breathing_scene.run.frames)
     frames[14] = np.roll(frames[14], 90, axis=0)[::-1]
@@ -265,6 +278,7 @@ def test_the_reference_is_a_frame_that_can_be_used(breathing_scene) -> None:
     assert sub.usable[sub.reference_frame]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cells", [1, 12, 20])
 def test_any_lattice_of_the_anatomy_will_do_for_the_vessels(breathing_scene, cells: int) -> None:
     sub = _subtract(breathing_scene.run, motion=MotionParams(cells=cells))
@@ -279,6 +293,7 @@ def test_a_shift_by_hand_is_flagged_and_one_that_makes_worse_as_well(still_scene
     assert Quality.SHIFT_MAKES_WORSE not in _subtract(still_scene.run, pixel_shift_px=(0.0, 0.0)).quality
 
 
+@pytest.mark.slow
 def test_motion_correction_that_is_off_is_flagged(still_scene) -> None:
     assert Quality.MOTION_CORRECTION_OFF in _subtract(still_scene.run, motion=MotionParams(enabled=False)).quality
     assert Quality.MOTION_CORRECTION_OFF not in _subtract(still_scene.run).quality

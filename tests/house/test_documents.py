@@ -175,6 +175,7 @@ def raised_reasons() -> set[str]:
     return set(own.values()).union(*(reasons_of_call(c) for c in calls), *(reasons_of_rows(n) for n in nodes))
 
 
+@pytest.mark.slow
 def test_the_reasons_explained_are_those_that_can_be_given() -> None:
     text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     table = text.split("## What was refused")[1].split("\n## ")[0]

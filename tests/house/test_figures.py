@@ -43,6 +43,7 @@ def test_a_figure_is_marked(
     assert (one.asked, one.reached) == (asked, reached)
 
 
+@pytest.mark.slow
 def test_the_count_at_the_head_is_that_of_the_marks(figures: Any) -> None:
     for section in (figures.accuracy(), figures.performance()):
         head = section.split("\n")[0]

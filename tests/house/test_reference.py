@@ -24,11 +24,13 @@ def text_of(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_section_that_a_script_writes_is_up_to_date() -> None:
     done = subprocess.run([sys.executable, str(WRITER), "--check"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_section_that_is_stale_is_named(tmp_path: Path) -> None:
     # The writer looks beside itself: a copy of what it needs stands for the project, with one page changed.
     for name in ("docs", "benchmarks", "models", "scripts", "src", "configs"):
@@ -97,6 +99,7 @@ def test_every_document_is_explained_and_has_a_schema_that_is_printed() -> None:
             assert f"| `{name}` |" in section, f"{file} {name}"
 
 
+@pytest.mark.slow
 def test_every_field_of_every_document_is_explained() -> None:
     assert outputs.unexplained() == []
 
@@ -156,6 +159,7 @@ def written(folder: Path, name: str, **columns: str) -> None:
         writer.writerow(columns)
 
 
+@pytest.mark.slow
 def test_results_become_a_file_that_fits_the_dictionary(tmp_path: Path) -> None:
     results, tables, out = tmp_path / "results", tmp_path / "tables", tmp_path / "redcap.csv"
     written(tables, "cohort", subject="P1", arm="a", state="no images", recorded="true", event="0")
@@ -177,6 +181,7 @@ def test_results_become_a_file_that_fits_the_dictionary(tmp_path: Path) -> None:
     assert set(patient) == known | {"redcap_repeat_instrument", "redcap_repeat_instance"}
 
 
+@pytest.mark.slow
 def test_without_patients_no_file_is_written_for_redcap(tmp_path: Path) -> None:
     results, tables, out = tmp_path / "results", tmp_path / "tables", tmp_path / "redcap.csv"
     written(results, "lipiodol", subject="P1", lesion="L1", date="20240301", iodine_mg="12.5")

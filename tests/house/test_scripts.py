@@ -111,6 +111,7 @@ def test_a_python_that_is_too_old_is_one_line(checkout: Path, tmp_path: Path, sc
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_an_install_that_fails_is_one_line_and_is_tried_again(checkout: Path, tmp_path: Path) -> None:
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}
     for _ in range(2):

@@ -73,6 +73,7 @@ def fetches(text: str) -> list[str]:
     return Fetches(text).found + [url for style in styles for url in urls_of(style)]
 
 
+@pytest.mark.slow
 def test_no_page_fetches_anything_from_another_host(pages: dict[str, str]) -> None:
     every = {name: fetches(text) for name, text in pages.items()}
     assert all(len(one) > 2 for one in every.values())

@@ -31,11 +31,13 @@ def test_help_loads_no_science(arguments: list[str]) -> None:
     assert not HEAVY & modules_loaded_by(code)
 
 
+@pytest.mark.slow
 def test_the_classical_pipeline_loads_no_torch() -> None:
     loaded = modules_loaded_by("import angio_pipeline.pipeline, angio_pipeline.batch")
     assert not {"torch", "distributed", "dask", "matplotlib"} & loaded
 
 
+@pytest.mark.slow
 def test_where_openvino_runs_the_networks_no_torch_is_loaded() -> None:
     pytest.importorskip("openvino")
     load = "from angio_pipeline.networks.prediction import load_run_predictor"
@@ -43,6 +45,7 @@ def test_where_openvino_runs_the_networks_no_torch_is_loaded() -> None:
     assert "torch" not in modules_loaded_by(asked)
 
 
+@pytest.mark.slow
 def test_an_analysis_of_runs_loads_no_statistics() -> None:
     script = "import sys, angio_pipeline.pipeline, angio_pipeline.batch\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

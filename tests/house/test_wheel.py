@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = {"configs": "configs", "models": "models", "data/sample": "sample"}
 
@@ -69,7 +71,6 @@ def test_the_wheel_carries_licence_and_command(wheel: Path) -> None:
         assert "angio = angio_pipeline.cli.main:main" in archive.read(f"{info}entry_points.txt").decode()
 
 
-@pytest.mark.slow
 def test_the_wheel_alone_analyses_a_run_of_its_sample(wheel: Path, tmp_path: Path) -> None:
     place = tmp_path / "empty"
     call(sys.executable, "-m", "venv", place)

@@ -126,6 +126,7 @@ def test_only_what_changed_is_read_again(dicom: Any, catalogue: Path, ask: Ask) 
     assert sorted(ask("SELECT role FROM instances")) == [("dsa_run",), ("fluoroscopy",), ("single_shot",)]
 
 
+@pytest.mark.slow
 def test_a_catalogue_brought_up_to_date_is_one_made_anew(dicom: Any, catalogue: Path, tmp_path: Path) -> None:
     paths = [dicom.run(f"{k}.dcm", PatientID=f"ID{k % 2}") for k in range(4)]
     shutil.copy(paths[0], dicom.folder / "copy.dcm")
@@ -142,6 +143,7 @@ def test_a_catalogue_brought_up_to_date_is_one_made_anew(dicom: Any, catalogue: 
     assert one == other
 
 
+@pytest.mark.slow
 def test_workers_find_what_one_process_finds(dicom: Any, catalogue: Path, tmp_path: Path) -> None:
     many_runs(dicom, 690)
     for k in range(9):
@@ -153,6 +155,7 @@ def test_workers_find_what_one_process_finds(dicom: Any, catalogue: Path, tmp_pa
     assert summarise(catalogue).problems == {"duplicate": 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "workers"), [(690, 2), (12, 2), (12, 1)])
 def test_a_file_that_ends_its_reader_is_named_and_all_others_are_read(
     dicom: Any, catalogue: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, files: int, workers: int
@@ -254,6 +257,7 @@ def test_a_copy_within_an_archive_is_a_copy(dicom: Any, catalogue: Path, ask: As
     assert ask("SELECT archive_id FROM files JOIN instances USING (file_id)") == [(None,)]
 
 
+@pytest.mark.slow
 def test_what_a_dicomdir_lists_and_the_disc_lacks_is_told(disc: Path, catalogue: Path, ask: Ask) -> None:
     listed = sorted(path for path in disc.rglob("*") if path.is_file() and path.name != "DICOMDIR")
     listed[0].unlink()
@@ -354,6 +358,7 @@ def test_one_study_under_two_numbers_and_two_names_under_one_number_are_told(
     assert sorted(ask("SELECT persons FROM patients")) == [(1,), (2,)]
 
 
+@pytest.mark.slow
 def test_series_pairs_and_time_of_the_sample(sample: Path, catalogue: Path, ask: Ask, tmp_path: Path) -> None:
     scan([sample], catalogue)
     assert ask("SELECT role, phase, count(*) FROM series GROUP BY ALL ORDER BY ALL") == [
@@ -403,6 +408,7 @@ def test_who_has_the_disk_finds_every_file_again(dicom: Any, catalogue: Path, as
     assert list(locate([dicom.folder], set())) == []
 
 
+@pytest.mark.slow
 def test_what_a_catalogue_holds_of_other_disks_stays(dicom: Any, catalogue: Path, ask: Ask) -> None:
     dicom.run("one/a.dcm")
     dicom.film("two/b.dcm")
@@ -471,6 +477,7 @@ def test_another_key_another_file_and_a_missing_disk_are_refused(
     assert other.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_catalogue_of_older_rules_is_read_anew(dicom: Any, catalogue: Path, ask: Ask) -> None:
     dicom.run()
     scan([dicom.folder], catalogue)
@@ -505,6 +512,7 @@ def test_two_scans_into_one_catalogue_do_not_mix(dicom: Any, catalogue: Path) ->
         holder.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_scan_that_is_killed_goes_on_where_it_was(
     dicom: Any, catalogue: Path, ask: Ask, tmp_path: Path, workers: int
@@ -555,6 +563,7 @@ def test_every_table_and_column_is_described_in_the_database(dicom: Any, catalog
     assert set(READ) < set(TABLES)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_listed_is_a_problem_and_no_end(
     dicom: Any, catalogue: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_every_file_of_the_sample_is_read_the_quick_way(sample: Path) -> None:
         assert_same(head, read_slowly(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["xa_phantom/IM4", "codecs/XA1_JPLL", "codecs/CT1_UNC", "malformed"])
 def test_a_damaged_header_is_read_as_pydicom_reads_it_or_left_to_it(real_data: Path, tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(20261)

@@ -124,6 +124,7 @@ def test_a_frame_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, frame: 
     assert set(fates) == {"corrupt_pixels"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", ENCODERS, ids=str)
 def test_flipped_bits_are_decoded_or_refused_but_end_no_process(tmp_path: Path, frame: np.ndarray, syntax: str) -> None:
     whole, rng = bytes(ENCODERS[syntax](frame)), np.random.default_rng(8)

@@ -83,6 +83,7 @@ ENCODED = {
 # --- pixel data -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frames", "rows", "columns", "reason"),
     [
@@ -133,6 +134,7 @@ def test_frames_that_inflate_far_beyond_their_bytes_are_refused(folder: Path, lo
     assert only_refusal(look(folder)).reason == "too_large"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [1, 100_000], ids=["too few", "too many"])
 def test_run_lengths_that_unpack_to_another_size_are_refused(folder: Path, look: Look, pairs: int) -> None:
     segment = b"\x81\x00" * pairs
@@ -153,6 +155,7 @@ def test_more_frames_than_fragments_are_refused(folder: Path, look: Look) -> Non
 # --- headers ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_deflated_bomb_is_refused(folder: Path, look: Look) -> None:
     bomb = hostile.deflated(folder / "deflated.dcm", 320 << 20)
     assert bomb.stat().st_size < 1 << 20
@@ -269,6 +272,7 @@ def archives(tmp_path: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_archives_that_unpack_to_far_more_are_refused(archives: Path, look: Look) -> None:
     zeros = bytes(64 << 20)
     for name in ("bomb.zip", "bomb.tar.gz", "bomb.tar.bz2", "bomb.tar.xz"):
@@ -296,6 +300,7 @@ def test_a_tar_header_that_inflates_is_refused(archives: Path, look: Look) -> No
     assert only_refusal(look(archives)).reason in {"too_large", "bad_archive"}
 
 
+@pytest.mark.slow
 def test_a_table_of_contents_of_millions_is_refused(archives: Path, look: Look) -> None:
     hostile.many_entries(archives / "many.zip", 2_000_000)
     assert only_refusal(look(archives)).reason == "too_large"
@@ -380,6 +385,7 @@ def test_members_of_one_name_and_of_one_name_but_for_case_are_all_read(
     assert len(places) == len(set(places))
 
 
+@pytest.mark.slow
 def test_thousands_of_members_of_one_name_take_no_longer_than_others(archives: Path, look: Look) -> None:
     hostile.tarred(archives / "same.tar", [("same.txt", b"x")] * 5000)
     began = time.monotonic()
@@ -450,6 +456,7 @@ def test_a_png_that_claims_gigapixels_is_refused(folder: Path, look: Look) -> No
     assert only_refusal(look(folder)).reason == "bad_roi"
 
 
+@pytest.mark.slow
 def test_a_png_whose_profile_inflates_takes_no_memory(folder: Path, look: Look) -> None:
     hostile.png_with_profile(folder / "rois" / "1.2.3-L1.png", 320 << 20)
     found = look(folder)

@@ -24,6 +24,7 @@ def smooth(precision: int = 12) -> np.ndarray:
     return (((1 << precision) - 10) / 110 * (rows + columns) + noise).astype(np.uint16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predictor", range(1, 8))
 @pytest.mark.parametrize("precision", [2, 8, 12, 16])
 def test_every_predictor_and_precision_decodes_bit_for_bit(predictor: int, precision: int) -> None:

@@ -22,6 +22,8 @@ from angio_pipeline.ingest.guard import Read, reading_apart
 from angio_pipeline.ingest.limits import Limits
 from angio_pipeline.workers import warm_up
 
+pytestmark = pytest.mark.slow
+
 DAILY, ALL = 200, 2000
 
 
@@ -52,7 +54,6 @@ def test_damaged_copies_of_the_sample_are_analysed_or_refused(sample: Path, tmp_
     assert len(fates) > 8
 
 
-@pytest.mark.slow
 @pytest.mark.repeated
 def test_all_damaged_copies_of_the_sample_are_analysed_or_refused(sample: Path, tmp_path: Path, read: Read) -> None:
     assert fates_of(range(DAILY, ALL), sample, tmp_path, read).total() == ALL - DAILY

@@ -113,6 +113,7 @@ def test_a_large_header_within_the_limits_is_refused_against_the_file(dicom: Any
     assert caught.value.reason == "truncated"
 
 
+@pytest.mark.slow
 def test_a_compressed_frame_that_claims_another_size_is_refused_before_decoding(dicom: Any) -> None:
     large = np.zeros((512, 700), dtype=np.uint16)
     for syntax, encode in ENCODERS.items():

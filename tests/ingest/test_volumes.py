@@ -230,6 +230,7 @@ def test_enhanced_ct_frames_are_sorted_by_place(dicom: Any, look: Look, places: 
     assert lps(volume, (1, 0, 0)) == pytest.approx((-10, -20, 2))
 
 
+@pytest.mark.slow
 def test_a_real_series_equals_an_independent_reader(real_data: Path, tmp_path: Path) -> None:
     (item,) = ingest.discover([real_data / "ct_liver" / "dicom"], workspace=tmp_path).volumes
     volume = ingest.read_volume(item)

@@ -104,6 +104,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> tuple[Pat
     return place, (place / "log").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.slow
 def test_nothing_is_written_outside_the_results_the_key_and_the_workspace(watched: tuple[Path, list[str]]) -> None:
     place, log = watched
     allowed = [str(place / name) for name in ("out", "key", "tmp", "caches")]

@@ -16,6 +16,8 @@ from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
 from angio_pipeline.lipiodol.finding import FindingParams, OtherScan, find_lesions
 from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
 
+pytestmark = pytest.mark.slow
+
 PARAMS = FindingParams()
 SMALL = {"shape": (44, 110, 132), "spacing": (3.0, 2.2, 2.2)}
 

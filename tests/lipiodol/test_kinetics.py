@@ -86,6 +86,7 @@ def test_a_single_exponential_is_found_again():
     assert quality == Quality.NONE
 
 
+@pytest.mark.slow
 def test_two_exponentials_are_chosen_when_the_data_ask_for_them():
     days = np.array([1.0, 4, 8, 15, 30, 60, 120, 240])
     mass = 100 * (0.6 * np.exp(-days / 5) + 0.4 * np.exp(-days / 150))
@@ -97,6 +98,7 @@ def test_two_exponentials_are_chosen_when_the_data_ask_for_them():
     assert fit.half_life_interval[0] < fit.half_life_days < fit.half_life_interval[1]
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_half_life():
     days, hits = np.array([1.0, 14, 45, 90]), []
     for seed in range(30):

@@ -63,6 +63,7 @@ def test_blur_moves_no_mass(blur):
     assert found.mg == pytest.approx(120, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.5, 0.8, 0.8), (3, 1.5, 1.5), (5.0, 0.9, 0.9)])
 def test_mass_does_not_depend_on_the_grid(spacing):
     found = mass_of(piece(ph.ball(120, 12), spacing=spacing, seed=5))
@@ -123,6 +124,7 @@ def test_fat_beside_the_lesion_does_not_hide_oil():
     assert mass_of(piece(ph.ball(100, 12), extra=fat, seed=12)).mg == pytest.approx(100, rel=0.06)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     hits = []
     for seed in range(50):

@@ -16,6 +16,8 @@ from angio_pipeline.lipiodol.tissue import Tissue, TissueParams, survey
 from angio_pipeline.numerics import volumes as space
 from angio_pipeline.numerics.deformation import Deformation
 
+pytestmark = pytest.mark.slow
+
 PARAMS = RegistrationParams()
 SHAPE, SPACING = (44, 110, 132), (3.0, 2.2, 2.2)
 

@@ -15,6 +15,8 @@ from angio_pipeline.lipiodol.residual import ResidualParams, find_phases
 from angio_pipeline.lipiodol.scans import Scan, order_sources
 from angio_pipeline.lipiodol.tissue import TissueParams, survey
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"shape": (44, 100, 120), "spacing": (3.0, 2.4, 2.4)}
 # Where nothing has moved, or as one body, no displacement is looked for.
 RIGID = LipiodolParams(registration={"deformation": {"enabled": False}})

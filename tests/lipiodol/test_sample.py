@@ -50,6 +50,7 @@ def points(case, modality):
                 yield next(p for p in course.timepoints if p.source.series_instance_uid == uid), want
 
 
+@pytest.mark.slow
 def test_mass_is_right_and_within_its_interval(case):
     for point, want in points(case, "CT"):
         assert point.iodine_mg == pytest.approx(want["iodine_mg"], rel=0.08)

@@ -11,6 +11,8 @@ import pytest
 from angio_pipeline.core.followups import OilPlace
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
 
+pytestmark = pytest.mark.slow
+
 # The body has moved as one: no displacement is looked for.
 PARAMS = LipiodolParams(registration={"deformation": {"enabled": False}})
 SMALL = {"shape": (44, 100, 120), "spacing": (3.0, 2.4, 2.4)}

@@ -63,6 +63,7 @@ def test_a_known_displacement_is_found():
     assert np.median(np.linalg.norm(found.at(points) - truth.at(points), axis=1)) < 0.3
 
 
+@pytest.mark.slow
 def test_other_greys_change_nothing():
     truth = with_waves(2.5)
     moved = moved_by(texture(), truth)

@@ -153,6 +153,7 @@ def test_one_patient_in_one_arm_is_told_in_the_singular(tmp_path: Path) -> None:
     assert "not tested:" not in methods
 
 
+@pytest.mark.slow
 def test_every_patient_is_a_row(tables: Path) -> None:
     patients = rows(tables / "cohort.csv")
     assert len(patients) == 60
@@ -217,6 +218,7 @@ def test_histology_is_the_standard_for_main_tumour_and_daughters(registry: tuple
     assert [tuple(row[name] for name in names) for row in told] == [("90", "80", "histology"), ("50", "40", "records")]
 
 
+@pytest.mark.slow
 def test_a_result_that_cannot_be_read_is_a_finding(registry: tuple[Path, Path], tmp_path: Path) -> None:
     response = next((registry[0] / "subjects").iterdir()) / "response.json"
     response.write_text("{}", encoding="utf-8")
@@ -296,6 +298,7 @@ def test_the_methods_say_what_was_run(tables: Path) -> None:
     assert "Two readers" not in methods
 
 
+@pytest.mark.slow
 def test_planned_patients_without_images_and_results_without_records_are_counted(
     registry: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -342,6 +345,7 @@ def test_a_cohort_without_records_is_told_as_far_as_it_goes(registry: tuple[Path
     assert len(rows(tmp_path / "cohort.csv")) == 60
 
 
+@pytest.mark.slow
 def test_patients_are_compared_by_any_column(registry: tuple[Path, Path], tmp_path: Path) -> None:
     out, records = registry
     assert run(out, "--records", records, "--out", tmp_path, "--by", "child_pugh").exit_code == 0

@@ -144,6 +144,7 @@ def document(subject):
     return json.loads((subject / "embolisation" / "embolisation.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_document_follows_its_schema_and_the_unknown_is_null(document):
     jsonschema.validate(document, json_schema("embolisation"))
     jsonschema.validate(document, json_schema())
@@ -239,12 +240,14 @@ def test_the_table_has_a_row_for_each_tumour_and_for_each_refusal(subject):
     assert len(table.fetchall()) == 3
 
 
+@pytest.mark.slow
 def test_without_a_comparison_the_report_has_no_such_section(tmp_path, run_maker):
     write_run(run_maker(), tmp_path / "S-2" / "20240311" / "a")
     page = write_report(tmp_path / "S-2").read_text(encoding="utf-8")
     assert "Before against after embolisation" not in page
 
 
+@pytest.mark.slow
 def test_a_comparison_that_failed_says_so(tmp_path, run_maker):
     folder = tmp_path / "S-3"
     write_run(run_maker(), folder / "20240311" / "a")
@@ -252,6 +255,7 @@ def test_a_comparison_that_failed_says_so(tmp_path, run_maker):
     assert "Not compared: Expected this, found that." in write_report(folder).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_result_read_back_is_what_was_written(tmp_path, run_result):
     write_run(run_result, tmp_path)
     again = read_run_result(tmp_path, run_result.run, run_result.subtracted, run_result.maps)
@@ -271,6 +275,7 @@ def test_a_result_read_back_is_what_was_written(tmp_path, run_result):
     assert again.tip is not None
 
 
+@pytest.mark.slow
 def test_a_result_read_back_keeps_what_a_reader_set(tmp_path, run_result):
     set_by_hand = Phases(None, PhaseRange(1, 2), PhaseRange(3, 4), None)
     first, *others = run_result.tumours
@@ -289,6 +294,7 @@ def test_a_result_read_back_keeps_what_a_reader_set(tmp_path, run_result):
     assert (again.tip.row, again.tip.col) == (run_result.tip.row, run_result.tip.col)
 
 
+@pytest.mark.slow
 def test_results_of_another_subtraction_or_without_masks_are_not_read_back(tmp_path, run_result):
     write_run(run_result, tmp_path)
     moved = replace(run_result.subtracted, reference_frame=4)

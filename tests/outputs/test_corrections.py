@@ -99,6 +99,7 @@ def test_the_picture_shows_it(corrected, run_result) -> None:
     assert not np.array_equal(overlay_picture(bare), overlay_picture(plain))
 
 
+@pytest.mark.slow
 def test_the_page_and_the_tables_tell_it_and_run_no_words_of_the_reader(corrected, tmp_path) -> None:
     subject = tmp_path / "subjects" / "S-1"
     write_run(corrected, subject / "20240311" / "a")

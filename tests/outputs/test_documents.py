@@ -76,6 +76,7 @@ def test_lipiodol_holds_every_key_of_the_contract(follow_up_maker, folder_of, pa
     assert set(LIPIODOL_CONTRACT[path].split()) <= set(at(document, path))
 
 
+@pytest.mark.slow
 def test_every_document_is_valid_against_its_own_schema(run_result, follow_up_maker, folder_of):
     documents = {
         "run": run_document(run_result),

@@ -40,6 +40,7 @@ def subject(tmp_path_factory, run_maker, follow_up_maker) -> SubjectFolder:
     return read_subject(path)
 
 
+@pytest.mark.slow
 def test_a_run_counts_for_the_treatment_of_its_day_and_not_for_the_next(subject: SubjectFolder) -> None:
     first, second = (evidence_of(subject, one, [FIRST, SECOND]) for one in (FIRST, SECOND))
     assert (first.runs_before, second.runs_before) == (1, 0)

@@ -60,6 +60,7 @@ def colour_share(picture, colour, tolerance=30):
     return float((np.abs(picture.astype(int) - colour).max(axis=2) < tolerance).mean())
 
 
+@pytest.mark.slow
 def test_the_feeder_and_the_tumour_are_drawn_where_they_are(run_result):
     picture = overlay_picture(run_result)
     assert picture.dtype == np.uint8
@@ -77,6 +78,7 @@ def test_nothing_found_draws_no_marks(run_maker):
     assert picture.shape[1] == 1024  # no panel where there is nothing to explain
 
 
+@pytest.mark.slow
 def test_a_detector_spacing_draws_no_scale_bar(run_maker):
     without = overlay_picture(run_maker(spacing=None))
     at_detector = overlay_picture(run_maker(spacing=PixelSpacing(0.3, 0.3, SpacingPlane.DETECTOR)))
@@ -85,6 +87,7 @@ def test_a_detector_spacing_draws_no_scale_bar(run_maker):
     assert (calibrated[:, :1024] != without[:, :1024]).any()
 
 
+@pytest.mark.slow
 def test_without_times_there_is_no_colour_bar(run_maker):
     timed, untimed = overlay_picture(run_maker()), overlay_picture(run_maker(quality=Quality.TIMES_UNKNOWN))
     yellow_green = (170, 220, 50)  # the late end of the bar

@@ -30,6 +30,8 @@ from angio_pipeline.outputs.dicom.run_report import run_report_bytes
 from angio_pipeline.outputs.projection_picture import projection_picture
 from angio_pipeline.outputs.schemas import RunDocument
 
+pytestmark = pytest.mark.slow
+
 SECOND = Source("1.2.9", "1.2.8", "1", "S-1", "20240311", datetime(2024, 3, 11, 10, 15), "XA", "b.dcm", "S2 I1")
 NAN = float("nan")
 

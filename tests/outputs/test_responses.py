@@ -66,6 +66,7 @@ def test_every_call_holds_its_numbers_and_its_rules(result):
         "recist/fall-from-baseline", "table-1/PR, non-PD or not all evaluated, none")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tables_have_a_row_a_date_and_criterion_and_a_row_a_lesion_and_date(out):
     calls = rows(out / "response.csv")
     assert len(calls) == 3 + 4 * 3
@@ -122,6 +123,7 @@ def test_dates_before_a_lesion_was_new_are_not_counted_as_not_evaluable(result):
     assert methods.endswith("and 1 were not evaluable.")
 
 
+@pytest.mark.slow
 def test_a_new_analysis_without_response_leaves_no_old_one(result, follow_up_maker, tmp_path):
     subject = tmp_path / "subjects" / "S-1"
     folder_of = {"folder_of": lambda s: f"{s.date}/{s.series_instance_uid}"}

@@ -24,6 +24,7 @@ def folder(run_result, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_file_that_the_document_names_is_there(folder):
     document = RunDocument.model_validate_json((folder / "analysis.json").read_bytes())
     named = [document.vessels.artery_mask, document.vessels.graph, *(t.mask for t in document.tumours)]
@@ -47,6 +48,7 @@ def test_maps_are_float32_of_the_frames_size(folder, run_result):
         np.testing.assert_array_equal(maps["arrival_s"], run_result.maps.arrival_s)
 
 
+@pytest.mark.slow
 def test_maps_hold_no_time_when_the_file_gave_none(run_maker, tmp_path):
     write_run(run_maker(quality=Quality.TIMES_UNKNOWN), tmp_path)
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as maps:
@@ -65,6 +67,7 @@ def test_the_graph_is_directed_and_joins_its_nodes(folder):
         assert len(line) == len(branch["radius_px"]) == len(branch["arrival_s"])
 
 
+@pytest.mark.slow
 def test_a_second_analysis_leaves_nothing_of_the_first(run_maker, tmp_path):
     write_run(run_maker(), tmp_path)
     write_record(tmp_path, {"digest": "old"})
@@ -76,6 +79,7 @@ def test_a_second_analysis_leaves_nothing_of_the_first(run_maker, tmp_path):
     assert list(tmp_path.glob(".tmp-*")) == []
 
 
+@pytest.mark.slow
 def test_importing_the_room_loads_no_drawing_or_volume_library():
     code = (
         "import sys, angio_pipeline.outputs; "
@@ -85,6 +89,7 @@ def test_importing_the_room_loads_no_drawing_or_volume_library():
     assert found.stdout.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"background": Background.SPATIAL}, {"residual_before": np.nan, "residual_after": np.nan}],
@@ -134,6 +139,7 @@ def test_a_shift_of_the_file_is_told_as_where_the_correction_began(run_result):
     assert "which also tried the mask shift of the file ((2, 0) px)" in words
 
 
+@pytest.mark.slow
 def test_no_correction_claims_no_change(run_result, tmp_path):
     motion = replace(run_result.subtracted.motion, correction=Correction.NONE)
     write_run(replace(run_result, subtracted=replace(run_result.subtracted, motion=motion)), tmp_path)

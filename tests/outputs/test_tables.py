@@ -37,6 +37,7 @@ def test_other_cells_stay_as_they_are(value, cell):
     assert disarmed(value) == cell
 
 
+@pytest.mark.slow
 def test_a_formula_from_a_file_name_is_disarmed_in_the_table(out):
     assert rows(out / "runs.csv")[0]["file"] == "'-1.dcm"
 

@@ -47,6 +47,7 @@ def assert_same(found: dict[str, Path], images: dict[str, Path]) -> None:
         assert ours.file_meta.TransferSyntaxUID == theirs.file_meta.TransferSyntaxUID
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["get", "move", "web"])
 def test_what_is_fetched_is_what_was_sent(loaded: Archive, images: dict[str, Path], tmp_path: Path, by: str) -> None:
     options = [*loaded.options, "--url", loaded.url, "--by", by, "--listen-port", loaded.our_port]

@@ -40,6 +40,7 @@ def named(front: Front, tmp_path: Path) -> tuple[str, ...]:
     return ("--settings", str(settings), "--server", "a")
 
 
+@pytest.mark.slow
 def test_with_the_token_files_are_sent_found_and_fetched(
     front: Front, archive: Archive, named: tuple[str, ...], slices: Path, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
     assert "no answer" in one_sentence(angio("find", "--url", url, *EVER))
 
 
+@pytest.mark.slow
 def test_a_destination_that_the_archive_does_not_know_is_told(archive: Archive, slices: Path, tmp_path: Path) -> None:
     assert angio("push", slices, *archive.options).returncode == 0
     archive.stop()
@@ -67,6 +68,7 @@ def locked(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
+@pytest.mark.slow
 def test_a_login_opens_and_a_wrong_one_is_told_and_neither_is_shown(locked: Archive, slices: Path) -> None:
     find = ("find", "--url", locked.url, *EVER)
     right = angio(*find, ANGIO_PACS_LOGIN="me:s3cret:word")
@@ -95,6 +97,7 @@ def push_and_kill(archive: Archive, source: Path, out: Path) -> subprocess.Compl
     return ended(child)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_a_push_is_told_and_the_rest_is_sent_later(
     tmp_path: Path, sample: Path, images: dict[str, Path]
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_server_that_dies_during_a_push_is_told_and_the_rest_is_sent_later(
         assert archive.instances() == set(images)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_a_pull_is_told_and_the_rest_is_fetched_later(
     tmp_path: Path, sample: Path, images: dict[str, Path]
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_server_that_dies_during_a_pull_is_told_and_the_rest_is_fetched_later(
         assert set(by_uid(out)) == set(images)
 
 
+@pytest.mark.slow
 def test_a_full_archive_is_told_and_takes_the_rest_when_it_has_room(tmp_path: Path, slices: Path) -> None:
     need_orthanc()
     with orthanc(tmp_path / "orthanc", MaximumStorageSize=1) as archive:
@@ -151,6 +156,7 @@ def test_a_full_archive_is_told_and_takes_the_rest_when_it_has_room(tmp_path: Pa
         assert len(archive.instances()) == 58
 
 
+@pytest.mark.slow
 def test_a_server_that_is_back_in_time_is_waited_for(tmp_path: Path, slices: Path) -> None:
     need_orthanc()
     with orthanc(tmp_path / "orthanc") as archive:
@@ -199,6 +205,7 @@ end
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--check",), ("--commit",)], ids=["asked what it holds", "asked to vouch"])
 def test_an_archive_that_drops_half_of_what_it_says_it_took_is_caught(
     tmp_path: Path, slices: Path, options: tuple[str, ...]
@@ -218,6 +225,7 @@ def test_an_archive_that_drops_half_of_what_it_says_it_took_is_caught(
         assert len(archive.instances()) == 58
 
 
+@pytest.mark.slow
 def test_no_room_for_what_is_fetched_is_told(archive: Archive, slices: Path, tmp_path: Path) -> None:
     assert angio("push", slices, *archive.options).returncode == 0
     (tmp_path / "pacs.toml").write_text("[listener]\nreserve_mb = 1e12\n")

@@ -103,6 +103,7 @@ def test_a_quiet_study_is_analysed_and_again_when_it_grew(runs: list[Path], tmp_
     ]
 
 
+@pytest.mark.slow
 def test_ending_the_station_ends_the_analysis_under_way(runs: list[Path], tmp_path: Path) -> None:
     child, port = listen(tmp_path / "out", tmp_path / "c.toml", 0.5)
     send(port, runs[0])

@@ -135,6 +135,7 @@ def test_who_is_not_on_the_lists_is_kept_out(tmp_path: Path, called: str, callin
             echo(server)
 
 
+@pytest.mark.slow
 def test_a_server_without_the_service_that_is_asked_for_is_told(station: tuple[int, Inbox]) -> None:
     server = Server(host="127.0.0.1", port=station[0], called_aet="ANGIO", calling_aet="SENDER", timeout_s=5)
     with pytest.raises(PacsError, match="offers none of it"), dimse_archive(server):
@@ -222,6 +223,7 @@ def test_what_is_held_whole_is_vouched_for_and_the_rest_is_not(tmp_path: Path, c
         assert report.failed == {other: 0x0112}
 
 
+@pytest.mark.slow
 def test_orthanc_is_vouched_for_what_it_sent(tmp_path: Path, sample: Path) -> None:
     need_orthanc()
     with orthanc(tmp_path / "orthanc") as archive:
@@ -253,6 +255,7 @@ def listen(out: Path, port: int, *arguments: object) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_station_and_hangs_up(tmp_path: Path, sample: Path, how: signal.Signals) -> None:
     port = free_port()
@@ -275,6 +278,7 @@ def test_a_signal_ends_the_station_and_hangs_up(tmp_path: Path, sample: Path, ho
     assert len(by_uid(tmp_path / "received")) == 1
 
 
+@pytest.mark.slow
 def test_no_patient_is_named_in_what_a_station_says(tmp_path: Path, ct_slice: pydicom.Dataset) -> None:
     port = free_port()
     child = listen(tmp_path, port, "--settings", settings_without_room(tmp_path))

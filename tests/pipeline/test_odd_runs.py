@@ -24,6 +24,8 @@ from angio_pipeline.core.vessels import FrameVessels, VesselProbabilities
 from angio_pipeline.outputs import write_run
 from angio_pipeline.pipeline import Networks, process_run
 
+pytestmark = pytest.mark.slow
+
 SIZE = (192, 192)
 Points = list[tuple[int, int]]
 Tell = Callable[..., RunResult]

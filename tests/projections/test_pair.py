@@ -33,6 +33,7 @@ def refusal(first: RunResult, second: RunResult) -> str:
     return refused.value.reason
 
 
+@pytest.mark.slow
 def test_a_feeder_that_both_views_show_is_one_and_likelier(joined: ProjectionPair) -> None:
     feeder, other = sights(joined)["T1-F1"], sights(joined, 1)["T1-F1"]
     assert (feeder.sight, feeder.match) == (Sight.FEEDS, "T1-F1")

@@ -33,6 +33,7 @@ def some(cohort: CohortData, keep: pd.Series) -> CohortData:
     return CohortData(patients, cohort.timepoints[cohort.timepoints["subject"].isin(patients.index)])
 
 
+@pytest.mark.slow
 def test_every_patient_is_counted_once_in_each_table(cohort: CohortData, result: CohortResult) -> None:
     assert sum(arm.patients for arm in result.necrosis.arms) == 120
     for arm in result.necrosis.arms:
@@ -53,6 +54,7 @@ def test_holm_never_lowers_a_p(result: CohortResult) -> None:
         assert test.adjusted >= test.p
 
 
+@pytest.mark.slow
 def test_missing_values_are_counted_and_nothing_is_filled_in(cohort: CohortData) -> None:
     patients = cohort.patients.copy()
     patients.loc[patients.index[:30], ["necrosis_main_percent", "survival_days", "event"]] = np.nan
@@ -62,6 +64,7 @@ def test_missing_values_are_counted_and_nothing_is_filled_in(cohort: CohortData)
     assert found.retention.missing == 30
 
 
+@pytest.mark.slow
 def test_every_table_counts_whom_it_misses_in_each_arm(cohort: CohortData) -> None:
     patients = cohort.patients.copy()
     lacking = patients.index[patients["arm"] == "b"][:7]
@@ -79,6 +82,7 @@ def test_every_table_counts_whom_it_misses_in_each_arm(cohort: CohortData) -> No
     assert {row[0]: row[-1] for row in found.table1.rows}["Follow-up, days"] == "7 (0 / 7 / 0)"
 
 
+@pytest.mark.slow
 def test_an_arm_of_one_has_no_interval_and_does_not_stop_the_rest(cohort: CohortData) -> None:
     keep = cohort.patients["arm"] != "c"
     keep[cohort.patients.index[cohort.patients["arm"] == "c"][0]] = True
@@ -107,6 +111,7 @@ def test_a_cohort_without_images_or_outcomes_is_described(cohort: CohortData) ->
     assert all(test.p is None for test in found.main_tests)
 
 
+@pytest.mark.slow
 def test_all_alike_is_no_test(cohort: CohortData) -> None:
     patients = cohort.patients.assign(necrosis_main_percent=100.0, retention=0.5, event=0.0)
     found = analyse(CohortData(patients, cohort.timepoints), params=PARAMS)
@@ -135,11 +140,13 @@ def test_the_half_life_is_found_again(cohort: CohortData, result: CohortResult) 
     assert arm.log_slope.value == pytest.approx(-np.log(2) * DAYS_A_MONTH / arm.half_life_days.value)
 
 
+@pytest.mark.slow
 def test_a_large_cohort_is_fitted_on_a_part_and_says_so(cohort: CohortData) -> None:
     found = analyse(cohort, params=PARAMS.model_copy(update={"mixed_model_patients": 60}))
     assert (found.course.patients_fitted, found.course.patients) == (60, 120)
 
 
+@pytest.mark.slow
 def test_the_same_cohort_gives_the_same_numbers(cohort: CohortData, result: CohortResult) -> None:
     again = analyse(cohort, params=PARAMS)
     assert again.main_tests == result.main_tests

@@ -81,6 +81,7 @@ def test_an_arm_without_anybody_does_not_change_the_test_of_the_others() -> None
     assert compare_shares("x", [3, 0, 1], [4, 0, 4], RNG).p == pytest.approx(34 / 70)
 
 
+@pytest.mark.slow
 def test_holms_correction_of_nothing_is_nothing() -> None:
     assert holm([None, None]) == [None, None]
     assert holm([0.5, None, 0.9]) == [pytest.approx(1.0), None, pytest.approx(1.0)]

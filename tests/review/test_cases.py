@@ -24,6 +24,7 @@ def raw(reader: Browser, path: str, **query: object) -> np.ndarray:
     return stored * told["Slope"] + told["Intercept"]
 
 
+@pytest.mark.slow
 def test_the_worklist_tells_what_the_analysis_says(reader: Browser, results) -> None:
     document = json.loads((results.run / "analysis.json").read_text())
     (row,) = reader.cases()
@@ -73,6 +74,7 @@ def test_a_map_is_clear_where_nothing_is_known_and_true_elsewhere(reader: Browse
     assert np.abs(values - truth)[inside].max() < (high - low) / 60000
 
 
+@pytest.mark.slow
 def test_raw_frames_are_the_stored_numbers(reader: Browser, case: str, results) -> None:
     told = reader.frames(case)
     assert (told["rows"], told["columns"], told["frames"]) == (256, 256, 20)
@@ -137,6 +139,7 @@ def test_a_click_on_a_vessel_shows_its_way_to_the_tumour_and_stores_nothing(read
     assert reader.corrections(case)["revision"] == before
 
 
+@pytest.mark.slow
 def test_without_the_source_the_stored_pictures_are_shown_and_it_is_said(started, copied) -> None:
     reader = started().browser()
     (row,) = reader.cases()
@@ -149,6 +152,7 @@ def test_without_the_source_the_stored_pictures_are_shown_and_it_is_said(started
     assert reader.get(f"/cases/{row['id']}/pictures/overlay").status_code == 200
 
 
+@pytest.mark.slow
 def test_frames_that_are_asked_for_ahead_are_there_when_the_case_is_opened(started, copied) -> None:
     reader = started("--source", copied.source).browser()
     (row,) = reader.cases()
@@ -163,6 +167,7 @@ def test_frames_that_are_asked_for_ahead_are_there_when_the_case_is_opened(start
     assert set(reader.told(f"/cases/{row['id']}/frames")["layers"]) == {"raw", "subtracted", "corrected"}
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_listed_with_the_reason(started, copied) -> None:
     record = copied.run / "record.json"
     (copied.run / "analysis.json").unlink()
@@ -173,6 +178,7 @@ def test_a_run_that_failed_is_listed_with_the_reason(started, copied) -> None:
     assert reader.get(f"/cases/{row['id']}/analysis").json()["sentence"] == "It stopped."
 
 
+@pytest.mark.slow
 def test_what_is_analysed_while_the_server_runs_shows(started, copied) -> None:
     reader = started().browser()
     (row,) = reader.cases()

@@ -27,6 +27,7 @@ def only(reader: Browser) -> str:
     return str(row["id"])
 
 
+@pytest.mark.slow
 def test_undo_and_redo_are_steps_of_their_own(shared: Served) -> None:
     reader = shared.browser("Undoer")
     case = only(reader)
@@ -80,6 +81,7 @@ def test_of_many_edits_on_one_revision_one_is_taken(shared: Served) -> None:
     assert len(browsers[0].corrections(case)["edits"]) == 1
 
 
+@pytest.mark.slow
 def test_no_reader_sees_another_until_the_owner_unblinds_them(started, copied) -> None:
     served = started()
     first, second = served.browser("Reader 1"), served.browser("Reader 2")
@@ -97,6 +99,7 @@ def test_no_reader_sees_another_until_the_owner_unblinds_them(started, copied) -
     assert [one["edits"][0]["text"] for one in seen if one["edits"]] == ["Secret of reader 1."]
 
 
+@pytest.mark.slow
 def test_a_killed_server_has_lost_nothing_that_it_acknowledged(started) -> None:
     served = started()
     reader = served.browser()
@@ -109,6 +112,7 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(started) -> None:
     assert told["draft"] == "Half a sentence"
 
 
+@pytest.mark.slow
 def test_of_twenty_readers_at_once_none_loses_a_correction(started) -> None:
     served = started()
     browsers = [served.browser(f"Reader {k}") for k in range(20)]
@@ -127,6 +131,7 @@ def test_of_twenty_readers_at_once_none_loses_a_correction(started) -> None:
         assert [(one["id"], one["reviewer"]) for one in edits] == [(f"e{n}", f"Reader {k}") for n in range(10)]
 
 
+@pytest.mark.slow
 def test_the_journal_only_grows_and_shows_when_it_was_changed_behind_its_back(started, copied) -> None:
     served = started()
     reader = served.browser()

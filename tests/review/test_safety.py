@@ -24,6 +24,7 @@ from angio_pipeline.review.sessions import Sessions, read_tokens
 SCRIPT = "<script>alert('x')</script>\"'&--></textarea>"
 
 
+@pytest.mark.slow
 def test_nothing_of_the_api_is_told_to_who_is_not_signed_in(shared: Served, case: str) -> None:
     paths = httpx.get(f"{shared.address}/api/openapi.json").json()["paths"]
     values = {
@@ -154,6 +155,7 @@ def test_a_mask_that_a_document_names_elsewhere_is_not_read(started, copied, tmp
         served.stop()
 
 
+@pytest.mark.slow
 def test_text_of_a_reader_comes_back_as_text_in_json(started) -> None:
     reader = started().browser(SCRIPT[:50])
     case = reader.cases()[0]["id"]
@@ -177,6 +179,7 @@ def test_addresses_hold_no_path_date_or_uid(reader: Browser, case: str, results)
     assert str(results.out) not in json.dumps([reader.told(f"/cases/{case}"), told])
 
 
+@pytest.mark.slow
 def test_tokens_admit_their_own_reader_alone(started, tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     own, shared_token = "a" * 24, "b" * 24
@@ -240,6 +243,7 @@ def test_others_are_let_in_with_tokens_and_tls_alone(copied, never_listens, tmp_
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_with_tls_the_cookie_goes_nowhere_else(started, tmp_path: Path) -> None:
     openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
     key, certificate, tokens = (tmp_path / name for name in ("key.pem", "certificate.pem", "tokens"))
@@ -296,6 +300,7 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, loopback: bool) -
     assert Listening(host).loopback is loopback
 
 
+@pytest.mark.slow
 def test_a_second_server_over_the_same_results_is_refused(started, copied, never_listens) -> None:
     started()
     done = angio("review", copied.out, "--port", "0")
@@ -310,6 +315,7 @@ def test_a_folder_without_results_is_refused(never_listens, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_the_server_keeps_is_its_owners_alone(started, copied) -> None:
     started()
     folder = copied.out / "review"

@@ -28,6 +28,7 @@ def _trees(anatomy: Anatomy) -> list[Tree]:
     return [anatomy.arteries, anatomy.portal, anatomy.hepatic, anatomy.tributaries]
 
 
+@pytest.mark.slow
 def test_flow_splits_add_up_at_every_node(anatomy: Anatomy) -> None:
     for tree in _trees(anatomy):
         flow = np.asarray(tree.flow)
@@ -107,6 +108,7 @@ def test_a_catheter_stands_in_the_artery_of_its_order(order: int, names: set[str
         assert catheter.course_mm[0, 2] < -150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", range(1, 11))
 def test_a_catheter_goes_into_the_artery_that_leads_to_the_tumour(variant: int) -> None:
     params = AnatomyParams(variant=variant, terminals=150, vein_terminals=60, feeder_clearance=0)

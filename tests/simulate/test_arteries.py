@@ -97,6 +97,7 @@ def test_stomach_duodenum_and_gallbladder_have_arteries_in_every_type(variant: i
     assert {"gastroduodenal", "right gastric", "left gastric", "cystic", "splenic", "gastroepiploic"} <= names
 
 
+@pytest.mark.slow
 def test_small_arteries_have_more_than_one_origin() -> None:
     def origin(seed: int, name: str) -> str:
         tree = _laid(1, seed).tree

@@ -164,6 +164,7 @@ SETTINGS: dict[str, Callable[[], Circulation]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_iodine_injected_is_in_arteries_tissue_and_veins_or_has_drained(setting: str) -> None:
     circulation = SETTINGS[setting]()

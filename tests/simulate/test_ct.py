@@ -68,6 +68,7 @@ def mass_mg(scan: CtScan, plain: CtScan) -> float:
     return float((scan.hu.astype(float) - plain.hu).sum() * voxel_ml / scan.hu_per_mg_ml)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "settings"),
     [
@@ -305,6 +306,7 @@ def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], field
         CtParams.model_validate(settings)
 
 
+@pytest.mark.slow
 def test_coverage_is_told_as_it_truly_is(body: Body, patient: Any, plan: Callable[..., Any]) -> None:
     whole = DepositParams(homogeneous=1, defective=0, inhomogeneous=0, faint=0, unevenness=0.05)
     faint = DepositParams(homogeneous=0, defective=0, inhomogeneous=0, faint=1)

@@ -30,6 +30,7 @@ def test_volume_goes_as_the_cube_of_size() -> None:
     assert _volume_ml(large) / _volume_ml(small) == pytest.approx(1 / 0.8**3, rel=0.08)
 
 
+@pytest.mark.slow
 def test_a_liver_of_usual_size_holds_between_one_and_two_litres() -> None:
     assert all(1000 < _volume_ml(_liver(seed, liver_size_min=1.0, liver_size_max=1.0)) < 2000 for seed in range(5))
 

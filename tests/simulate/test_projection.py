@@ -23,6 +23,7 @@ def tube(start: list[float], end: list[float], radius: float) -> Tubes:
     return Tubes(np.array([start], float), np.array([end], float), np.array([radius]))
 
 
+@pytest.mark.slow
 def test_central_ray_through_a_cylinder_has_its_diameter_as_chord() -> None:
     image = project_tubes(carm(pixel_mm=0.1), tube([-20, 0, 0], [20, 0, 0], 2.5), np.ones(1))
     assert image[100, 100] == pytest.approx(5.0, rel=0.01)
@@ -58,6 +59,7 @@ def test_a_vessel_thinner_than_a_pixel_keeps_its_iodine() -> None:
     assert volume == pytest.approx(np.pi * 0.12**2 * np.hypot(40, 4), rel=0.02)
 
 
+@pytest.mark.slow
 def test_chord_through_an_ellipsoid_is_its_axis() -> None:
     solids = Ellipsoids.aligned([0, 0, 0], [8, 13, 5])
     image = project_ellipsoids(carm(pixel_mm=0.1), solids, 1.0)
@@ -160,6 +162,7 @@ def test_projected_cylinder_is_the_analytic_chord_within_a_percent(
     assert np.abs(image - truth)[inner].max() < 0.03 * truth.max()
 
 
+@pytest.mark.slow
 def test_a_cylinder_far_off_the_central_ray_is_seen_as_wide_as_it_is() -> None:
     arm = CArm(512, 512, 0.62, 1100.0, 750.0)
     one = tube([-95, 2, 92], [-88, 5, 96], 2.0)
@@ -168,6 +171,7 @@ def test_a_cylinder_far_off_the_central_ray_is_seen_as_wide_as_it_is() -> None:
     assert np.abs(image - truth).mean() < 0.01 * truth[truth > 0].mean()
 
 
+@pytest.mark.slow
 def test_a_union_counts_what_two_solids_share_once() -> None:
     first, second = Ellipsoids.aligned([-4, 0, 0], [10, 8, 6]), Ellipsoids.aligned([5, 2, 1], [9, 9, 7])
     both = Ellipsoids(np.vstack([first.centre, second.centre]), np.concatenate([first.shape, second.shape]))

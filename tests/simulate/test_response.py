@@ -145,6 +145,7 @@ def calls(document: dict[str, Any], k: int) -> dict[str, Any]:
     return dict(document["timepoints"][k]["calls"])
 
 
+@pytest.mark.slow
 def test_complete_necrosis_is_complete_by_enhancement_and_not_by_size(treat: Make) -> None:
     document = tell_response(treat(necrosis_main=1.0, necrosis_daughter=1.0, oil_ml=0.0), DAYS)
     told = calls(document, 1)

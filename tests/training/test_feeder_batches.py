@@ -242,6 +242,7 @@ def test_now_and_then_a_region_holds_no_tumour_and_nothing_feeds_it(in_a_corner:
     assert any((inputs[SHOWN[0][1]] > 0.5).any() for inputs, _, _ in elsewhere)
 
 
+@pytest.mark.slow
 def test_regions_without_a_tumour_are_as_large_as_tumours_are(in_a_corner: Packed) -> None:
     params = CropParams(size_px=128, batch=20, **UPRIGHT)
     crops = _crops(_batches([in_a_corner], params, steps=10))

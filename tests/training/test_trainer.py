@@ -76,6 +76,7 @@ def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "classes"), [("run", RUN_CLASSES), ("frame", FRAME_CLASSES), ("feeder", FEEDER_CLASSES)]
 )
@@ -359,6 +360,7 @@ def test_from_no_example_nothing_is_trained(made, tmp_path, monkeypatch) -> None
         trainer.prepare(made(refused=(0, 1, 2)), tmp_path / "data", workers=1, progress=lambda *values: None)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_trained_from_examples_that_lie_on_disk(made, tiny_recipe, tmp_path: Path) -> None:
     data = made(learn=4).model_dump()
     recipe: Recipe = tiny_recipe(data=data)

@@ -120,6 +120,7 @@ def off_line(point, start, end):
 # --- feeders ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_accepted_feeder_is_certain_and_says_who_decided(left, graph, sub) -> None:
     before = left.feeders[0]
     edit = given(AcceptFeeder, tumour=T1, feeder=FeederPlace(id="T9-F9", point=middle(FORK, LEFT_END)))
@@ -529,6 +530,7 @@ def breathing(breathing_scene):
     return subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
 
 
+@pytest.mark.slow
 def test_a_place_is_moved_with_the_anatomy_to_another_reference_frame(breathing, breathing_scene) -> None:
     reference = breathing.reference_frame
     moved = np.linalg.norm(

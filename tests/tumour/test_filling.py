@@ -133,6 +133,7 @@ def _shunted(delay_s: float, scale: int = 1) -> tuple[float, ShuntKind, float, f
     return (found[0].probability, found[0].kind, found[0].row, found[0].col) if found else None
 
 
+@pytest.mark.slow
 def test_a_frame_of_twice_the_size_tells_the_same() -> None:
     small, large = _shunted(0.4), _shunted(0.4, scale=2)
     assert small is not None

@@ -41,6 +41,7 @@ def _iou(a, b) -> float:
     return np.count_nonzero(a & b) / np.count_nonzero(a | b)
 
 
+@pytest.mark.slow
 def test_the_blush_is_found_where_it_is_and_nowhere_else(stages, still_scene) -> None:
     sub, maps, vessels, _, _ = stages
     (found,), quality = find_blush(sub, maps, vessels, params=BlushParams())

@@ -48,6 +48,7 @@ def _feature(readings: Readings, fed_by: tuple[int, ...], name: str) -> float:
     return float(readings.features[at, FEATURES.index(name)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [2, 3, 4])
 def test_every_way_to_feed_arms_from_arms_is_a_reading(arms: int) -> None:
     readings = readings_of(*_star(list(np.linspace(0, 300, arms)), middle=1.0), 1.0)

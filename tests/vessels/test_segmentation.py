@@ -41,6 +41,7 @@ def _segmented(stages, told: VesselProbabilities, **settings) -> VesselSegmentat
     return segment(sub, maps, params=SegmentParams(**settings), predict=lambda pictures: told)
 
 
+@pytest.mark.slow
 def test_a_network_takes_the_filters_place_and_is_given_the_pictures_of_the_run(stages) -> None:
     given: list[RunPictures] = []
 

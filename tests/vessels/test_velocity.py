@@ -108,6 +108,7 @@ def test_times_that_all_run_backwards_give_none() -> None:
     assert np.isnan(flow.velocity_px_s).all()
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(8)
     held = []

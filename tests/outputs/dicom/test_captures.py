@@ -28,6 +28,7 @@ def test_the_summary_is_the_overlay_as_it_was_drawn(run_result, origin, tmp_path
     np.testing.assert_array_equal(read.pixel_array, drawn)
 
 
+@pytest.mark.slow
 def test_without_a_picture_the_overlay_is_drawn(run_result, origin, tmp_path):
     read = pydicom.dcmread(io.BytesIO(summary_bytes(run_result, origin, tmp_path / "none.png")))
     np.testing.assert_array_equal(read.pixel_array, overlay_picture(run_result))

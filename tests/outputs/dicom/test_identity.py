@@ -51,6 +51,7 @@ def write_all(run_result, item, folder, *, identity):
     return sorted(folder.glob("*.dcm"))
 
 
+@pytest.mark.slow
 def test_without_being_asked_no_object_says_who_the_patient_is(run_result, item, tmp_path):
     paths = write_all(run_result, item, tmp_path / "out", identity=False)
     assert len(paths) == 9
@@ -62,6 +63,7 @@ def test_without_being_asked_no_object_says_who_the_patient_is(run_result, item,
         assert not [word for word in SECRET if word in path.read_bytes()], path.name
 
 
+@pytest.mark.slow
 def test_when_asked_every_object_is_filed_with_its_study(run_result, item, tmp_path):
     for path in write_all(run_result, item, tmp_path / "out", identity=True):
         ds = pydicom.dcmread(path)
@@ -73,6 +75,7 @@ def test_when_asked_every_object_is_filed_with_its_study(run_result, item, tmp_p
             assert complaints(path) == [], path.name
 
 
+@pytest.mark.slow
 def test_identity_goes_into_objects_and_nowhere_else(run_result, item, tmp_path):
     write_all(run_result, item, tmp_path / "out", identity=True)
     others = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".dcm"]
@@ -106,6 +109,7 @@ def test_a_number_that_the_file_calls_text_is_left_out(run_result, tmp_path):
     assert ("SliceThickness" in header, float(header.KVP)) == (False, 120.0)
 
 
+@pytest.mark.slow
 def test_the_same_result_gives_the_same_bytes(run_result, item, tmp_path):
     one = write_all(run_result, item, tmp_path / "one", identity=False)
     other = write_all(run_result, item, tmp_path / "other", identity=False)
@@ -113,6 +117,7 @@ def test_the_same_result_gives_the_same_bytes(run_result, item, tmp_path):
         assert first.read_bytes() == second.read_bytes(), first.name
 
 
+@pytest.mark.slow
 def test_identifiers_follow_from_the_content(run_result, run_maker, item, tmp_path):
     one = write_all(run_result, item, tmp_path / "one", identity=False)
     other = write_all(run_maker(seed=2), item, tmp_path / "other", identity=False)

@@ -55,6 +55,7 @@ def segmented(run_result, origin_of, tmp_path_factory):
     return path, pydicom.dcmread(masks)
 
 
+@pytest.mark.slow
 def test_tumours_and_feeders_name_their_segments_under_the_same_tracking_identifiers(told, segmented):
     document, _, plain = told
     path, masks = segmented
