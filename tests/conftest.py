@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity
 from angio_pipeline.workers import hold_threads
 
-# Several processes share the cores: threads of linear algebra that wait for each other took six times the time.
+# Several processes share the cores: threads of linear algebra that wait for each other took six times the time. It is
+# loaded before, so that a test can let go of it.
+importlib.import_module("scipy.linalg")
 hold_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]

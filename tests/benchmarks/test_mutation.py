@@ -94,6 +94,7 @@ def test_results_keep_the_first_and_the_latest_word_and_survive_a_cut(mutation: 
     assert mutation.read_results(tmp_path / "none") == ({}, {})
 
 
+@pytest.mark.slow
 def test_mutants_of_an_errors_words_are_left_out_and_those_of_the_code_are_not(
     trial: ModuleType, tmp_path: Path
 ) -> None:

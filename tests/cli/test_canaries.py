@@ -14,6 +14,8 @@ from canaries import MARK, Aviary, canaries_in, copy_sample, find_canaries, mark
 from command_here import angio
 from small_runs import FAST
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -65,7 +67,6 @@ def scene(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene(source.parent, records, folder, aviary)
 
 
-@pytest.mark.slow
 def test_copies_and_their_reports_hold_no_canary(scene: Scene) -> None:
     out = scene.folder / "shared"
     done = scene.run("deidentify", scene.source, "--out", out)
@@ -77,7 +78,6 @@ def test_copies_and_their_reports_hold_no_canary(scene: Scene) -> None:
         assert [row["reason"] for row in csv.DictReader(stream)] == ["not_dicom"]
 
 
-@pytest.mark.slow
 def test_results_and_tables_hold_no_canary_but_the_paths_of_refused_inputs(scene: Scene) -> None:
     out, tables = scene.folder / "out", scene.folder / "tables"
     # Networks name nothing.

@@ -15,6 +15,8 @@ import pytest
 from angio_pipeline.evaluate import evaluate
 from angio_pipeline.outputs import json_schema
 
+pytestmark = pytest.mark.slow
+
 REACH_MM = 3.0
 
 
@@ -33,7 +35,6 @@ def _truths(sample: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sample.rglob("truth.json")}
 
 
-@pytest.mark.slow
 def test_every_input_is_analysed_and_every_document_follows_its_schema(results: Path, documents: dict) -> None:
     assert len(documents) == 3
     assert (results / "refused.csv").read_text().strip() == "path,reason,sentence"
@@ -92,7 +93,6 @@ def test_the_runs_before_and_after_embolisation_are_compared(results: Path) -> N
     assert max(told) < 0.4
 
 
-@pytest.mark.slow
 def test_the_second_time_nothing_is_done_again(sample_results: Path, sample: Path, tmp_path: Path) -> None:
     results = tmp_path / "out"
     shutil.copytree(sample_results, results)

@@ -31,6 +31,7 @@ def test_nothing_happens_unless_asked_for(noisy) -> None:
     assert denoise(noisy[0], params=DenoiseParams()) is noisy[0]
 
 
+@pytest.mark.slow
 def test_noise_falls_and_contrast_stays(noisy) -> None:
     sub, contrast, artery = noisy
     quiet = denoise(sub, params=ON)

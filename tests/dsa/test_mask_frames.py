@@ -104,6 +104,7 @@ def test_no_choice_of_masks_changes_how_much_contrast_there_is() -> None:
         assert sub.frames[t][inside & sub.valid].mean() == pytest.approx(contrast[t][inside].mean(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_mask_frames_of_the_file_stand_as_they_are_named() -> None:
     run, _ = _breathing(period_right=7.0)
     choice = replace(choose_mask(run, params=MaskParams()), frames=(0, 2), from_header=True)

@@ -72,6 +72,7 @@ def test_what_lies_behind_a_shutter_does_not_hold_the_field(still_scene) -> None
     np.testing.assert_allclose(found[0], (1.5, 1.0), atol=0.06)
 
 
+@pytest.mark.slow
 def test_concurrent_calls_on_shared_input_agree(breathing_scene) -> None:
     run = breathing_scene.run
 

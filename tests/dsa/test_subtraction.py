@@ -81,6 +81,7 @@ def test_anatomy_is_not_taken_for_a_subtracted_export(still_scene) -> None:
     assert _subtract(run).background is Background.MASK
 
 
+@pytest.mark.slow
 def test_without_motion_subtraction_returns_the_contrast(still_scene) -> None:
     sub = _subtract(still_scene.run)
     t = sub.reference_frame
@@ -192,6 +193,7 @@ def test_each_layer_of_the_correction_leaves_less(breathing_scene) -> None:
     assert none > shift > field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", [8, 19, 0])
 def test_a_black_frame_is_set_aside_and_the_rest_is_analysed(still_scene, position: int) -> None:
     frames = np.array(still_scene.run.frames)

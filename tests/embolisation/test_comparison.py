@@ -20,6 +20,7 @@ def compared(before, scene=None, **changed):
     return compare_runs(before, make_run(scene or Scene(seed=2), **changed), params=PARAMS)
 
 
+@pytest.mark.slow
 def test_a_run_against_itself_changes_nothing_and_is_level_one(before):
     found = compare_runs(before, before, params=PARAMS)
     (tumour,) = found.tumours
@@ -67,6 +68,7 @@ def test_a_trunk_that_alone_is_left_is_level_four(before, scene):
     assert tumour.sace is SaceLevel.IV
 
 
+@pytest.mark.slow
 def test_another_vessel_that_lies_over_a_closed_feeder_does_not_open_it():
     before = make_run(Scene(neighbour=True))
     (tumour,) = compare_runs(before, make_run(Scene(seed=2, neighbour=True, flow=0, blush=0)), params=PARAMS).tumours

@@ -31,6 +31,7 @@ def test_the_code_keeps_every_import_rule() -> None:
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [

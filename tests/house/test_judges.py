@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from dicom_objects import errors_in, program
 
+pytestmark = pytest.mark.slow
+
 FLICKER_BUTTON = r"<button(?![^>]*\bhidden\b)[^>]*>\s*(?:Pause|Play)\s*</button>"  # the page's script un-hides it
 BROWSER_OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",

@@ -12,6 +12,8 @@ import pytest
 
 import angio_pipeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 # What only serves the work on the project; PKG-INFO is made, and .gitignore is always taken.
 LEFT_OUT = {".ci", ".github", ".gitattributes", ".pre-commit-config.yaml"}

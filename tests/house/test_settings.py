@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from angio_pipeline.config import PipelineConfig
 from angio_pipeline.core.params import Params
 
@@ -26,6 +28,7 @@ def test_every_setting_says_what_it_is() -> None:
     assert [name for name, description in _settings(PipelineConfig()) if not description] == []
 
 
+@pytest.mark.slow
 def test_the_shipped_list_of_settings_is_what_the_code_has(tmp_path: Path) -> None:
     made = tmp_path / "default.toml"
     subprocess.run([sys.executable, str(ROOT / "scripts" / "make_default_config.py"), str(made)], check=True)

@@ -80,6 +80,7 @@ def test_no_page_fetches_anything_from_another_host(pages: dict[str, str]) -> No
     assert {name: url for name, one in every.items() for url in one if _ELSEWHERE.match(url)} == {}
 
 
+@pytest.mark.slow
 def test_no_style_sheet_fetches_anything_from_another_host(site: Path) -> None:
     sheets = list(site.rglob("*.css"))
     assert len(sheets) > 1
@@ -100,6 +101,7 @@ def test_what_comes_from_another_host_is_noticed(text: str) -> None:
     assert [url for url in fetches(text) if _ELSEWHERE.match(url)]
 
 
+@pytest.mark.slow
 def test_whatever_a_page_fetches_is_there(site: Path, pages: dict[str, str]) -> None:
     missing = [
         f"{name}: {url}"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 
@@ -44,7 +46,6 @@ def test_what_the_tutorial_shows_before_an_analysis_works(place: Path) -> None:
     assert "1 patient" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_tutorial_leads_from_an_export_to_a_table(place: Path, sample_results: Path) -> None:
     # What the first command makes was made by the same command for all tests: here it goes on from there.
     shutil.copytree(sample_results, place / "out" / "sample")

@@ -235,6 +235,7 @@ def test_archives_in_archives_without_names_that_tell_are_read(dicom: Any, catal
     assert opened == []
 
 
+@pytest.mark.slow
 def test_members_go_with_their_archive(dicom: Any, catalogue: Path, ask: Ask) -> None:
     run, kept = dicom.run("run"), dicom.film("kept")
     with zipfile.ZipFile(dicom.folder / "a.zip", "w") as bundle:
@@ -248,6 +249,7 @@ def test_members_go_with_their_archive(dicom: Any, catalogue: Path, ask: Ask) ->
     assert ask("SELECT role FROM instances") == [("single_shot",)]
 
 
+@pytest.mark.slow
 def test_a_copy_within_an_archive_is_a_copy(dicom: Any, catalogue: Path, ask: Ask) -> None:
     run = dicom.run("run.dcm")
     with zipfile.ZipFile(dicom.folder / "a.zip", "w") as bundle:
@@ -277,6 +279,7 @@ def test_half_written_files_are_named_as_such(dicom: Any, catalogue: Path, ask: 
     assert ("single_shot",) in ask("SELECT role FROM instances")
 
 
+@pytest.mark.slow
 def test_compressed_files_that_end_early_are_named_as_such(
     real_data: Path, catalogue: Path, tmp_path: Path, ask: Ask
 ) -> None:
@@ -292,6 +295,7 @@ def test_compressed_files_that_end_early_are_named_as_such(
     assert told == {"whole": None, "cut": "truncated", "longer": None}
 
 
+@pytest.mark.slow
 def test_real_files_sound_and_malformed_are_all_accounted_for(real_data: Path, catalogue: Path, ask: Ask) -> None:
     report = scan([real_data], catalogue)
     (count,) = ask("SELECT count(*) FROM files")[0]

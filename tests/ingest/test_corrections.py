@@ -53,6 +53,7 @@ def read(tmp_path: Path, content: object) -> tuple[Any, ...]:
     return ingest.read_corrections([write(tmp_path / "c.json", content)], UID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_edit_is_read_and_follows_the_public_schema(tmp_path: Path, kind: str) -> None:
     content = document(edit(kind, reviewer="A. B.", comment="why"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pytest
 from pydicom.dataset import Dataset
 
 from angio_pipeline import ingest
@@ -222,6 +223,7 @@ def test_a_broken_date_falls_through_to_the_next(dicom: Any, look: Look) -> None
     assert dates == {"a.dcm": "20250607", "b.dcm": "undated"}
 
 
+@pytest.mark.slow
 def test_a_dicomdir_set_is_read_by_its_folder_and_by_its_file(disc: Path, look: Look) -> None:
     for source in (disc, disc / "DICOMDIR"):
         found = look(source)
@@ -229,6 +231,7 @@ def test_a_dicomdir_set_is_read_by_its_folder_and_by_its_file(disc: Path, look: 
         assert not found.refusals
 
 
+@pytest.mark.slow
 def test_what_a_dicomdir_lists_and_the_disc_lacks_is_refused(disc: Path, look: Look) -> None:
     image = sorted(path for path in disc.rglob("*") if path.is_file() and path.name != "DICOMDIR")[0]
     image.unlink()
@@ -238,6 +241,7 @@ def test_what_a_dicomdir_lists_and_the_disc_lacks_is_refused(disc: Path, look: L
         assert [refusal.reason for refusal in found.refusals] == ["missing_from_set"]
 
 
+@pytest.mark.slow
 def test_a_disc_in_lower_case_is_found(disc: Path, tmp_path: Path, look: Look) -> None:
     lower = tmp_path / "lower"
     for path in disc.rglob("*"):

@@ -114,6 +114,7 @@ def _fates(folder: Path, streams: list[bytes], syntax: str, whole: np.ndarray) -
     return fates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", ENCODERS, ids=str)
 def test_a_frame_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, frame: np.ndarray, syntax: str) -> None:
     whole = bytes(ENCODERS[syntax](frame))

@@ -103,6 +103,7 @@ def test_a_header_that_claims_more_than_its_file_is_refused(
     assert only_refusal(look(folder)).reason == reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", ENCODED, ids=str)
 def test_a_codestream_of_another_size_than_its_header_is_refused(folder: Path, look: Look, syntax: str) -> None:
     frame = ENCODED[syntax](np.zeros((2048, 2048), np.uint16))
@@ -200,6 +201,7 @@ def test_sequences_nested_too_deep_are_refused_by_name(folder: Path, look: Look,
     assert "at most 32 deep" in refusal.sentence
 
 
+@pytest.mark.slow
 def test_sequences_of_an_allowed_depth_cost_nothing(folder: Path, look: Look) -> None:
     hostile.with_elements(folder / "fine.dcm", hostile.nested(20), after_meta=False)
     hostile.with_elements(folder / "lazy.dcm", hostile.nested_of_known_length(3000), after_meta=False)
@@ -214,6 +216,7 @@ def test_a_header_longer_than_the_limit_is_refused(folder: Path, look: Look) -> 
     assert only_refusal(look(folder, header_bytes=4000)).reason == "too_large"
 
 
+@pytest.mark.slow
 def test_a_header_that_takes_too_long_is_ended(folder: Path, look: Look) -> None:
     hostile.with_elements(folder / "a-slow.dcm", hostile.tiny_elements(3_000_000), after_meta=False)
     began = time.monotonic()
@@ -232,6 +235,7 @@ def apart() -> Iterator[Read]:
         yield read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "call", "reason"),
     [
@@ -295,6 +299,7 @@ def test_a_bomb_of_bombs_is_one_bomb(archives: Path, look: Look, tmp_path: Path)
     assert written < 9 << 20
 
 
+@pytest.mark.slow
 def test_a_tar_header_that_inflates_is_refused(archives: Path, look: Look) -> None:
     hostile.pax_bomb(archives / "pax.tar.gz", 320 << 20)
     assert only_refusal(look(archives)).reason in {"too_large", "bad_archive"}

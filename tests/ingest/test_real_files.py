@@ -45,6 +45,7 @@ def test_malformed_files_do_not_cost_their_neighbours(real_data: Path, tmp_path:
     assert len(found.refusals) == len(MALFORMED) + 2
 
 
+@pytest.mark.slow
 def test_the_phantom_runs(real_data: Path, tmp_path: Path) -> None:
     found = ingest.discover([real_data / "xa_phantom"], workspace=tmp_path)
     assert [item.source.file for item in found.runs] == ["IM1", "IM2", "IM3", "IM4"]

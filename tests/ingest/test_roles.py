@@ -119,6 +119,7 @@ def test_evidence_repeats_no_text_of_the_file() -> None:
             assert not re.search(r"PATIENT", role_of(read).evidence)
 
 
+@pytest.mark.slow
 def test_discovery_and_catalogue_sort_by_the_same_rule(dicom: Any, look: Any) -> None:
     from angio_pipeline.ingest.elements import read_from
     from angio_pipeline.ingest.headers import read_header

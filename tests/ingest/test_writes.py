@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WATCHER = """
 import os, sys
 
+pytestmark = pytest.mark.slow
+
 _log = os.open(os.environ["WATCHED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Where the paths of an event stand among its arguments, each with the descriptor of the folder it is relative to.
@@ -104,7 +106,6 @@ def watched(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> tuple[Pat
     return place, (place / "log").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.slow
 def test_nothing_is_written_outside_the_results_the_key_and_the_workspace(watched: tuple[Path, list[str]]) -> None:
     place, log = watched
     allowed = [str(place / name) for name in ("out", "key", "tmp", "caches")]

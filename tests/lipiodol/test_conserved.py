@@ -10,6 +10,8 @@ import pytest
 
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
 
+pytestmark = pytest.mark.slow
+
 PARAMS = LipiodolParams(mass={"offset_hu": 0.0, "offset_sd_hu": 4.0}, views={"side_px": 16})
 SMALL = {"shape": (40, 100, 120), "spacing": (3.0, 2.4, 2.4), "noise_hu": 4.0}
 KEPT = 0.4

@@ -17,6 +17,8 @@ from angio_pipeline.core.tumours import LesionOrigin
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
 from angio_pipeline.lipiodol.tissue import has_enhanced_aorta, survey
 
+pytestmark = pytest.mark.slow
+
 # Lesions of the phantom are as dense as its liver, which few are: told here, guessed in life.
 PARAMS = LipiodolParams(mass={"offset_hu": -4.0, "offset_sd_hu": 4.0})
 # Where nothing has moved no displacement is looked for.
@@ -48,7 +50,6 @@ def followed(early, late) -> FollowUpResult:
     return follow([late, early], [ph.roi(14, early)], params=PARAMS)
 
 
-@pytest.mark.slow
 def test_mass_and_retention_are_right_across_motion(followed):
     first, second = followed.lesions[0].timepoints
     assert first.iodine_mg == pytest.approx(150, rel=0.04)
@@ -85,7 +86,6 @@ def test_the_views_of_all_dates_show_the_same_place(followed):
     np.testing.assert_array_equal(views[0].lesion, views[1].lesion)
 
 
-@pytest.mark.slow
 def test_a_given_lesion_has_coverage_and_a_found_one_has_not(followed, early, late):
     given = followed.lesions[0]
     assert given.origin is LesionOrigin.ROI
@@ -96,7 +96,6 @@ def test_a_given_lesion_has_coverage_and_a_found_one_has_not(followed, early, la
     assert found.timepoints[1].retention == pytest.approx(0.4, rel=0.05)
 
 
-@pytest.mark.slow
 def test_identical_scans_give_a_retention_of_one(early):
     same = ct(ph.ball(150, 14), date="20240301", seed=1)
     course = follow([early, same], [ph.roi(14, early)]).lesions[0]
@@ -104,13 +103,11 @@ def test_identical_scans_give_a_retention_of_one(early):
     assert Quality.HALF_LIFE_UNBOUNDED in course.quality
 
 
-@pytest.mark.slow
 def test_retention_does_not_depend_on_the_grid(early):
     fine = ct(ph.ball(60, 14), date="20240201", seed=3, shape=(60, 120, 140), spacing=(2.0, 2.0, 2.05))
     assert follow([early, fine], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)
 
 
-@pytest.mark.slow
 def test_retention_does_not_depend_on_the_voltage(early):
     soft = ct(ph.ball(60, 14), date="20240201", seed=4, kvp=100, slope=31.5)
     assert follow([early, soft], [ph.roi(14, early)]).lesions[0].timepoints[1].retention == pytest.approx(0.4, rel=0.05)
@@ -126,7 +123,6 @@ def test_a_region_without_oil_has_an_interval_that_holds_nothing():
     assert Quality.NO_LIPIODOL in course.quality
 
 
-@pytest.mark.slow
 def test_oil_too_faint_to_be_outlined_is_not_the_lesion_s_own_attenuation():
     # 0.3 mg/ml, 9 HU: nothing stands out, and still it is the oil it is.
     scans = [ct(ph.ball(mg, 14), date=date, seed=k) for k, (mg, date) in enumerate(((30, "20240102"), (4, "20240201")))]
@@ -135,14 +131,12 @@ def test_oil_too_faint_to_be_outlined_is_not_the_lesion_s_own_attenuation():
     assert last.iodine_mg_interval[0] <= 4 <= last.iodine_mg_interval[1]
 
 
-@pytest.mark.slow
 def test_nothing_found_is_no_lesion_and_says_so():
     result = follow([ct(seed=6)])
     assert result.lesions == ()
     assert Quality.NO_LIPIODOL in result.quality
 
 
-@pytest.mark.slow
 def test_a_scan_before_treatment_is_background_and_has_no_retention(early, late):
     before = ct(date="20231220", seed=7)
     course = follow([early, before, late], [ph.roi(14, early)])
@@ -157,7 +151,6 @@ def test_a_scan_before_treatment_is_background_and_has_no_retention(early, late)
     assert liver.oil_ml is None
 
 
-@pytest.mark.slow
 def test_a_region_outside_every_scan_is_flagged(early):
     away = ph.roi(14, early, centre=ph.CENTRE)
     moved = type(away)("L1", away.mask, away.affine + np.array([[0, 0, 0, 900.0]] + [[0] * 4] * 3), None)
@@ -166,7 +159,6 @@ def test_a_region_outside_every_scan_is_flagged(early):
     assert [lesion.origin for lesion in result.lesions] == [LesionOrigin.DETECTED]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("names", [{"series_instance_uid": "9.9"}, {"frame_of_reference_uid": "9.9"}])
 def test_a_region_that_names_another_scan_is_not_followed_on_this_one(early, names):
     untied = ph.roi(14, early, centre=ph.beside(0, 0, 20), tied=False)
@@ -190,7 +182,6 @@ def test_regions_of_one_id_at_two_places_are_two_lesions_and_at_one_place_are_on
     assert lesions[0].timepoints[0].iodine_mg == pytest.approx(150, rel=0.04)
 
 
-@pytest.mark.slow
 def test_two_regions_share_no_oil(early):
     second = ph.ball(50, 7, centre=ph.beside(24, 12, 0))
     both = ct(lambda p: ph.ball(150, 14)(p) + second(p), seed=8)
@@ -200,7 +191,6 @@ def test_two_regions_share_no_oil(early):
     assert masses[1] == pytest.approx(50, rel=0.06)
 
 
-@pytest.mark.slow
 def test_contrast_and_missing_voltage_are_flagged(early):
     volume = ct(ph.ball(60, 14), date="20240108", seed=9, contrast=True, kvp=None)
     point = follow([early, volume], [ph.roi(14, early)]).lesions[0].timepoints[1]
@@ -209,7 +199,6 @@ def test_contrast_and_missing_voltage_are_flagged(early):
     assert isinstance(point.margin_grade, MarginGrade)
 
 
-@pytest.mark.slow
 def test_a_second_series_of_one_moment_is_left_out_and_the_first_followed(early):
     source = replace(early.source, series_instance_uid="1.0", file="bone")
     bone = replace(early, source=source, kernel="B70f")
@@ -219,7 +208,6 @@ def test_a_second_series_of_one_moment_is_left_out_and_the_first_followed(early)
     assert [(refusal.path, refusal.reason) for refusal in result.left_out] == [("bone", "same_moment")]
 
 
-@pytest.mark.slow
 def test_an_undated_scan_and_a_single_slice_are_left_out_and_the_others_followed(early):
     undated = replace(early, source=replace(early.source, date="undated", file="undated"))
     slice_ = ct(shape=(1, 100, 120), date="20240110")
@@ -242,7 +230,6 @@ def test_a_region_called_liver_is_no_lesion(early):
     assert [lesion.id for lesion in follow([early], rois).lesions] == ["L1"]
 
 
-@pytest.mark.slow
 def test_the_result_repeats_exactly(early, late, followed):
     again = follow([early, late], [ph.roi(14, early)], params=PARAMS)
     pairs = zip(again.lesions[0].timepoints, followed.lesions[0].timepoints, strict=True)
@@ -258,14 +245,12 @@ def aorta(hu: float):
     return field
 
 
-@pytest.mark.slow
 def test_a_scan_with_an_enhanced_aorta_is_seen_as_such_without_a_header():
     plain, enhanced = ct(seed=60), ct(extra=aorta(400.0), seed=61)
     seen = [has_enhanced_aorta(survey(volume, params=PARAMS.tissue)) for volume in (plain, enhanced)]
     assert seen == [False, True]
 
 
-@pytest.mark.slow
 def test_without_a_treatment_date_the_first_plain_scan_with_oil_is_the_reference():
     before = ct(extra=aorta(400.0), date="20231228", contrast=True, seed=62)
     first = ct(ph.ball(300, 12), date="20240102", seed=63)
@@ -280,7 +265,6 @@ def test_without_a_treatment_date_the_first_plain_scan_with_oil_is_the_reference
     assert points[2].retention == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.slow
 def test_a_contrast_phase_is_never_the_reference_even_when_it_comes_first():
     enhanced = ct(ph.ball(300, 12), date="20240102", contrast=True, seed=65, extra=aorta(400.0))
     plain = ct(ph.ball(200, 12), date="20240109", seed=66)
@@ -289,7 +273,6 @@ def test_a_contrast_phase_is_never_the_reference_even_when_it_comes_first():
     assert points[1].retention == 1.0
 
 
-@pytest.mark.slow
 def test_with_contrast_phases_alone_there_is_no_retention_and_a_flag_says_why():
     scans = [
         ct(ph.ball(mg, 12), date=date, contrast=True, seed=67) for mg, date in ((300, "20240102"), (150, "20240130"))
@@ -300,7 +283,6 @@ def test_with_contrast_phases_alone_there_is_no_retention_and_a_flag_says_why():
     assert Quality.NO_PLAIN_REFERENCE in lesion.quality
 
 
-@pytest.mark.slow
 def test_a_liver_that_was_drawn_is_where_deposits_are_looked_for():
     first, second = ph.ball(150, 12), ph.ball(60, 7, centre=ph.beside(20, 25, -12))
     scan = ct(lambda p: first(p) + second(p), date="20240102", seed=31)
@@ -309,7 +291,6 @@ def test_a_liver_that_was_drawn_is_where_deposits_are_looked_for():
     np.testing.assert_allclose(lesion.centroid_mm, ph.CENTRE, atol=2)
 
 
-@pytest.mark.slow
 def test_before_treatment_a_lesion_has_no_coverage_and_old_oil_is_found():
     before = ct(ph.ball(150, 14), date="20240101", seed=8)
     result = follow_lesions([before], [], [], [], treated=datetime(2024, 2, 1), params=LipiodolParams())

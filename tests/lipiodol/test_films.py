@@ -94,6 +94,7 @@ def test_logarithms_of_unknown_scale_are_matched_by_the_anatomy():
     assert point.retention == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.slow
 def test_scatter_that_may_be_there_widens_the_interval():
     second = film(0.25, date="20240201", seed=6)
     plain, cautious = retention(second), retention(second, PARAMS)

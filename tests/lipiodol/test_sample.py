@@ -13,6 +13,8 @@ from angio_pipeline import ingest
 from angio_pipeline.core.results import FollowUpResult
 from angio_pipeline.lipiodol import LipiodolParams, follow_lesions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["regions given", "deposits found"])
 def case(request, tmp_path_factory) -> tuple[FollowUpResult, dict]:
@@ -50,7 +52,6 @@ def points(case, modality):
                 yield next(p for p in course.timepoints if p.source.series_instance_uid == uid), want
 
 
-@pytest.mark.slow
 def test_mass_is_right_and_within_its_interval(case):
     for point, want in points(case, "CT"):
         assert point.iodine_mg == pytest.approx(want["iodine_mg"], rel=0.08)

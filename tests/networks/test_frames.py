@@ -14,6 +14,7 @@ from angio_pipeline.networks.frames import FRAME_CHANNELS, picture_frame
 Maker = Callable[..., np.ndarray]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(gain=st.floats(0.01, 100), offset=st.floats(-1000, 1000))
 def test_gain_and_offset_of_the_display_change_nothing(angiogram: Maker, gain: float, offset: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,8 +74,6 @@ def _linear_algebra_threads() -> list[int]:
 @pytest.fixture
 def two_for_linear_algebra() -> Iterator[None]:
     """Two threads for linear algebra."""
-    if os.environ.get("OPENBLAS_NUM_THREADS", "2") == "1":
-        pytest.skip("OPENBLAS_NUM_THREADS=1 holds linear algebra already")
 
     def hold(threads: int) -> None:
         # By a thread that ends, or it alone would have a say from then on.
@@ -86,6 +83,7 @@ def two_for_linear_algebra() -> Iterator[None]:
 
     before = max(_linear_algebra_threads())
     hold(2)
+    assert set(_linear_algebra_threads()) == {2}
     yield
     hold(before)
 

@@ -56,6 +56,7 @@ def test_an_image_lies_on_itself():
     assert np.abs(found.nodes).max() < 0.02
 
 
+@pytest.mark.slow
 def test_a_known_displacement_is_found():
     truth = with_waves(2.5)
     found = fitted(texture(), moved_by(texture(), truth), at_rest())

@@ -103,6 +103,7 @@ FILMS_ALONE = [lesion("L1", film(0.0, 1.0, 900), film(28.0, 0.7, 900))]
 A, B, C, D = (f"P{digit * 12}" for digit in "1234")
 
 
+@pytest.mark.slow
 def test_retention_is_that_of_scans_where_films_lie_nearer(tmp_path: Path) -> None:
     (row,) = rows(cohort_of(tmp_path, **{A: SCANS_AND_FILMS}) / "cohort.csv")
     assert (float(row["retention"]), float(row["retention_days"])) == (0.59, pytest.approx(26.96))
@@ -162,6 +163,7 @@ def test_every_patient_is_a_row(tables: Path) -> None:
     assert duckdb.sql(f"SELECT count(*) FROM '{tables / 'cohort.parquet'}'").fetchall() == [(60,)]
 
 
+@pytest.mark.slow
 def test_no_patients_number_leaves_the_records(tables: Path) -> None:
     for path in tables.iterdir():
         assert b"REG-4-" not in path.read_bytes(), path.name

@@ -162,6 +162,7 @@ def test_the_document_follows_its_schema_and_the_unknown_is_null(document):
     assert unread["sace"] is None
 
 
+@pytest.mark.slow
 def test_square_millimetres_stand_only_where_the_spacing_holds_in_the_patient(document, tmp_path):
     assert document["comparisons"][0]["tumours"][0]["blush"]["area_before_mm2"] == pytest.approx(800 * 0.25)
     at_detector = PixelSpacing(0.5, 0.5, SpacingPlane.DETECTOR)
@@ -170,6 +171,7 @@ def test_square_millimetres_stand_only_where_the_spacing_holds_in_the_patient(do
     assert written["comparisons"][0]["tumours"][0]["blush"]["area_before_mm2"] is None
 
 
+@pytest.mark.slow
 def test_each_comparison_has_its_picture_and_old_ones_go(subject, tmp_path):
     folder = subject / "embolisation"
     assert sorted(p.name for p in folder.glob("*.png")) == ["comparison-1.png", "comparison-2.png"]
@@ -194,6 +196,7 @@ def test_the_picture_shows_the_loss_and_a_colour_for_each_patency():
         assert (np.abs(before - colour).sum(axis=-1) < 60).sum() < near.sum()
 
 
+@pytest.mark.slow
 def test_nothing_gained_and_nothing_lost_is_a_white_panel():
     same = replace(comparison(), picture_after=comparison().picture_before)
     panel = comparison_picture(same)[56 : 56 + 520, 1070:1590].astype(int)

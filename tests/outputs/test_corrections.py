@@ -82,6 +82,7 @@ def test_a_result_that_nobody_corrected_bears_no_mark(run_result) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_picture_shows_it(corrected, run_result) -> None:
     bare = replace(corrected, quality=run_result.quality)
     plain = replace(

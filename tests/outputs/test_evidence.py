@@ -48,6 +48,7 @@ def test_a_run_counts_for_the_treatment_of_its_day_and_not_for_the_next(subject:
     assert 0 <= first.non_target_fraction <= 1
 
 
+@pytest.mark.slow
 def test_scans_count_for_the_treatment_that_they_follow(subject: SubjectFolder) -> None:
     first, second = (evidence_of(subject, one, [FIRST, SECOND]) for one in (FIRST, SECOND))
     assert (first.films, second.films) == (1 + 2, 2)

@@ -37,6 +37,7 @@ def without_times(result):
     )
 
 
+@pytest.mark.slow
 def test_the_picture_has_the_frames_size_beside_a_panel(picture):
     assert picture.dtype == np.uint8
     assert picture.shape[1] > 1024
@@ -48,6 +49,7 @@ def test_velocity_is_told_in_millimetres_only_with_a_calibration(run_maker):
     assert _quantity(graph_document(run_maker(spacing=None))).unit == "px/s"
 
 
+@pytest.mark.slow
 def test_without_a_velocity_colour_is_arrival_and_without_times_there_is_none(run_maker):
     assert _quantity(graph_document(without_velocity(run_maker()))).unit == "s"
     assert _quantity(graph_document(run_maker(quality=Quality.TIMES_UNKNOWN))) is None

@@ -71,6 +71,7 @@ def test_the_feeder_and_the_tumour_are_drawn_where_they_are(run_result):
     assert colour_share(picture, (232, 113, 10)) > 0.002
 
 
+@pytest.mark.slow
 def test_nothing_found_draws_no_marks(run_maker):
     picture = overlay_picture(run_maker(tumour=False, vessels=False))
     for colour in ((216, 27, 96), (232, 113, 10), (255, 214, 10), (0, 180, 216)):

@@ -95,6 +95,7 @@ def test_every_address_is_relative_or_data(page):
     assert "url(" not in page.source
 
 
+@pytest.mark.slow
 def test_every_relative_address_leads_to_a_file(out, page):
     folder = out if "Not analysed" in page.text else out / "subjects" / "S-1"
     for tag, key in (("a", "href"), ("img", "src")):

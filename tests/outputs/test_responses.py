@@ -79,6 +79,7 @@ def test_tables_have_a_row_a_date_and_criterion_and_a_row_a_lesion_and_date(out)
     assert lesions[2]["lesion"] == "'=L2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["response", "lesions"])
 def test_parquet_holds_the_rows_of_the_csv(out, name):
     table = duckdb.sql(f"SELECT * FROM '{out / name}.parquet'")

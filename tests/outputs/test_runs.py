@@ -34,6 +34,7 @@ def test_every_file_that_the_document_names_is_there(folder):
     assert not (folder / "record.json").exists()
 
 
+@pytest.mark.slow
 def test_masks_are_eight_bit_of_the_frames_size_and_hold_the_mask(folder, run_result):
     for name, mask in (("artery.png", run_result.vessels.artery), ("tumour-T1.png", run_result.tumours[0].mask)):
         picture = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import jsonschema
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ def run(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_schema_that_is_one():
     kinds = ("run", "lipiodol", "graph", "curves", "embolisation", "projections", "corrections")
     for arguments in ((), *((kind,) for kind in kinds)):

@@ -42,6 +42,7 @@ def test_a_formula_from_a_file_name_is_disarmed_in_the_table(out):
     assert rows(out / "runs.csv")[0]["file"] == "'-1.dcm"
 
 
+@pytest.mark.slow
 def test_each_run_feeder_and_date_is_a_row_and_the_unknown_is_empty(out):
     runs = rows(out / "runs.csv")
     assert [r["series"] for r in runs] == ["a", "b"]

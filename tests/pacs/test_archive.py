@@ -20,6 +20,8 @@ from angio_pipeline.pacs.find import Instance
 from angio_pipeline.pacs.settings import Server
 from angio_pipeline.pacs.web import web_archive
 
+pytestmark = pytest.mark.slow
+
 PATIENT = "SIM-6-000"
 EVER = ("--from", "1990-01-01")
 
@@ -47,7 +49,6 @@ def assert_same(found: dict[str, Path], images: dict[str, Path]) -> None:
         assert ours.file_meta.TransferSyntaxUID == theirs.file_meta.TransferSyntaxUID
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("by", ["get", "move", "web"])
 def test_what_is_fetched_is_what_was_sent(loaded: Archive, images: dict[str, Path], tmp_path: Path, by: str) -> None:
     options = [*loaded.options, "--url", loaded.url, "--by", by, "--listen-port", loaded.our_port]
@@ -174,7 +175,6 @@ def test_files_are_sent_by_stow(archive: Archive, images: dict[str, Path], tmp_p
     assert_same(found, {uid: path for uid, path in images.items() if path in runs})
 
 
-@pytest.mark.slow
 def test_what_was_fetched_is_analysed_as_what_lies_on_the_disk(
     loaded: Archive, images: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -179,6 +179,7 @@ class _Late(threading.Event):
         return passed
 
 
+@pytest.mark.slow
 def test_no_answer_is_lost_to_a_thread_that_passed_the_gate_too_late(
     archive: Archive, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

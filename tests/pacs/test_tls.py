@@ -20,6 +20,8 @@ from angio_pipeline.pacs.journal import Journal
 from angio_pipeline.pacs.listener import listening
 from angio_pipeline.pacs.settings import Listener, Server, Tls
 
+pytestmark = pytest.mark.slow
+
 EVER = ("--from", "1990-01-01")
 
 
@@ -110,7 +112,6 @@ def settings(tmp_path: Path, secure: Secure, **tls: object) -> tuple[str, ...]:
     return ("--settings", str(path), "--server", "a")
 
 
-@pytest.mark.slow
 def test_files_go_and_come_by_tls_both_ways(
     secure: Secure, keys: Keys, images: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -179,7 +180,6 @@ def test_a_file_that_is_no_certificate_is_told(secure: Secure, keys: Keys, tmp_p
     assert "readable PEM files" in one_sentence(angio("echo", *named), status=2)
 
 
-@pytest.mark.slow
 def test_a_listener_with_tls_lets_in_certificates_of_its_ca_alone(keys: Keys, tmp_path: Path) -> None:
     own = {"certificate": keys["server.pem"], "key": keys["server.key"]}
     listener = Listener(

@@ -16,6 +16,7 @@ def sub(still_scene):
     return subtract(run, choose_mask(run, params=MaskParams()), params=SubtractParams())
 
 
+@pytest.mark.slow
 def test_arrival_follows_the_bolus(sub, still_scene) -> None:
     maps = measure(sub, params=PerfusionParams())
     start = still_scene.run.times_s[still_scene.onset]

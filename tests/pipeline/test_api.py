@@ -15,6 +15,8 @@ from angio_pipeline.batch.tasks import Settings, run_task
 from angio_pipeline.config import load_config
 from angio_pipeline.core.errors import InputRefused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,7 +31,6 @@ def analysis(folder: Path) -> ap.RunAnalysis:
     return ap.analyse_run(ap.read_run(folder / "in" / "run0000.dcm"), config=folder / "fast.toml")
 
 
-@pytest.mark.slow
 def test_the_figures_are_those_of_the_command(analysis: ap.RunAnalysis, folder: Path, tmp_path: Path) -> None:
     found = ingest.discover([folder / "in" / "run0000.dcm"], workspace=tmp_path / "work")
     (task,) = batch.make_plan(found).runs

@@ -41,6 +41,7 @@ def test_a_feeder_that_both_views_show_is_one_and_likelier(joined: ProjectionPai
     assert feeder.apart_mm < 0.7
 
 
+@pytest.mark.slow
 def test_a_branch_that_ends_over_the_tumour_in_one_view_only_is_none(joined: ProjectionPair) -> None:
     behind = sights(joined)["T1-F2"]
     assert (behind.sight, behind.match) == (Sight.PASSES, None)

@@ -44,6 +44,7 @@ def test_every_patient_is_counted_once_in_each_table(cohort: CohortData, result:
     assert result.table1.rows[0][1] == "120"
 
 
+@pytest.mark.slow
 def test_the_rate_is_the_share_at_or_above_the_limit(cohort: CohortData, result: CohortResult) -> None:
     own = cohort.patients[cohort.patients["arm"] == "a"]["necrosis_main_percent"]
     assert result.necrosis.arms[0].rates[0].value == pytest.approx((own >= 60).mean())
@@ -94,6 +95,7 @@ def test_an_arm_of_one_has_no_interval_and_does_not_stop_the_rest(cohort: Cohort
     assert any(words.startswith("c: 1 patient with") for words in found.course.left_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_handful_of_patients_is_described_and_not_modelled(cohort: CohortData, count: int) -> None:
     keep = pd.Series(np.arange(120) < count, index=cohort.patients.index)
@@ -167,6 +169,7 @@ def test_imaging_is_compared_with_histology_where_a_patient_has_both() -> None:
     assert against_histology(both.iloc[[4]]) is None
 
 
+@pytest.mark.slow
 def test_an_arm_that_varies_more_has_the_wider_interval() -> None:
     # The same slope in both arms, of patients that differ much in one and little in the other.
     rng = np.random.default_rng(11)

@@ -253,6 +253,7 @@ def test_cautions_name_small_arms_those_without_one_and_mixed_origins() -> None:
     assert len(alike) == 1
 
 
+@pytest.mark.slow
 def test_necrosis_is_told_by_arm_and_place_with_its_tests() -> None:
     frame = pd.DataFrame(
         {

@@ -50,6 +50,7 @@ def test_the_trend_is_that_of_agresti() -> None:
     assert test.statistic == pytest.approx(top / np.sqrt(spread), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_holms_correction_is_that_of_his_paper() -> None:
     # Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and never falls below the one before.
     assert holm([0.01, 0.04, None, 0.03]) == [pytest.approx(0.03), pytest.approx(0.06), None, pytest.approx(0.06)]

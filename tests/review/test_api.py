@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from review_server import Browser, Served, make_edit
 
+pytestmark = pytest.mark.slow
+
 ENDING = {("/api/session", "DELETE"), ("/api/cases/{case}/reanalysis", "POST")}
 """These would end the session, or take minutes: they are asked without the token that they need."""
 BOUNDED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

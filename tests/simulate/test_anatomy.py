@@ -63,6 +63,7 @@ def test_the_common_hepatic_artery_is_as_wide_as_asked_for_its_flow(anatomy: Ana
     assert tree.radii_mm()[node] == pytest.approx(2.4 * np.cbrt(tree.flow[node] / 7.0), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_terminals_end_vessels_inside_the_liver(anatomy: Anatomy) -> None:
     ends = (
         (anatomy.arteries, anatomy.liver_terminals),

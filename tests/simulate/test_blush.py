@@ -66,6 +66,7 @@ def drawn_mg(of: Bed, depth_mm: float = 750.0, carm: CArm = CARM) -> float:
     return float(of.areal_density(carm, TIME_S, still(of)).sum()) * pixel**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TumourKind.HYPERVASCULAR, TumourKind.RIM, TumourKind.HYPOVASCULAR])
 @pytest.mark.parametrize("evenness", [0.0, 0.45, 1.0])
 def test_the_iodine_drawn_of_a_tumour_is_the_iodine_it_holds(kind: TumourKind, evenness: float) -> None:

@@ -17,6 +17,8 @@ from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injecti
 from angio_pipeline.simulate.circulation.streaming import settle
 from angio_pipeline.simulate.radiograph.projection import Ellipsoids, Tubes
 
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[np.float64]
 START_S, UNTIL_S = 0.5, 25.0
 
@@ -164,7 +166,6 @@ SETTINGS: dict[str, Callable[[], Circulation]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_iodine_injected_is_in_arteries_tissue_and_veins_or_has_drained(setting: str) -> None:
     circulation = SETTINGS[setting]()

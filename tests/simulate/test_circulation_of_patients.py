@@ -13,6 +13,8 @@ from angio_pipeline.simulate.circulation.blush import solid_volume_mm3
 from angio_pipeline.simulate.circulation.circulation import Circulation, circulate
 from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injection
 
+pytestmark = pytest.mark.slow
+
 Patient = tuple[Anatomy, Vasculature]
 
 

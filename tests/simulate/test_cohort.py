@@ -105,6 +105,7 @@ def logistic_share(x: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.nda
     return beta, np.sqrt(scale * np.diag(np.linalg.inv(x.T @ (weight[:, None] * x))))
 
 
+@pytest.mark.slow
 def test_the_hazard_ratios_of_a_cox_model_are_those_stated(plans: list[PatientPlan]) -> None:
     x = np.delete(design(plans), 0, axis=1)
     truth = true_hazards(PARAMS)
@@ -137,6 +138,7 @@ def test_a_false_statement_of_the_effects_would_be_noticed(plans: list[PatientPl
     assert abs(beta[sponge] - (truth + 0.4)) / error[sponge] > 3.5
 
 
+@pytest.mark.slow
 def test_arms_are_given_by_weight_and_regardless_of_the_patient(plans: list[PatientPlan]) -> None:
     weight = np.array([arm.weight for arm in PARAMS.arms])
     given = np.array([[p.arm == name for name in ARMS] for p in plans])

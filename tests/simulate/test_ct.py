@@ -29,6 +29,8 @@ from angio_pipeline.simulate.anatomy.lesions import TumourKind
 from angio_pipeline.simulate.radiograph.body import Body, build_body
 from angio_pipeline.simulate.radiograph.projection import Ellipsoids, Tubes
 
+pytestmark = pytest.mark.slow
+
 LOBES = Ellipsoids.aligned([[-42, 6, 6], [26, -26, 24]], [[60, 56, 76], [58, 34, 42]])
 USUAL = {"matrix": 96, "low_mm": -60.0, "high_mm": 60.0, "slice_mm": 4.0, "noise_hu": 0.0}
 MOVED = Placement(np.array([5.0, -3.0, 4.0]), 0.04, 6.0, 1.5, np.array([0.3, 1.0, 2.0, 4.0]))
@@ -68,7 +70,6 @@ def mass_mg(scan: CtScan, plain: CtScan) -> float:
     return float((scan.hu.astype(float) - plain.hu).sum() * voxel_ml / scan.hu_per_mg_ml)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "settings"),
     [
@@ -306,7 +307,6 @@ def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], field
         CtParams.model_validate(settings)
 
 
-@pytest.mark.slow
 def test_coverage_is_told_as_it_truly_is(body: Body, patient: Any, plan: Callable[..., Any]) -> None:
     whole = DepositParams(homogeneous=1, defective=0, inhomogeneous=0, faint=0, unevenness=0.05)
     faint = DepositParams(homogeneous=0, defective=0, inhomogeneous=0, faint=1)

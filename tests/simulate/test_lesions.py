@@ -11,6 +11,8 @@ from angio_pipeline.simulate.anatomy.anatomy import Anatomy, AnatomyParams, Shun
 from angio_pipeline.simulate.anatomy.lesions import LesionParams, plan_lesions
 from angio_pipeline.simulate.anatomy.tree import Territory
 
+pytestmark = pytest.mark.slow
+
 
 def _built(seed: int, **settings: Any) -> Anatomy:
     params = AnatomyParams(**({"smallest_diameter_mm": 0.8, "vein_terminals": 200} | settings))

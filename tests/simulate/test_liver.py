@@ -24,6 +24,7 @@ def _volume_ml(liver: Liver) -> float:
     return float(inside(liver.lobes, grid).mean() * 300**3 / 1000)
 
 
+@pytest.mark.slow
 def test_volume_goes_as_the_cube_of_size() -> None:
     small = _liver(liver_size_min=0.8, liver_size_max=0.8)
     large = _liver(liver_size_min=1.0, liver_size_max=1.0)

@@ -18,6 +18,8 @@ import pytest
 from angio_pipeline.core.errors import AngioError, ConfigError
 from angio_pipeline.simulate import Finished, population, simulate
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 [anatomy]
 terminals = 20
@@ -62,7 +64,6 @@ def two_by_two(tmp_path_factory: pytest.TempPathFactory, preset: str) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(two_by_two: Path, preset: str, tmp_path: Path) -> None:
     simulate(tmp_path / "one", cases=2, seed=7, preset=preset, workers=1)
     assert digests(tmp_path / "one") == digests(two_by_two)
@@ -86,7 +87,6 @@ def test_an_analysis_of_the_folder_sees_nothing_but_patients(two_by_two: Path) -
     assert sorted(p.name for p in two_by_two.iterdir()) == ["case-000", "case-001", "truth"]
 
 
-@pytest.mark.slow
 def test_more_cases_are_added_and_those_that_are_there_are_kept(two_by_two: Path, preset: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     simulate(out, cases=1, seed=7, preset=preset)
@@ -111,7 +111,6 @@ def test_another_seed_or_other_settings_are_refused_and_change_nothing(
     assert digests(two_by_two) == before
 
 
-@pytest.mark.slow
 def test_a_folder_of_runs_only_stays_one(tmp_path: Path, preset: str) -> None:
     simulate(tmp_path, cases=1, seed=7, preset=preset, runs_only=True)
     before = digests(tmp_path)
@@ -151,7 +150,6 @@ def test_a_case_that_lost_its_plan_is_named(two_by_two: Path, preset: str) -> No
         plan.write_bytes(kept)
 
 
-@pytest.mark.slow
 def test_a_case_that_cannot_be_made_is_named_and_leaves_nothing_behind(
     tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +187,6 @@ def emptied(group: int) -> bool:
     return False
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     # Ctrl-C goes to every process of the group, a queue's or a supervisor's signal to the command alone.
     ("stop", "which"),

@@ -29,6 +29,7 @@ def test_central_ray_through_a_cylinder_has_its_diameter_as_chord() -> None:
     assert image[100, 100] == pytest.approx(5.0, rel=0.01)
 
 
+@pytest.mark.slow
 def test_chord_profile_of_a_cylinder_is_analytic_across_it() -> None:
     arm = carm(pixel_mm=0.1)
     image = project_tubes(arm, tube([-20, 0, 0], [20, 0, 0], 2.5), np.ones(1))
@@ -66,6 +67,7 @@ def test_chord_through_an_ellipsoid_is_its_axis() -> None:
     assert image[100, 100] == pytest.approx(26.0, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_projected_ellipsoid_holds_its_volume() -> None:
     arm = carm(primary=25, secondary=-15)
     image = project_ellipsoids(arm, Ellipsoids.aligned([0, 0, 0], [18, 12, 15]), 1.0)

@@ -156,6 +156,7 @@ def test_complete_necrosis_is_complete_by_enhancement_and_not_by_size(treat: Mak
     assert told["choi"] == "PR"
 
 
+@pytest.mark.slow
 def test_untreated_growth_is_progression(treat: Make) -> None:
     document = tell_response(treat(necrosis_main=0.0, necrosis_daughter=0.0, oil_ml=0.0), (-3.0, 28.0, 900.0))
     told = calls(document, 1)

@@ -12,6 +12,8 @@ from angio_pipeline.simulate.circulation.contrast import ContrastParams, Injecti
 from angio_pipeline.simulate.radiograph.collimation import CollimationParams
 from angio_pipeline.simulate.radiograph.detector import DetectorParams
 
+pytestmark = pytest.mark.slow
+
 
 def staged(monkeypatch: pytest.MonkeyPatch, flow_ml_s: float, **settings: float) -> Injection:
     """Return the injection of a run whose tip stands in an artery of `flow_ml_s`."""

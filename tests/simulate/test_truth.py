@@ -17,6 +17,8 @@ from angio_pipeline.simulate.radiograph.detector import Exposure
 from angio_pipeline.simulate.runs import RunScene, record
 from angio_pipeline.simulate.truth import RunTruth, behind_opening, edge_flow, from_the_tip, tell_truth, tumour_flow
 
+pytestmark = pytest.mark.slow
+
 STILL = {"amplitude_mm": 0, "drift_mm": 0, "heart_mm": 0, "left_lobe_mm": 0, "peristalsis_mm": 0}
 
 
@@ -49,7 +51,6 @@ def peak_over_noise(scene: RunScene, exposure: Exposure, which: str) -> np.ndarr
     return drawn * exposure.primary_share / (exposure.noise * np.sqrt(1 + 1 / scene.plan.mask_frames))
 
 
-@pytest.mark.slow
 def test_what_is_called_artery_stands_out_of_the_noise_and_what_stands_out_is_called(run: Any) -> None:
     _, scene, exposure, truth = run
     ratio = peak_over_noise(scene, exposure, "arteries")
@@ -91,7 +92,6 @@ def test_every_artery_segment_is_reached_from_the_tip(run: Any) -> None:
     assert turned.sum() == len(courses.upstream(courses.last_of_node[scene.plan.catheter.tip_node]))
 
 
-@pytest.mark.slow
 def test_a_catheter_beyond_the_fork_begins_the_feeder_at_its_tip() -> None:
     _, scene, _, truth = seen(settings(run={"catheter_orders": [4]}))
     tip = np.array(truth.document["catheter_tip"])
@@ -104,7 +104,6 @@ def test_a_catheter_beyond_the_fork_begins_the_feeder_at_its_tip() -> None:
     assert scene.plan.catheter.order >= 3
 
 
-@pytest.mark.slow
 def test_behind_blades_nothing_is_called() -> None:
     _, _, exposure, truth = seen(settings(collimations=[{"left": 0.3, "top": 0.1}]))
     hidden = ~exposure.open_area
@@ -113,7 +112,6 @@ def test_behind_blades_nothing_is_called() -> None:
         assert not mask[hidden].any()
 
 
-@pytest.mark.slow
 def test_a_shunt_fills_its_vein_early_and_is_told() -> None:
     _, scene, _, truth = seen(settings(anatomy={"arterioportal_probability": 1.0, "shunt_flow_min_ml_s": 1.0}), seed=6)
     shunts = truth.document["shunts"] + truth.document["shunts_not_visible"]

@@ -16,6 +16,8 @@ from angio_pipeline.simulate import PRESETS, SimulationParams, load_preset
 from angio_pipeline.simulate.dicom.common import Case
 from angio_pipeline.simulate.writing import write_patient
 
+pytestmark = pytest.mark.slow
+
 SMALL = SimulationParams.model_validate(
     {
         "anatomy": {
@@ -63,12 +65,10 @@ def mask(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
 
 
-@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes(patient: Path, tmp_path: Path) -> None:
     assert digest(write_patient(tmp_path / "case-000", case(), SMALL)) == digest(patient)
 
 
-@pytest.mark.slow
 def test_with_runs_only_the_runs_are_the_same_and_nothing_comes_after(patient: Path, tmp_path: Path) -> None:
     short, whole = digest(write_patient(tmp_path / "case-000", case(), SMALL, runs_only=True)), digest(patient)
     assert short.items() <= whole.items()

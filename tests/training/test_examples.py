@@ -182,6 +182,7 @@ def kept(
     return path, sub, labels
 
 
+@pytest.mark.slow
 def test_a_run_is_read_as_it_was_kept_to_half_precision(kept: tuple[Path, SubtractedRun, np.ndarray]) -> None:
     path, sub, labels = kept
     read = load_subtracted(path)

@@ -229,6 +229,7 @@ def in_a_corner(fed: Maker) -> Packed:
     return fed(truth)
 
 
+@pytest.mark.slow
 def test_now_and_then_a_region_holds_no_tumour_and_nothing_feeds_it(in_a_corner: Packed) -> None:
     params = CropParams(size_px=64, batch=20, **UPRIGHT)
     crops = _crops(_batches([in_a_corner], params, steps=20))
@@ -261,6 +262,7 @@ def test_a_region_that_touches_a_tumour_is_never_said_to_hold_none(fed: Maker) -
         assert target.any()
 
 
+@pytest.mark.slow
 def test_the_tumour_is_drawn_larger_or_smaller_or_aside_and_never_quite_elsewhere(fed: Maker) -> None:
     truth = np.zeros((1, 3, 256, 256), bool)
     truth[0, 0] = _disc((256, 256), 128, 128, 20)
@@ -281,6 +283,7 @@ def test_the_tumour_is_drawn_larger_or_smaller_or_aside_and_never_quite_elsewher
     assert 0.4 < min(sizes) < max(sizes) < 1.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [np.s_[30:33, 30:33], np.s_[30, 40], np.s_[:2, 10:86], np.s_[10:86, -1:], np.s_[50:52, 10:86]],

@@ -68,6 +68,7 @@ def _apart(one: nn.Module, other: nn.Module) -> float:
     return max(float((a.float() - b.float()).abs().max()) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(run, tmp_path: Path) -> None:
     unbroken = run(tmp_path / "unbroken")
     with pytest.raises(Stopped):

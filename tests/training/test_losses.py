@@ -43,6 +43,7 @@ def test_what_is_wrong_and_sure_costs_a_lot(seed: int) -> None:
     assert class_losses(20 - 40 * truth, truth, known).min() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_where_nothing_is_known_neither_truth_nor_prediction_counts(seed: int) -> None:
     logits, truth, known = _random(seed)

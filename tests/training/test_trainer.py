@@ -91,6 +91,7 @@ def test_weights_are_read_back_as_the_network_that_was_trained(
         assert torch.equal(value, state[f"module.{key}"])
 
 
+@pytest.mark.slow
 def test_the_summary_tells_what_the_weights_hold(patients, tiny_recipe, tmp_path: Path) -> None:
     path = trainer.train(tiny_recipe(), tmp_path / "out")
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -102,6 +103,7 @@ def test_the_summary_tells_what_the_weights_hold(patients, tiny_recipe, tmp_path
         assert told["calibration"][name] == pytest.approx([calibration.scale[k], calibration.offset[k]])
 
 
+@pytest.mark.slow
 def test_every_held_out_pixel_that_is_known_is_counted_once(patients, tiny_recipe, tmp_path: Path) -> None:
     trainer.train(tiny_recipe(), tmp_path / "out")
     curves = json.loads((tmp_path / "out" / "summary.json").read_text())["reliability"]
@@ -166,6 +168,7 @@ def test_a_folder_holds_one_recipe(patients, tiny_recipe, tmp_path: Path, change
     assert _content(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_real_images_are_looked_at_while_training(patients, real: Path, tiny_recipe, tmp_path: Path) -> None:
     trainer.train(tiny_recipe("frame", real=REAL), tmp_path / "out", real=real)
     header = (tmp_path / "out" / "validation.csv").read_text().splitlines()[0]

@@ -135,6 +135,7 @@ def test_an_accepted_feeder_is_certain_and_says_who_decided(left, graph, sub) ->
     assert quality is Quality.NONE
 
 
+@pytest.mark.slow
 def test_a_rejected_feeder_is_gone_and_takes_its_targets_along(left, graph, sub) -> None:
     edit = given(RejectFeeder, tumour=T1, feeder=FeederPlace(branch_start=FORK))
     (tumour,), quality, (told,) = feeders_after([left], [edit], graph, sub)
@@ -165,6 +166,7 @@ def test_flow_of_a_rejected_branch_counts_as_going_elsewhere(between, fork, sub)
     assert one.targets[0].non_target_fraction == pytest.approx(54 / 62)
 
 
+@pytest.mark.slow
 def test_one_click_lays_the_way_from_the_root_through_it_to_the_tumour(left, graph, sub) -> None:
     bare = replace(left, feeders=(), targets=())
     row, col = middle(FORK, LEFT_END)
@@ -546,6 +548,7 @@ def test_a_place_is_moved_with_the_anatomy_to_another_reference_frame(breathing,
     assert np.hypot(*placed.shift_px) > 2
 
 
+@pytest.mark.slow
 def test_a_mask_is_moved_with_the_anatomy_as_well(breathing) -> None:
     other = int(
         np.argmax(np.nan_to_num(np.abs(breathing.motion_px[:, 0] - breathing.motion_px[breathing.reference_frame, 0])))

@@ -75,6 +75,7 @@ def test_a_delay_of_the_bolus_is_measured_as_it_is(delay_s: float) -> None:
     assert _filling(0.4, delay_s).evidence[1]["arrival_s"] == pytest.approx(delay_s, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_mean_time_of_contrast_grows_with_its_delay() -> None:
     none, some, more = (_filling(0.4, delay_s).evidence[1]["passage_s"] for delay_s in (0.0, 0.5, 0.8))
     assert none == pytest.approx(0.0, abs=0.05)

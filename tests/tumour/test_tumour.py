@@ -50,6 +50,7 @@ def test_the_blush_is_found_where_it_is_and_nowhere_else(stages, still_scene) ->
     assert quality is Quality.NONE
 
 
+@pytest.mark.slow
 def test_the_feeder_is_the_branch_that_ends_in_the_blush(stages, still_scene) -> None:
     sub, _maps, _, graph, _ = stages
     tumour = Tumour("T1", still_scene.tumour, 1.0, LesionOrigin.ROI)

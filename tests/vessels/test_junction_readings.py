@@ -58,6 +58,7 @@ def test_every_way_to_feed_arms_from_arms_is_a_reading(arms: int) -> None:
     assert len({tuple(row) for row in readings.fed_by.tolist()}) == expected
 
 
+@pytest.mark.slow
 def test_two_straight_lines_that_meet_are_a_crossing() -> None:
     readings = readings_of(*_star([0, 60, 180, 240], middle=2.0), 1.0)
     best = readings.fed_by[int(np.argmin(readings.cost()))]

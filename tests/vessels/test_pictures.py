@@ -249,6 +249,7 @@ def test_two_frames_are_enough_for_pictures() -> None:
     assert not _channel(pictures, "restless").any()
 
 
+@pytest.mark.slow
 def test_an_arterial_phase_that_was_set_aside_gives_way_to_the_reference_frame() -> None:
     frames = np.zeros((len(TIMES), 8, 8))
     frames[ONSET : LAST + 1], frames[7] = 9.0, 0.1

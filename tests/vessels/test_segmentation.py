@@ -57,6 +57,7 @@ def test_a_network_takes_the_filters_place_and_is_given_the_pictures_of_the_run(
     assert not found.artery[60].any()
 
 
+@pytest.mark.slow
 def test_without_a_network_the_filter_is_asked_and_tells_no_veins(stages) -> None:
     sub, maps = stages
     found = segment(sub, maps, params=SegmentParams())

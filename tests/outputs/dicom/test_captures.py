@@ -65,6 +65,7 @@ def test_a_run_without_times_is_shown_a_frame_a_second(run_maker, origin_of):
     assert {float(step) for step in read.FrameTimeVector[1:]} == {1000.0}
 
 
+@pytest.mark.slow
 def test_a_validator_finds_no_fault(run_result, origin, cine, tmp_path):
     for name, content in (("cine", cine), ("summary", summary_bytes(run_result, origin, tmp_path / "none.png"))):
         path = tmp_path / f"{name}.dcm"

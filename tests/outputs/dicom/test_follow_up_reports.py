@@ -15,6 +15,8 @@ from angio_pipeline.outputs import write_follow_up
 from angio_pipeline.outputs.dicom import Origin, choose_objects
 from angio_pipeline.response import ResponseParams, judge_lesions
 
+pytestmark = pytest.mark.slow
+
 POINT = {
     "iodine_mg": ("IODINE", "mg"),
     "oil_ml": ("OIL", "ml"),
@@ -136,7 +138,6 @@ def origin_of(result):
     return lambda source: Origin(source, ct_headers(deposits[source], source) if source in deposits else ())
 
 
-@pytest.mark.slow
 def test_the_oil_s_numbers_are_those_of_the_document(written):
     folder, _ = written
     document = json.loads((folder / "lipiodol.json").read_text())
@@ -198,7 +199,6 @@ def judged(follow_up_maker, folder_of, tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_the_response_s_numbers_are_those_of_the_document(judged):
     document = json.loads((judged / "response.json").read_text())
     wanted = expected_response(document)
@@ -206,7 +206,6 @@ def test_the_response_s_numbers_are_those_of_the_document(judged):
     assert sum(len(numbers) for _, _, numbers in wanted) > 50
 
 
-@pytest.mark.slow
 def test_every_call_is_told_with_its_rule(judged):
     document = json.loads((judged / "response.json").read_text())
     groups = report_groups(judged / "response-sr.dcm")
@@ -221,7 +220,6 @@ def test_every_call_is_told_with_its_rule(judged):
         assert ("Comment", reason["sentence"]) in group["texts"]
 
 
-@pytest.mark.slow
 def test_a_validator_finds_no_fault_in_the_response(judged):
     assert complaints(judged / "response-sr.dcm") == []
     assert "Response to treatment" in said_by("dsrdump", str(judged / "response-sr.dcm"))

@@ -15,6 +15,8 @@ from report_numbers import check_numbers
 from angio_pipeline import ingest
 from angio_pipeline.outputs.schemas import RunDocument
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("seg", "sr", "summary", "probability", "arrival", "peak", "presentation", "cine", "subtracted")
 
 
@@ -23,7 +25,6 @@ def document(analysed) -> RunDocument:
     return RunDocument.model_validate_json((analysed / "analysis.json").read_bytes())
 
 
-@pytest.mark.slow
 def test_all_objects_are_there(analysed):
     assert sorted(path.stem for path in analysed.glob("*.dcm")) == sorted(KINDS)
 
@@ -57,12 +58,10 @@ def test_the_maps_are_those_of_the_archive(analysed):
             np.testing.assert_array_equal(read.pixel_array, maps[name])
 
 
-@pytest.mark.slow
 def test_the_report_s_numbers_are_those_of_the_document(analysed, document):
     assert check_numbers(document, report_groups(analysed / "sr.dcm")) > 50
 
 
-@pytest.mark.slow
 def test_the_weights_that_were_used_are_told(analysed):
     from angio_pipeline.networks.manifest import model_entry
 
@@ -89,7 +88,6 @@ def test_what_an_archive_gives_back_is_no_new_input(analysed, sample, tmp_path):
     assert len(own) == len(KINDS)
 
 
-@pytest.mark.slow
 def test_a_second_reader_of_reports_finds_every_measurement(analysed, tmp_path):
     told = tmp_path / "report.json"
     said_by("tid1500reader", "--inputDICOM", str(analysed / "sr.dcm"), "--outputMetadata", str(told))
