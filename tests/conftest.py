@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -17,20 +16,26 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity
-from angio_pipeline.workers import hold_threads
 
-# Several processes share the cores: threads of linear algebra that wait for each other took six times the time. It is
-# loaded before, so that a test can let go of it.
-importlib.import_module("scipy.linalg")
-hold_threads(1)
+cv2.setNumThreads(1)
+# For what is loaded later and for processes that tests start: several share the cores.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 # The sample as scripts/run has just analysed it under the key of ANGIO_PSEUDONYM_KEY_FILE; what is not of this code or
 # this key is analysed anew.
 SAMPLE_RESULTS = os.environ.get("ANGIO_SAMPLE_RESULTS")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread_of_linear_algebra() -> Iterator[None]:
+    # Threads that wait for each other on shared cores took six times the time.
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ import pytest
 from pydicom.config import disable_value_validation
 from pydicom.uid import RLELossless
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Python imports a module of this name at its start, in every process; processes forked from these inherit the hook.
 WATCHER = """
 import os, sys
-
-pytestmark = pytest.mark.slow
 
 _log = os.open(os.environ["WATCHED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

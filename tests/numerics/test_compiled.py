@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from angio_pipeline.numerics.compiled import compiled, each_in_threads
 from angio_pipeline.numerics.low_rank import keep_significant
@@ -67,61 +69,56 @@ def test_a_function_without_a_file_to_cache_beside_is_still_compiled() -> None:
     assert compiled(scope["twice"])(1.5) == 3.0
 
 
-def _linear_algebra_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+# In a process of its own: this one's linear algebra is held to one thread for good.
+HELD = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+from threadpoolctl import threadpool_info
+
+from angio_pipeline.numerics.compiled import each_in_threads
 
 
-@pytest.fixture
-def two_for_linear_algebra() -> Iterator[None]:
-    """Two threads for linear algebra."""
-
-    def hold(threads: int) -> None:
-        # By a thread that ends, or it alone would have a say from then on.
-        setter = threading.Thread(target=threadpool_limits, args=(threads, "blas"))
-        setter.start()
-        setter.join()
-
-    before = max(_linear_algebra_threads())
-    hold(2)
-    assert set(_linear_algebra_threads()) == {2}
-    yield
-    hold(before)
+def threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
-@pytest.mark.usefixtures("two_for_linear_algebra")
-def test_linear_algebra_keeps_to_one_thread_inside_and_has_its_own_again_after(
-    hold_threads: Callable[[int], None],
-) -> None:
-    hold_threads(2)
-    inside: list[int] = []
-    each_in_threads(lambda _: inside.extend(_linear_algebra_threads()), 2)
-    assert set(inside) == {1}
-    assert set(_linear_algebra_threads()) == {2}
+cv2.setNumThreads(2)
+print(*threads())
+inside = []
+each_in_threads(lambda _: inside.extend(threads()), 2)
+print(*set(inside), *threads())
+
+first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
 
 
-@pytest.mark.usefixtures("two_for_linear_algebra")
-def test_linear_algebra_has_its_own_threads_again_after_calls_that_overlap(
-    hold_threads: Callable[[int], None],
-) -> None:
-    hold_threads(2)
-    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+def overlap(mine, others):
+    def work(item):
+        if item == 0:
+            mine.set()
+            others.wait(10)
 
-    def overlap(mine: threading.Event, others: threading.Event) -> None:
-        def work(item: int) -> None:
-            if item == 0:
-                mine.set()
-                others.wait(WAIT_S)
+    each_in_threads(work, 2)
 
-        each_in_threads(work, 2)
 
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(overlap, first_in, second_in)
-        first_in.wait(WAIT_S)
-        second = pool.submit(overlap, second_in, first_out)
-        first.result(WAIT_S)
-        first_out.set()
-        second.result(WAIT_S)
-    assert set(_linear_algebra_threads()) == {2}
+with ThreadPoolExecutor(2) as pool:
+    first = pool.submit(overlap, first_in, second_in)
+    first_in.wait(10)
+    second = pool.submit(overlap, second_in, first_out)
+    first.result(10)
+    first_out.set()
+    second.result(10)
+print(*threads())
+"""
+
+
+def test_linear_algebra_keeps_to_one_thread_inside_and_has_its_own_again_after_also_after_calls_that_overlap() -> None:
+    two = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], env=os.environ | two, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["2", "1 2", "2"]
 
 
 STORED = np.random.default_rng(0).integers(0, 65536, (6, 96, 80)).astype(np.uint16)
