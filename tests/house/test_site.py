@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from mkdocs import utils
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 # What makes a browser fetch something at once; a link that a reader has to follow does not.
 _FETCHED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("video", "src"),
@@ -73,14 +75,12 @@ def fetches(text: str) -> list[str]:
     return Fetches(text).found + [url for style in styles for url in urls_of(style)]
 
 
-@pytest.mark.slow
 def test_no_page_fetches_anything_from_another_host(pages: dict[str, str]) -> None:
     every = {name: fetches(text) for name, text in pages.items()}
     assert all(len(one) > 2 for one in every.values())
     assert {name: url for name, one in every.items() for url in one if _ELSEWHERE.match(url)} == {}
 
 
-@pytest.mark.slow
 def test_no_style_sheet_fetches_anything_from_another_host(site: Path) -> None:
     sheets = list(site.rglob("*.css"))
     assert len(sheets) > 1
@@ -101,7 +101,6 @@ def test_what_comes_from_another_host_is_noticed(text: str) -> None:
     assert [url for url in fetches(text) if _ELSEWHERE.match(url)]
 
 
-@pytest.mark.slow
 def test_whatever_a_page_fetches_is_there(site: Path, pages: dict[str, str]) -> None:
     missing = [
         f"{name}: {url}"
@@ -177,7 +176,6 @@ def browser() -> str:
     return str(found)
 
 
-@pytest.mark.slow
 def test_pages_opened_from_disk_ask_no_host_and_can_be_searched(site: Path, tmp_path: Path) -> None:
     chromium = browser()
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright

@@ -10,13 +10,14 @@ from angio_pipeline import ingest
 from angio_pipeline.core.geometry import SpacingPlane
 from angio_pipeline.core.quality import Quality
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> ingest.Discovery:
     return ingest.discover([sample], workspace=tmp_path_factory.mktemp("work"))
 
 
-@pytest.mark.slow
 def test_every_run_film_scan_and_region_of_the_sample_is_found(found: ingest.Discovery) -> None:
     assert not [refusal for refusal in found.refusals if refusal.reason != "not_dicom"]
     assert len(found.runs) >= 3
@@ -26,7 +27,6 @@ def test_every_run_film_scan_and_region_of_the_sample_is_found(found: ingest.Dis
     assert len({item.source.subject for item in (*found.runs, *found.volumes, *found.films)}) == 1
 
 
-@pytest.mark.slow
 def test_the_sample_is_calibrated_and_clean(found: ingest.Discovery) -> None:
     for item in found.runs:
         run = ingest.read_run(item)

@@ -43,6 +43,8 @@ from angio_pipeline.outputs import (
 )
 from angio_pipeline.outputs.comparison_picture import comparison_picture
 
+pytestmark = pytest.mark.slow
+
 SPACING = PixelSpacing(0.5, 0.5, SpacingPlane.ISOCENTRE, "drawn")
 BEFORE = Source("1.2.1", "1.2", "1", "S-1", "20240311", datetime(2024, 3, 11, 10, 5), "XA", "a.dcm", "S1 I1")
 AFTER = replace(BEFORE, sop_instance_uid="1.2.2", acquired=datetime(2024, 3, 11, 10, 45), description="S4 I1")
@@ -144,7 +146,6 @@ def document(subject):
     return json.loads((subject / "embolisation" / "embolisation.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
 def test_the_document_follows_its_schema_and_the_unknown_is_null(document):
     jsonschema.validate(document, json_schema("embolisation"))
     jsonschema.validate(document, json_schema())
@@ -162,7 +163,6 @@ def test_the_document_follows_its_schema_and_the_unknown_is_null(document):
     assert unread["sace"] is None
 
 
-@pytest.mark.slow
 def test_square_millimetres_stand_only_where_the_spacing_holds_in_the_patient(document, tmp_path):
     assert document["comparisons"][0]["tumours"][0]["blush"]["area_before_mm2"] == pytest.approx(800 * 0.25)
     at_detector = PixelSpacing(0.5, 0.5, SpacingPlane.DETECTOR)
@@ -171,7 +171,6 @@ def test_square_millimetres_stand_only_where_the_spacing_holds_in_the_patient(do
     assert written["comparisons"][0]["tumours"][0]["blush"]["area_before_mm2"] is None
 
 
-@pytest.mark.slow
 def test_each_comparison_has_its_picture_and_old_ones_go(subject, tmp_path):
     folder = subject / "embolisation"
     assert sorted(p.name for p in folder.glob("*.png")) == ["comparison-1.png", "comparison-2.png"]
@@ -196,7 +195,6 @@ def test_the_picture_shows_the_loss_and_a_colour_for_each_patency():
         assert (np.abs(before - colour).sum(axis=-1) < 60).sum() < near.sum()
 
 
-@pytest.mark.slow
 def test_nothing_gained_and_nothing_lost_is_a_white_panel():
     same = replace(comparison(), picture_after=comparison().picture_before)
     panel = comparison_picture(same)[56 : 56 + 520, 1070:1590].astype(int)
@@ -243,14 +241,12 @@ def test_the_table_has_a_row_for_each_tumour_and_for_each_refusal(subject):
     assert len(table.fetchall()) == 3
 
 
-@pytest.mark.slow
 def test_without_a_comparison_the_report_has_no_such_section(tmp_path, run_maker):
     write_run(run_maker(), tmp_path / "S-2" / "20240311" / "a")
     page = write_report(tmp_path / "S-2").read_text(encoding="utf-8")
     assert "Before against after embolisation" not in page
 
 
-@pytest.mark.slow
 def test_a_comparison_that_failed_says_so(tmp_path, run_maker):
     folder = tmp_path / "S-3"
     write_run(run_maker(), folder / "20240311" / "a")
@@ -258,7 +254,6 @@ def test_a_comparison_that_failed_says_so(tmp_path, run_maker):
     assert "Not compared: Expected this, found that." in write_report(folder).read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_a_result_read_back_is_what_was_written(tmp_path, run_result):
     write_run(run_result, tmp_path)
     again = read_run_result(tmp_path, run_result.run, run_result.subtracted, run_result.maps)
@@ -278,7 +273,6 @@ def test_a_result_read_back_is_what_was_written(tmp_path, run_result):
     assert again.tip is not None
 
 
-@pytest.mark.slow
 def test_a_result_read_back_keeps_what_a_reader_set(tmp_path, run_result):
     set_by_hand = Phases(None, PhaseRange(1, 2), PhaseRange(3, 4), None)
     first, *others = run_result.tumours
@@ -297,7 +291,6 @@ def test_a_result_read_back_keeps_what_a_reader_set(tmp_path, run_result):
     assert (again.tip.row, again.tip.col) == (run_result.tip.row, run_result.tip.col)
 
 
-@pytest.mark.slow
 def test_results_of_another_subtraction_or_without_masks_are_not_read_back(tmp_path, run_result):
     write_run(run_result, tmp_path)
     moved = replace(run_result.subtracted, reference_frame=4)

@@ -24,6 +24,8 @@ from angio_pipeline.outputs import (
 from angio_pipeline.outputs.charts import Band, Series, line_chart
 from angio_pipeline.outputs.pages import interval_words
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
@@ -85,7 +87,6 @@ def page(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.slow
 def test_every_address_is_relative_or_data(page):
     addresses = [a[key] for _, a in page.tags for key in ("href", "src", "srcset", "action", "data") if key in a]
     assert addresses
@@ -95,7 +96,6 @@ def test_every_address_is_relative_or_data(page):
     assert "url(" not in page.source
 
 
-@pytest.mark.slow
 def test_every_relative_address_leads_to_a_file(out, page):
     folder = out if "Not analysed" in page.text else out / "subjects" / "S-1"
     for tag, key in (("a", "href"), ("img", "src")):
@@ -176,7 +176,6 @@ def test_the_worklist_lists_patients_and_refused_inputs(index):
     assert "Expected DICOM, found text." in index.text
 
 
-@pytest.mark.slow
 def test_a_failed_run_is_in_the_report_with_its_reason(tmp_path, run_maker):
     subject = tmp_path / "subjects" / "S-2"
     write_run(run_maker(), subject / "20240101" / "good")
@@ -193,7 +192,6 @@ def test_a_failed_run_is_in_the_report_with_its_reason(tmp_path, run_maker):
     assert "1 run analysed, 2 failed" in Page(write_index(tmp_path)).text
 
 
-@pytest.mark.slow
 def test_missing_and_spoilt_pictures_leave_a_sentence(tmp_path, run_maker):
     folder = tmp_path / "S-3" / "20240101" / "a"
     write_run(run_maker(), folder)
@@ -251,7 +249,6 @@ def failed(folder, sentence):
     write_record(folder, {"digest": None, "reason": "out_of_memory", "sentence": sentence})
 
 
-@pytest.mark.slow
 def test_what_failed_this_time_is_not_shown_from_last_time(tmp_path, run_maker, follow_up_maker):
     subject = tmp_path / "subjects" / "S-4"
     write_run(run_maker(), subject / "20240101" / "a")
@@ -273,7 +270,6 @@ def test_what_failed_this_time_is_not_shown_from_last_time(tmp_path, run_maker, 
     assert [line.split(",")[analysed] for line in table[1:]] == ["false", "true"]
 
 
-@pytest.mark.slow
 def test_a_record_of_failure_outweighs_results_left_beside_it(tmp_path, run_maker):
     folder = tmp_path / "subjects" / "S-5" / "20240101" / "a"
     write_run(run_maker(), folder)

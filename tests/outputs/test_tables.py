@@ -10,6 +10,8 @@ from angio_pipeline.outputs import write_follow_up, write_refused, write_run, wr
 from angio_pipeline.outputs.branches import read_branches
 from angio_pipeline.outputs.cells import disarmed
 
+pytestmark = pytest.mark.slow
+
 
 def rows(path):
     with path.open(encoding="utf-8", newline="") as stream:
@@ -37,12 +39,10 @@ def test_other_cells_stay_as_they_are(value, cell):
     assert disarmed(value) == cell
 
 
-@pytest.mark.slow
 def test_a_formula_from_a_file_name_is_disarmed_in_the_table(out):
     assert rows(out / "runs.csv")[0]["file"] == "'-1.dcm"
 
 
-@pytest.mark.slow
 def test_each_run_feeder_and_date_is_a_row_and_the_unknown_is_empty(out):
     runs = rows(out / "runs.csv")
     assert [r["series"] for r in runs] == ["a", "b"]

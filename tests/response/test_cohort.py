@@ -50,6 +50,7 @@ def test_the_rate_is_the_share_at_or_above_the_limit(cohort: CohortData, result:
     assert result.necrosis.arms[0].rates[0].value == pytest.approx((own >= 60).mean())
 
 
+@pytest.mark.slow
 def test_holm_never_lowers_a_p(result: CohortResult) -> None:
     for test in (*result.main_tests, *result.necrosis.pairwise):
         assert test.adjusted >= test.p

@@ -111,6 +111,7 @@ def test_every_held_out_pixel_that_is_known_is_counted_once(patients, tiny_recip
     assert [sum(count for _, _, count in curves[name]) for name in RUN_CLASSES] == known.astype(int).tolist()
 
 
+@pytest.mark.slow
 def test_every_held_out_tumour_is_counted_once_in_what_is_about_it(patients, tiny_recipe, tmp_path: Path) -> None:
     path = trainer.train(tiny_recipe("feeder"), tmp_path / "out")
     assert _loaded(path).architecture.channels == FEEDER_CHANNELS

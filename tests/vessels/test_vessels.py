@@ -18,6 +18,8 @@ from angio_pipeline.vessels import (
 )
 from angio_pipeline.vessels.network import Edge, Network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stages(still_scene):
@@ -31,7 +33,6 @@ def _dice(a, b) -> float:
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
-@pytest.mark.slow
 def test_vessels_of_known_width_are_found(stages, still_scene) -> None:
     assert _dice(stages[2].artery, still_scene.artery) > 0.85
 
