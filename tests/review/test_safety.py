@@ -332,7 +332,8 @@ def test_without_a_page_the_server_says_so(tmp_path: Path) -> None:
     assert routes == ["/", "/robots.txt", "/assets/page.js", "/index.html"]
 
 
-@pytest.mark.parametrize("how", [pytest.param("stop", marks=pytest.mark.slow), "kill"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["stop", "kill"])
 def test_no_process_outlives_the_server(started, copied, how: str) -> None:
     psutil = pytest.importorskip("psutil")
     served = started("--source", copied.source)
