@@ -48,7 +48,7 @@ def run_tests(work: Path, skip: Sequence[str] = ()) -> Row:
             continue
         if not piece.is_file():
             making = piece.with_suffix(".making")
-            _coverage(making, "run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", tests)
+            _coverage(making, "run", "-m", "pytest", "-q", "-m", "not repeated", "-p", "no:cacheprovider", tests)
             making.rename(piece)
         pieces.append(str(piece))
     _coverage(work / "data", "combine", "-q", "--keep", *pieces)

@@ -61,7 +61,11 @@ def draw(names: list[str], size: int, seed: int) -> list[str]:
 
 
 def share(outcomes: list[str]) -> Row:
-    """Return how many were noticed, of how many, with Wilson's 95 % interval; one no test reaches was not noticed."""
+    """Return how many were noticed, of how many, with Wilson's 95 % interval; one no test reaches was not noticed.
+
+    What could not be tried, as the trial itself failed, is counted nowhere.
+    """
+    outcomes = [outcome for outcome in outcomes if outcome != "not tried"]
     count, hits = len(outcomes), sum(outcome in KILLED for outcome in outcomes)
     told = Counter(outcomes)
     interval = [*binomtest(hits, count).proportion_ci(method="wilson")] if count else [None, None]
@@ -167,7 +171,7 @@ def told_of(room: str, given: argparse.Namespace) -> Row:
     made = prepare(room, given.work / room)
     mutants = {mutant["name"]: mutant for mutant in made["mutants"]}
     first, latest = read_results(given.work / room / f"seed-{given.seed}.jsonl")
-    alive = [name for name, row in sorted(latest.items()) if row["outcome"] not in KILLED]
+    alive = [name for name, row in sorted(latest.items()) if row["outcome"] in ("survived", "no tests")]
     return {
         "mutants": len(mutants),
         "wording": made["wording"],
@@ -190,8 +194,8 @@ def sections(figures: Row) -> tuple[str, str]:
     lines = [
         f"Asked: at least {100 * ASKED:.0f} % noticed in each room.",
         "",
-        "| room | mutants | sample | tried | noticed | by time | survived | no test | share | 95 % interval |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| room | mutants | sample | tried | noticed | by time | survived | no test | share | 95 % | reached |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for room, one in samples:
         apart = "" if one["apart_from"] is None else f", without those of seed {one['apart_from']}"
@@ -200,9 +204,9 @@ def sections(figures: Row) -> tuple[str, str]:
             told = f"seed {one['seed']}, after tests for its survivors"
             lines.append(_line(room, one["mutants"], told, one["latest"]))
     for seed in sorted({one["seed"] for _, one in samples}):
-        rows = [one["latest"] for _, one in samples if one["seed"] == seed]
+        rows = [one["first"] for _, one in samples if one["seed"] == seed]
         lines.append(_line("all tried", sum(one["mutants"] for _, one in samples if one["seed"] == seed),
-                           f"seed {seed}, as it stands", pooled(rows)))  # fmt: skip
+                           f"seed {seed}, as first tried", pooled(rows)))  # fmt: skip
     lines += ["", *_conditions(samples)]
     return "\n".join(lines), "\n\n".join(_survivors(room, one) for room, one in samples)
 
@@ -218,7 +222,8 @@ def _line(room: str, mutants: int, sample: str, row: Row) -> str:
     told = "–" if row["share"] is None else f"{100 * row['share']:.1f} %"
     ends = "–" if least is None else f"{100 * least:.1f} to {100 * most:.1f} %"
     counts = " | ".join(str(row[key]) for key in ("tried", "killed", "timeout", "survived", "no_tests"))
-    return f"| {room} | {mutants} | {sample} | {counts} | {told} | {ends} |"
+    reached = "–" if row["share"] is None else "yes" if row["share"] >= ASKED else "**no**"
+    return f"| {room} | {mutants} | {sample} | {counts} | {told} | {ends} | {reached} |"
 
 
 def _conditions(samples: list[tuple[str, Row]]) -> list[str]:

@@ -34,7 +34,7 @@ from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 PACKAGE = "angio_pipeline"
-QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no", "-m", "not slow")
+QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no", "-m", "not repeated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,9 @@ def try_mutant(name: str, reach: Reach, budget_s: float) -> dict[str, Any]:
         first = _FirstFailure()
         trampoline.set_mutant_under_test(name)
         status = int(pytest.main([*QUIET, *tests], plugins=[first]))
-        return {"outcome": "survived" if status == 0 else "killed", "test": first.test}
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return {"died": f"pytest ended with {status}"}
+        return {"outcome": "survived" if status == pytest.ExitCode.OK else "killed", "test": first.test}
 
     start = time.monotonic()
     cpu_s = 10 + 4 * usual_s
@@ -261,7 +263,8 @@ def try_mutant(name: str, reach: Reach, budget_s: float) -> dict[str, Any]:
     if answer is None:
         answer = {"outcome": "timeout", "test": None}
     elif "died" in answer:
-        answer = {"outcome": "killed", "test": None, "died": answer["died"]}
+        # Neither noticed nor survived: it takes no part in the share.
+        answer = {"outcome": "not tried", "test": None, "died": answer["died"]}
     return {**answer, "seconds": round(time.monotonic() - start, 1)}
 
 

@@ -45,12 +45,12 @@ class Beside:
 
     @property
     def error_ratio(self) -> float | None:
-        """How often the peer's error this program's is."""
+        """This program's error over the peer's."""
         return self.error / self.error_peer if self.error is not None and self.error_peer else None
 
     @property
     def memory_ratio(self) -> float | None:
-        """How often the peer's memory this program's is; what adds less than a tenth of a megabyte adds nothing."""
+        """This program's memory over the peer's; what adds less than a tenth of a megabyte adds nothing."""
         return self.memory_mb / self.memory_peer_mb if self.memory_peer_mb >= 0.1 else None
 
 
@@ -65,13 +65,13 @@ def decode(found: Found) -> Iterator[Beside]:
     for peer in runs[0]["one_thread_over"]:
         ratio = _mean_ratio([run["one_thread_over"][peer] for run in runs])
         mine, theirs = (max(run["ways"][way]["added_mb"] for run in runs) for way in ("one_thread", peer))
-        yield Beside("decode", peer, ratio, "values that differ", 0.0, 0.0, mine, theirs)
+        yield Beside("decode", peer, ratio, "", None, None, mine, theirs)
 
 
 def ingest(found: Found) -> Iterator[Beside]:
     """Yield the first scan of a disk."""
     mine = found["first"]
-    for name, peer in (("loop", "pydicom in a loop"), ("gdcm", "gdcm.Scanner")):
+    for name, peer in (("loops", "pydicom in loops, two processes"), ("gdcm", "gdcm.Scanner")):
         if name in found:
             ratio, memory = mine["wall_s"] / found[name]["wall_s"], found[name]["peak_mb"]
             yield Beside("headers of a disk", peer, ratio, "", None, None, mine["peak_mb"], memory)
@@ -229,9 +229,14 @@ def section(document: Found) -> str:
         "![Time, error and memory of each stage over those of its peers](images/peers.svg)",
         "",
         "Below 1 (green) this program is better; ratios beyond a thousand stand at the edge. Each stage and its peers "
-        "were measured in one run",
-        "with the same threads, each in a process of its own but for the graph. Time is that of the processor, but for "
-        "motion and the scan of a disk.",
+        "were timed in one run",
+        "with the same threads (the scan of a disk by two processes each, but for gdcm's one), each in a process of "
+        "its own but for the graph.",
+        "Time is that of the processor, but for motion and the scan of a disk. Memory is the peak of the whole process "
+        "for vessels and the scan",
+        "of a disk, and what is added to it for the others; of the oil, this program's holds the reading of the scans, "
+        "too. Decoding that differs in a value",
+        "ends its benchmark.",
         "Ratios over several cases are geometric means; how each was measured is told on the page of its stage.",
         "",
         "| stage | peer | time, over the peer's | error of | here | the peer's | memory, MB | the peer's |",

@@ -47,7 +47,7 @@ def undisturbed(place: Path) -> dict[str, bytes]:
 
 
 def _begin(place: Path, out: Path, *options: object, **how: object) -> subprocess.Popen[str]:
-    return begin_batch(place / "in", out, "--config", place / "fast.toml", "--dicom", "none", *options, **how)
+    return begin_batch(place / "in", out, "--config", place / "fast.toml", *options, **how)
 
 
 def _wait_for_a_moment(job: subprocess.Popen[str], out: Path, rng: random.Random, *, most_done: int) -> None:
@@ -166,10 +166,11 @@ def test_a_task_that_hangs_is_ended_and_its_neighbours_live(place, undisturbed, 
     ("engine", "send", "number"),
     [
         ("pool", os.kill, signal.SIGTERM),
-        pytest.param("dask", os.killpg, signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("pool", os.killpg, signal.SIGINT, marks=pytest.mark.slow),
+        ("dask", os.killpg, signal.SIGINT),
+        ("pool", os.killpg, signal.SIGINT),
+        ("dask", os.kill, signal.SIGTERM),
     ],
-    ids=["SIGTERM with a pool", "Ctrl-C with Dask", "Ctrl-C with a pool"],
+    ids=["SIGTERM with a pool", "Ctrl-C with Dask", "Ctrl-C with a pool", "SIGTERM with Dask"],
 )
 def test_who_stops_a_batch_is_told_how_to_go_on(place, tmp_path: Path, engine: str, send, number) -> None:
     out = tmp_path / "out"
@@ -224,7 +225,7 @@ def _mount(*words: str) -> None:
 def test_a_full_disk_is_one_sentence_and_the_batch_goes_on_later(place, undisturbed, small_disk) -> None:
     folder, enlarge = small_disk
     out = folder / "out"
-    status, said = finish(_begin(place, out, *ENGINES["dask"]))  # with a pool: above
+    status, said = finish(_begin(place, out, *ENGINES["dask"]))
     assert status == 1, said
     assert said.count("\n") == 1, said
     assert "Expected room for the results" in said
@@ -248,7 +249,7 @@ def read_only(place: Path, tmp_path: Path):
 def test_a_source_that_cannot_be_written_is_analysed(place, undisturbed, read_only, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         (read_only / "mark").touch()
-    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml", "--dicom", "none")) == (
+    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml")) == (
         0,
         "",
     )

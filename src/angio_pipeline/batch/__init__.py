@@ -1,6 +1,5 @@
 """Many inputs: plan, execute, resume; and where that stands.
 
-
 Names are found when they are asked for: who asks where a batch stands does not wait for the imaging libraries.
 """
 
