@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from command_here import angio_apart
 from dicom_objects import errors_in
 from small_runs import FAST, SIZE_PX, write_small_runs
 
@@ -169,14 +170,17 @@ def test_nothing_to_write_is_a_failure_with_a_list(tmp_path: Path) -> None:
     assert [row["reason"] for row in rows(tmp_path / "out" / "refused.csv")] == ["not_dicom"]
 
 
-def test_the_key_is_in_nothing_that_is_written_or_printed(source: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_key_and_names_are_in_nothing_that_is_written_or_printed(source: Path, tmp_path: Path) -> None:
+    film = pydicom.dcmread(source / "day028" / "film-028.dcm", stop_before_pixels=True)
     out = tmp_path / "out"
-    done = angio("deidentify", source, "--out", out, "--paths", tmp_path / "paths.csv")
+    done = angio_apart("deidentify", source, "--out", out, "--paths", tmp_path / "paths.csv")
+    assert done.returncode == 0, done.stderr
     key = read_key()
     written = [path.read_bytes() for path in (*out.rglob("*"), tmp_path / "paths.csv") if path.is_file()]
-    for content in (*written, done.stdout.encode(), done.stderr.encode()):
-        assert key.hex().encode() not in content
-        assert key not in content
+    secrets = (key, key.hex().encode(), str(film.PatientName).encode(), str(film.PatientID).encode())
+    for content in (*written, os.fsencode(done.stdout), os.fsencode(done.stderr)):
+        assert [secret for secret in secrets if secret in content] == []
 
 
 @pytest.mark.parametrize("options", [[], ["--basic"], ["--option", "uids", "--option", "device-identity"]])
@@ -192,10 +196,20 @@ def test_a_copy_breaks_no_rule_of_the_standard_that_its_source_keeps(
         assert Counter(errors_in(after)) - Counter(errors_in(before)) == Counter()
 
 
+def add_geometry(run: Path) -> str:
+    """Give a run what millimetres in the patient are computed from; its UID is returned."""
+    ds = pydicom.dcmread(run)
+    ds.ImagerPixelSpacing = [0.8, 0.8]
+    ds.DistanceSourceToDetector, ds.DistanceSourceToPatient = 1000, 750
+    ds.PositionerPrimaryAngle, ds.PositionerSecondaryAngle = -25, 10
+    ds.save_as(run)
+    return str(ds.SOPInstanceUID)
+
+
 @pytest.mark.slow
 def test_a_run_gives_the_same_numbers_from_its_copy(tmp_path: Path) -> None:
     (run,) = write_small_runs(tmp_path / "in", 1)
-    uid = pydicom.dcmread(run, stop_before_pixels=True).SOPInstanceUID
+    uid = add_geometry(run)
     region = cv2.circle(np.zeros((SIZE_PX, SIZE_PX), np.uint8), (70, 30), 12, 255, -1)
     (tmp_path / "in" / "rois").mkdir()
     assert cv2.imwrite(str(tmp_path / "in" / "rois" / f"{uid}-L1.png"), region)
@@ -209,5 +223,7 @@ def test_a_run_gives_the_same_numbers_from_its_copy(tmp_path: Path) -> None:
         del document["source"]
         found.append(document)
     assert found[0] == found[1]
+    assert found[0]["image"]["spacing_plane"] == "isocentre"
+    assert found[0]["image"]["spacing_mm"] == pytest.approx([0.8 * 750 / 1000] * 2)
     assert [one["id"] for one in found[0]["tumours"]] == ["L1"]
     assert rows(tmp_path / "b" / "refused.csv") == []  # the tables beside the copies are no input

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
-from command_here import angio
+from command_here import angio, angio_apart
 from small_runs import FAST, write_small_runs
 
 from angio_pipeline import ingest
@@ -16,16 +15,10 @@ from angio_pipeline.core.errors import ConfigError
 from angio_pipeline.pipeline import subtract_run
 
 
-def _angio(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a shell starts it."""
-    command = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-
-
 @pytest.mark.slow
 def test_real_angiograms_are_analysed_and_described_as_the_schema_says(real_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = _angio("run", real_data / "xa_phantom", real_data / "xa_coronary", "--out", out)
+    done = angio_apart("run", real_data / "xa_phantom", real_data / "xa_coronary", "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     documents = [json.loads(p.read_text()) for p in out.rglob("analysis.json")]
@@ -70,7 +63,7 @@ def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path
     assert "nowhere" in done.stderr
     (tmp_path / "wrong.toml").write_text("[mask]\nonset = 3\n")
     (tmp_path / "x.dcm").touch()
-    done = _angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--config", tmp_path / "wrong.toml")
+    done = angio_apart("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--config", tmp_path / "wrong.toml")
     assert done.returncode == 2
     assert "mask.onset" in done.stderr
     assert "Traceback" not in done.stderr
@@ -104,7 +97,7 @@ def test_settings_out_of_range_name_the_field(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_benchmark_prints_a_table_for_a_small_case() -> None:
-    done = _angio("benchmark", "--case", "128x6", "--json")
+    done = angio_apart("benchmark", "--case", "128x6", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert row["frames"] == 6
@@ -147,3 +140,20 @@ def test_every_preset_lays_the_sample_upon_its_mask(sample: Path, tmp_path: Path
     assert cut.motion is not None
     assert (cut.background, cut.motion.correction) == ("mask", "automatic")
     assert cut.residual_after < cut.residual_before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["fast", "research"])
+def test_every_preset_analyses_a_run_with_its_own_settings(tmp_path: Path, preset: str) -> None:
+    (run,) = write_small_runs(tmp_path / "in", 1)
+    done = angio_apart("run", run, "--out", tmp_path / "out", "--config", preset)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (document,) = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("analysis.json")]
+    for stage in ("subtract", "segment"):
+        assert document["settings"][stage] == load_config(preset).model_dump(mode="json")[stage]
+    # The bolus is half there in frame 4, over a texture that never moves.
+    assert document["phases"]["arterial"][0] == 4
+    assert np.abs(document["subtraction"]["motion_px"]).max() < 0.5
+    assert document["vessels"]["method"] == "network"
+    assert list((tmp_path / "out").rglob("report.html"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -71,7 +72,7 @@ def test_the_wheel_carries_licence_and_command(wheel: Path) -> None:
         assert "angio = angio_pipeline.cli.main:main" in archive.read(f"{info}entry_points.txt").decode()
 
 
-def test_the_wheel_alone_analyses_a_run_of_its_sample(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_alone_analyses_a_run_and_a_scan_of_its_sample(wheel: Path, tmp_path: Path) -> None:
     place = tmp_path / "empty"
     call(sys.executable, "-m", "venv", place)
     commands = place / ("Scripts" if sys.platform == "win32" else "bin")
@@ -81,7 +82,9 @@ def test_the_wheel_alone_analyses_a_run_of_its_sample(wheel: Path, tmp_path: Pat
     find = "from angio_pipeline.assets import sample_dir; print(sample_dir())"
     sample = Path(call(commands / "python", "-c", find, cwd=tmp_path).strip())
     assert sample.is_relative_to(place)
-    (run,) = sample.rglob("frontal.dcm")
-    call(commands / "angio", "run", run, "--out", tmp_path / "out", cwd=tmp_path)
+    (run,), (scan,) = sample.rglob("frontal.dcm"), sample.rglob("day001-ct")
+    call(commands / "angio", "run", run, scan, "--out", tmp_path / "out", cwd=tmp_path)
     assert list((tmp_path / "out" / "subjects").glob("*/report.html"))
     assert list((tmp_path / "out" / "subjects").glob("*/*/*/analysis.json"))
+    (course,) = (tmp_path / "out").rglob("lipiodol.json")
+    assert json.loads(course.read_text())["lesions"]

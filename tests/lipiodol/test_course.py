@@ -96,9 +96,11 @@ def test_a_given_lesion_has_coverage_and_a_found_one_has_not(followed, early, la
     assert found.timepoints[1].retention == pytest.approx(0.4, rel=0.05)
 
 
-def test_identical_scans_give_a_retention_of_one(early):
+# Whether a displacement is looked for or not.
+@pytest.mark.parametrize("params", [STILL, LipiodolParams()], ids=["still", "default"])
+def test_identical_scans_give_a_retention_of_one(early, params):
     same = ct(ph.ball(150, 14), date="20240301", seed=1)
-    course = follow([early, same], [ph.roi(14, early)]).lesions[0]
+    course = follow([early, same], [ph.roi(14, early)], params=params).lesions[0]
     assert course.timepoints[1].retention == pytest.approx(1, abs=1e-6)
     assert Quality.HALF_LIFE_UNBOUNDED in course.quality
 

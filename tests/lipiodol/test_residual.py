@@ -96,6 +96,10 @@ def test_phases_of_two_injections_are_not_compared(minutes):
     assert not compared(arterial(72), portal(36, minutes))
 
 
+def test_of_phases_of_two_injections_nothing_is_told_of_what_lives():
+    assert [point.residual for point in follow(arterial(72), portal(36, minutes=100)).timepoints] == [None, None]
+
+
 def test_two_scans_of_one_phase_are_not_compared_and_nothing_is_told_of_what_lives():
     both = arterial(72), phase(1, 265, 16, 70, 2)
     assert not compared(*both)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 # The body has moved as one: no displacement is looked for.
 PARAMS = LipiodolParams(registration={"deformation": {"enabled": False}})
+WITH_AND_WITHOUT_DISPLACEMENT = pytest.mark.parametrize("params", [PARAMS, LipiodolParams()], ids=["rigid", "default"])
 SMALL = {"shape": (44, 100, 120), "spacing": (3.0, 2.4, 2.4)}
 # In the spleen, in the lung's base, in the liver far from the lesion.
 SPLEEN, LUNG, LIVER = np.array([75.0, 30.0, -10.0]), np.array([60.0, 5.0, 45.0]), np.array([-75.0, 5.0, 30.0])
@@ -22,13 +23,13 @@ GALLBLADDER, BOWEL = np.array([-30.0, -68.0, -10.0]), np.array([55.0, -50.0, -15
 BREATH = ph.rigid((0, 0, 2), (3, -2, 6))
 
 
-def follow(after, *others):
+def follow(after, *others, params=PARAMS):
     given = [ph.roi(14, after)]
-    return follow_lesions([after, *others], given, [], [], treated=datetime(2024, 1, 1), params=PARAMS).stray_oil
+    return follow_lesions([after, *others], given, [], [], treated=datetime(2024, 1, 1), params=params).stray_oil
 
 
-def pieces(after, *others):
-    (search,) = follow(after, *others)
+def pieces(after, *others, params=PARAMS):
+    (search,) = follow(after, *others, params=params)
     return search.pieces
 
 
@@ -74,8 +75,10 @@ def test_oil_elsewhere_has_place_and_amount(at, mg, extra, place):
     assert found[0].iodine_mg == pytest.approx(mg, rel=0.25)
 
 
-def test_two_pieces_side_by_side_share_no_oil():
-    both = pieces(after(*(ph.ball(30, 5, centre=SPLEEN + np.array([0.0, 0.0, d])) for d in (-9, 9))), before())
+@WITH_AND_WITHOUT_DISPLACEMENT
+def test_two_pieces_side_by_side_share_no_oil(params):
+    strays = (ph.ball(30, 5, centre=SPLEEN + np.array([0.0, 0.0, d])) for d in (-9, 9))
+    both = pieces(after(*strays), before(), params=params)
     assert sum(oil.iodine_mg for oil in both) == pytest.approx(60, rel=0.2)
 
 
@@ -91,8 +94,9 @@ def test_an_assumed_voltage_widens_the_interval():
     assert widths[1] > 1.2 * widths[0]
 
 
-def test_bone_and_the_lesion_itself_are_not_elsewhere():
-    assert pieces(after(), before()) == ()
+@WITH_AND_WITHOUT_DISPLACEMENT
+def test_bone_and_the_lesion_itself_are_not_elsewhere(params):
+    assert pieces(after(), before(), params=params) == ()
 
 
 def test_bone_at_another_voltage_is_not_new():

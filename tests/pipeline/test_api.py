@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from small_runs import FAST, SIZE_PX, write_small_runs
 
 import angio_pipeline as ap
-from angio_pipeline import batch, ingest
+from angio_pipeline import batch, embolisation, ingest
 from angio_pipeline.batch.tasks import Settings, run_task
 from angio_pipeline.config import load_config
 from angio_pipeline.core.errors import InputRefused
@@ -82,6 +83,7 @@ def test_none_and_several_runs_are_refused_in_a_sentence(folder: Path, tmp_path:
     assert refused.value.reason == "truncated"
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
-    assert ap.__all__ == sorted(ap.__all__)
-    assert all(hasattr(ap, name) for name in ap.__all__)
+@pytest.mark.parametrize("package", [ap, batch, embolisation, ingest], ids=lambda package: package.__name__)
+def test_the_public_names_are_sorted_and_there(package: ModuleType) -> None:
+    assert package.__all__ == sorted(package.__all__)
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []

@@ -1,6 +1,7 @@
 """`angio` as users call it, in this process: what it says and its status, without the seconds that its libraries take.
 
-For what a command says and writes. Whatever is killed, stopped or watched is begun in a process of its own.
+For what a command says and writes. Whatever is killed, stopped or watched is begun in a process of its own, and so is
+what must not be printed: workers and decoders write on descriptors that this process does not look at.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from contextlib import redirect_stderr, redirect_stdout
 import pytest
 
 from angio_pipeline.cli.main import main
+
+
+def angio_apart(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """What the command, its workers and its libraries write on both descriptors, in a process of its own."""
+    told = [sys.executable, "-m", "angio_pipeline", *map(str, arguments)]
+    # Any byte may come: `os.fsencode` gives back those that are no text.
+    return subprocess.run(told, capture_output=True, text=True, errors="surrogateescape", timeout=600, check=False)
 
 
 def angio(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
