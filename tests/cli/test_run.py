@@ -63,7 +63,7 @@ def test_a_missing_source_and_an_unknown_setting_are_usage_errors(tmp_path: Path
     assert "nowhere" in done.stderr
     (tmp_path / "wrong.toml").write_text("[mask]\nonset = 3\n")
     (tmp_path / "x.dcm").touch()
-    done = angio_apart("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--config", tmp_path / "wrong.toml")
+    done = angio("run", tmp_path / "x.dcm", "--out", tmp_path / "out", "--config", tmp_path / "wrong.toml")
     assert done.returncode == 2
     assert "mask.onset" in done.stderr
     assert "Traceback" not in done.stderr
