@@ -201,7 +201,7 @@ def sections(figures: Row) -> tuple[str, str]:
         apart = "" if one["apart_from"] is None else f", without those of seed {one['apart_from']}"
         lines.append(_line(room, one["mutants"], f"seed {one['seed']}{apart}", one["first"]))
         if one["latest"] != one["first"]:
-            told = f"seed {one['seed']}, after tests for its survivors"
+            told = f"seed {one['seed']}, its survivors tried again"
             lines.append(_line(room, one["mutants"], told, one["latest"]))
     for seed in sorted({one["seed"] for _, one in samples}):
         rows = [one["first"] for _, one in samples if one["seed"] == seed]
