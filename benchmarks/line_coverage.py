@@ -26,6 +26,8 @@ FIGURES = ROOT / "benchmarks" / "line_coverage.json"
 PAGE = ROOT / "docs" / "testing.md"
 SCIENCE = ("dsa", "perfusion", "vessels", "tumour", "lipiodol", "projections", "embolisation", "response")
 GROUND = ("numerics", "core")
+LEFT_OUT = "repeated"
+"""The mark of the tests that are not run."""
 ASKED = 0.90
 COUNTED = ("num_statements", "covered_lines", "num_branches", "covered_branches", "excluded_lines")
 Row = dict[str, Any]
@@ -48,7 +50,7 @@ def run_tests(work: Path, skip: Sequence[str] = ()) -> Row:
             continue
         if not piece.is_file():
             making = piece.with_suffix(".making")
-            _coverage(making, "run", "-m", "pytest", "-q", "-m", "not repeated", "-p", "no:cacheprovider", tests)
+            _coverage(making, "run", "-m", "pytest", "-q", "-m", f"not {LEFT_OUT}", "-p", "no:cacheprovider", tests)
             making.rename(piece)
         pieces.append(str(piece))
     _coverage(work / "data", "combine", "-q", "--keep", *pieces)
@@ -97,7 +99,8 @@ def section(figures: Row) -> str:
     rooms = figures["rooms"]
     lines = [
         f"Measured with {figures['measured_with']} on {figures['machine']}."
-        + (f" Not run: {', '.join(figures['skipped'])}." if figures["skipped"] else ""),
+        + f" Not run: tests that were marked `{figures['left_out']}` there"
+        + (f", {', '.join(figures['skipped'])}." if figures["skipped"] else "."),
         f"Asked: at least {100 * ASKED:.0f} % of the lines of the science rooms.",
         "",
         "| room | lines | run by tests | branches | taken by tests | compiled, not counted |",
@@ -125,8 +128,8 @@ def main() -> int:
     given = parser.parse_args()
     if not given.stored:
         place, told = machine(), {"measured_with": state()}
-        figures = {**told, "machine": place, "skipped": given.skip}
-        figures["rooms"] = of_rooms(run_tests(given.work, given.skip))
+        rooms = of_rooms(run_tests(given.work, given.skip))
+        figures = {**told, "machine": place, "left_out": LEFT_OUT, "skipped": given.skip, "rooms": rooms}
         FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_section(PAGE, "coverage", SCRIPT, section(json.loads(FIGURES.read_text(encoding="utf-8"))))
     return 0
