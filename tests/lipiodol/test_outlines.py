@@ -272,6 +272,12 @@ def test_oil_in_water_beside_the_liver_is_in_the_gallbladder_and_away_from_it_in
     hu = np.where(bladder & ~piece, 12.0, vs.drawn((piece, 300)))
     assert placed(piece, hu, liver=~vs.ball(16, x=10)) is OilPlace.GALLBLADDER
     assert placed(piece, hu, liver=NOTHING) is OilPlace.STOMACH_OR_BOWEL
+    for water_hu, place in (
+        (-11, OilPlace.ELSEWHERE),
+        (-9, OilPlace.STOMACH_OR_BOWEL),
+        (29, OilPlace.STOMACH_OR_BOWEL),
+    ):
+        assert placed(piece, vs.drawn((~piece, water_hu - vs.LIVER)), liver=NOTHING) is place
     no_water = np.where(bladder & ~piece, 100.0, vs.drawn((piece, 300)))
     assert placed(piece, no_water, liver=NOTHING) is OilPlace.ELSEWHERE
 
