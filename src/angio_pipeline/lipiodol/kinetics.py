@@ -235,31 +235,24 @@ def _mono(course: _Course) -> tuple[float, float, float]:
 
 def _profile(course: _Course, misfit_at: Callable[[float], float], inflation: float = 1.0) -> tuple[float, float]:
     """Return the half-lives whose profile misfit lies within the 95 % bound of the least."""
-    rates = _rates(course)
+    # The best rate is one of them: where amounts are sure, the interval lies between two rates of the grid.
+    rates = np.union1d(_rates(course), _mono(course)[1])
     misfits = np.array([misfit_at(float(r)) for r in rates])
-    least = min(float(misfits.min()), _mono(course)[2])
-    bound = least + float(scipy.special.chdtri(1, 0.05)) * inflation
+    bound = float(misfits.min()) + float(scipy.special.chdtri(1, 0.05)) * inflation
     inside = np.flatnonzero(misfits <= bound)
-    if inside.size == 0:
-        rate = _mono(course)[1]
-        inside = np.array([int(np.abs(rates - rate).argmin())])
-    slow = _crossing(misfit_at, rates, misfits, int(inside[0]), -1, bound)
-    fast = _crossing(misfit_at, rates, misfits, int(inside[-1]), 1, bound)
+    slow = _crossing(misfit_at, rates, int(inside[0]), -1, bound)
+    fast = _crossing(misfit_at, rates, int(inside[-1]), 1, bound)
     upper = float(np.log(2) / slow) if slow > 0 else float("inf")
     lower = float(np.log(2) / fast) if fast > 0 else float("inf")
     return lower, upper
 
 
-def _crossing(
-    misfit_at: Callable[[float], float], rates: FloatArray, misfits: FloatArray, k: int, side: int, bound: float
-) -> float:
+def _crossing(misfit_at: Callable[[float], float], rates: FloatArray, k: int, side: int, bound: float) -> float:
     """Return the rate at which the profile crosses the bound beside index `k`."""
     beyond = k + side
     if not 0 <= beyond < len(rates):
         # Never crosses: growing masses fit as well (slow side), or vanishing at once does (fast side).
         return 0.0 if side < 0 else float(rates[-1])
-    if misfits[k] > bound:
-        return float(rates[k])
     return float(scipy.optimize.brentq(lambda r: misfit_at(float(r)) - bound, rates[k], rates[beyond], xtol=1e-12))
 
 
