@@ -12,13 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from reference import cards, commands, figures, flags, outputs, redcap, settings
+from reference.sections import with_section
+
 ROOT = Path(__file__).resolve().parents[1]
-# Figures are read by the modules that measured them, so that what was asked for is told in one place.
-sys.path.insert(1, str(ROOT / "benchmarks"))
-
-from pages import with_section  # noqa: E402 - lies in benchmarks, which is on the path only now
-from reference import cards, commands, figures, flags, outputs, redcap, settings  # noqa: E402 - reads benchmarks, too
-
 SCRIPT = "scripts/write_reference.py"
 SECTIONS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("commands.md", "commands", commands.section),

@@ -109,7 +109,7 @@ def _connect(address: str) -> Iterator[Client]:
         yield client
 
 
-class _LeaveInterrupts(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+class _LeaveInterrupts(WorkerPlugin):  # type: ignore[misc]  # a plugin has to be one of distributed's, which ships no types
     """Lets workers leave Ctrl-C to the command, which ends them."""
 
     def setup(self, worker: object) -> None:

@@ -55,7 +55,7 @@ class SaceLevel(StrEnum):
     I: normal flow, normal blush; II: normal flow, reduced blush; III: both reduced; IV: neither.
     """
 
-    I = "I"  # noqa: E741 - the level's name in the literature is the Roman numeral
+    I = "I"  # noqa: E741 - level one of SACE is called I, a Roman numeral, in the paper and in written documents
     II = "II"
     III = "III"
     IV = "IV"

@@ -75,7 +75,7 @@ def is_decodable(syntax: UID) -> bool:
     try:
         with quiet_pydicom():
             return syntax in _IN_THREADS or bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # what pydicom raises for a syntax that it has no decoder for
+    except NotImplementedError:  # raised by pydicom's get_decoder for a syntax it does not know: the answer is no
         return False
 
 

@@ -240,7 +240,7 @@ def check_elements(header: Header) -> None:
     InputRefused
         `truncated`.
     """
-    for tag in header.dataset.keys():  # noqa: SIM118  # iterating a dataset would parse what is raw
+    for tag in _raw_tags(header.dataset):
         raw = header.dataset.get_item(tag, keep_deferred=True)
         if not isinstance(raw, RawDataElement) or raw.length == 0xFFFFFFFF:
             continue
@@ -251,8 +251,13 @@ def check_elements(header: Header) -> None:
             )
 
 
+def _raw_tags(dataset: Dataset) -> list[BaseTag]:
+    # Iterating a dataset itself would parse what is raw.
+    return list(dataset.keys())
+
+
 def _parsed_items(dataset: Dataset) -> Iterator[Dataset]:
-    for tag in dataset.keys():  # noqa: SIM118  # iterating a dataset would parse what is raw
+    for tag in _raw_tags(dataset):
         value = dataset.get_item(tag, keep_deferred=True).value
         if isinstance(value, pydicom.Sequence):
             yield from value

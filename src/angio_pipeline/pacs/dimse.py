@@ -13,11 +13,11 @@ from pydicom.uid import UID
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # pynetdicom makes these names when it is imported
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.retry import ConnectionLost
 from angio_pipeline.pacs.settings import Server
+from angio_pipeline.pacs.sop_classes import VERIFICATION
 from angio_pipeline.pacs.transport import LARGEST_PDU, Entity, client_context
 
 __all__ = ["associate", "echo", "status_of", "status_words"]
@@ -177,7 +177,7 @@ def echo(server: Server) -> float:
     from time import perf_counter
 
     start = perf_counter()
-    with associate(server, [build_context(UID(Verification))]) as association:
+    with associate(server, [build_context(UID(VERIFICATION))]) as association:
         status = status_of(server, association.send_c_echo())
         if status != 0:
             place = server.place(web=False)

@@ -11,16 +11,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import build_context
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names when it is imported
-    PatientRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelFind,
-)
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.dimse import associate, status_of, status_words
 from angio_pipeline.pacs.inbox import is_uid
 from angio_pipeline.pacs.queries import Query
 from angio_pipeline.pacs.settings import Server
+from angio_pipeline.pacs.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 
 __all__ = [
     "Archive",
@@ -203,7 +200,7 @@ def dimse_archive(server: Server) -> Iterator[Archive]:
     PacsError
         When there is none, or the archive does not want it.
     """
-    models = (StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind)
+    models = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND)
     with associate(server, [build_context(UID(model)) for model in models]) as association:
         yield _DimseArchive(server, association)
 
@@ -220,9 +217,7 @@ class _DimseArchive:
         for name, value in keys.items():
             setattr(identifier, name, value)
         patient = level == "PATIENT"
-        model: Any = (
-            PatientRootQueryRetrieveInformationModelFind if patient else StudyRootQueryRetrieveInformationModelFind
-        )
+        model: Any = PATIENT_ROOT_FIND if patient else STUDY_ROOT_FIND
         place, found = self._server.place(web=False), []
         try:
             for answer, match in self._association.send_c_find(identifier, model):

@@ -13,10 +13,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # pynetdicom makes these names when it is imported
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
 
 from angio_pipeline.core.errors import PacsError
 from angio_pipeline.pacs.dimse import associate, status_of, status_words
@@ -27,6 +23,7 @@ from angio_pipeline.pacs.listener import SYNTAXES, listening, only_for, store_ha
 from angio_pipeline.pacs.queries import Query
 from angio_pipeline.pacs.retry import work_through
 from angio_pipeline.pacs.settings import Listener, Server
+from angio_pipeline.pacs.sop_classes import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from angio_pipeline.pacs.web import WebArchive, web_archive
 
 __all__ = ["Pulled", "archive_of", "list_instances", "pull"]
@@ -145,7 +142,7 @@ def _by_web(server: Server, lacking: Sequence[Instance], inbox: Inbox, listener:
 def _by_get(server: Server, lacking: Sequence[Instance], inbox: Inbox, listener: Listener) -> str:
     said = Counter[int]()
     for classes, group in _groups(lacking):
-        contexts = [build_context(UID(StudyRootQueryRetrieveInformationModelGet))]
+        contexts = [build_context(UID(STUDY_ROOT_GET))]
         contexts += [build_context(name, syntax) for name in classes for syntax in SYNTAXES][:_MOST_CONTEXTS]
         connect: Callable[[], AbstractContextManager[Association]] = partial(
             associate,
@@ -168,8 +165,8 @@ def _by_move(server: Server, lacking: Sequence[Instance], inbox: Inbox, listener
     return _why(said, inbox)
 
 
-_GET: Any = StudyRootQueryRetrieveInformationModelGet
-_MOVE: Any = StudyRootQueryRetrieveInformationModelMove
+_GET: Any = STUDY_ROOT_GET
+_MOVE: Any = STUDY_ROOT_MOVE
 _WAYS: dict[Way, Callable[[Server, Sequence[Instance], Inbox, Listener], str]] = {
     "get": _by_get, "move": _by_move, "web": _by_web,
 }  # fmt: skip
