@@ -21,6 +21,7 @@ from typing import IO, Any
 import psutil
 
 from angio_pipeline.core.errors import AngioError
+from angio_pipeline.core.locks import try_lock
 
 __all__ = ["FOLDER", "BatchLog", "held", "latest_log", "now_text", "open_log", "read_events", "resident_mb"]
 
@@ -124,22 +125,9 @@ def _lock(path: Path) -> Iterator[None]:
 def _lock_stays_held(stream: IO[str]) -> bool:
     # Whoever asks how a batch stands has the lock for a moment.
     for _ in range(_TRIES):
-        if _try_lock(stream) is not False:
+        if try_lock(stream) is not False:
             return False
         time.sleep(_BETWEEN_S)
-    return True
-
-
-def _try_lock(stream: IO[str]) -> bool | None:
-    """Return whether the lock was had; None where the system or the disk knows no locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return None
     return True
 
 
@@ -149,5 +137,5 @@ def held(out: Path) -> bool | None:
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as stream:
-        had = _try_lock(stream)
+        had = try_lock(stream)
     return None if had is None else not had

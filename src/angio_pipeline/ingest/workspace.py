@@ -13,8 +13,10 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from angio_pipeline.core.locks import try_lock
 
 __all__ = ["remove_orphans", "temporary_workspace"]
 
@@ -54,7 +56,7 @@ def _locked(folder: Path) -> int:
     draft = folder / f"{_LOCK}.new"
     handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(handle, _HOST)
-    _lock(handle)
+    try_lock(handle)
     if os.name == "posix":  # elsewhere an open file cannot be renamed, and is not looked for
         draft.rename(folder / _LOCK)
     return handle
@@ -66,7 +68,7 @@ def _remove_orphan(folder: Path) -> bool:
         if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
             return False
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-        if os.read(handle, 1024) != _HOST or not _lock(handle):
+        if os.read(handle, 1024) != _HOST or not try_lock(handle):
             return False
         shutil.rmtree(folder)
     except (OSError, AttributeError):  # gone meanwhile, none of ours, or a system without owners
@@ -75,13 +77,3 @@ def _remove_orphan(folder: Path) -> bool:
         if handle >= 0:
             os.close(handle)
     return True
-
-
-def _lock(handle: int) -> bool:
-    """Whether nobody else holds the file's lock; it is then held until the file is closed, or its process ends."""
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

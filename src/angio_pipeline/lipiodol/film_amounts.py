@@ -280,9 +280,16 @@ def _in_units(
 
 
 def _difference(
-    item: Film, reference: Film, placed: AlignedFilm, moved: Sequence[Image], layers: Sequence[Image],
-    base: Amount, scale_sd: float, params: FilmParams, rng: np.random.Generator,
-) -> Amount | Quality:  # fmt: skip
+    item: Film,
+    reference: Film,
+    placed: AlignedFilm,
+    moved: Sequence[Image],
+    layers: Sequence[Image],
+    base: Amount,
+    scale_sd: float,
+    params: FilmParams,
+    rng: np.random.Generator,
+) -> Amount | Quality:
     """Return the reference's amount plus what changed since, ribs and spine cancelled."""
     assert reference.roi is not None
     mask, area = reference.roi.mask, _pixel_area(reference.film)

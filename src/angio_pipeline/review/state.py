@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from angio_pipeline.core.errors import ConfigError
+from angio_pipeline.core.locks import try_lock
 from angio_pipeline.outputs.files import write_bytes, write_json
 from angio_pipeline.outputs.nifti import nifti_bytes
 from angio_pipeline.outputs.schemas import RunDocument
@@ -231,13 +232,8 @@ def _locked(path: Path) -> Any:
         When another server holds it.
     """
     stream = path.open("w")
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # where the system has no such lock, the journal's own holds
-        pass
-    except OSError:
+    # Where the system has no such lock, the journal's own holds.
+    if try_lock(stream) is False:
         stream.close()
-        raise ConfigError("Expected results that nobody else reviews, found another server; use that one.") from None
+        raise ConfigError("Expected results that nobody else reviews, found another server; use that one.")
     return stream

@@ -118,9 +118,16 @@ def _boxes(
 
 
 def _paint(
-    out: FloatArray, kind: IntArray, solid: Array, extra: Array, values: FloatArray,
-    low: IntArray, high: IntArray, grid: Array, p: Array,
-) -> None:  # fmt: skip
+    out: FloatArray,
+    kind: IntArray,
+    solid: Array,
+    extra: Array,
+    values: FloatArray,
+    low: IntArray,
+    high: IntArray,
+    grid: Array,
+    p: Array,
+) -> None:
     phases, depth, rows, cols = out.shape
     # Points of a slice in the patient, and the wave that makes outlines organic: static body, viscera.
     at = np.empty((2, rows, cols, 6), np.float32)
@@ -256,8 +263,9 @@ def _pour(
                     centre[0] + (i - 0.5 * (cols - 1)) * step,
                     centre[1] + (j - 0.5 * (rows - 1)) * step,
                     centre[2] + (k - 0.5 * (depth - 1)) * step,
-                    p, True,
-                )  # fmt: skip
+                    p,
+                    True,
+                )
                 at[0], at[1], at[2] = z, y, x
                 for a in range(3):
                     reach = 0.5 * (box[a] + step)

@@ -292,9 +292,15 @@ _tangents = numba.njit(cache=True)(_tangents)
 
 
 def _count_pieces(
-    nodes: IntArray, first: IntArray, position: Array, at: Array, radii: Array, waves: _Waves,
-    limits: tuple[BoolArray, Array], step: float,
-) -> IntArray:  # fmt: skip
+    nodes: IntArray,
+    first: IntArray,
+    position: Array,
+    at: Array,
+    radii: Array,
+    waves: _Waves,
+    limits: tuple[BoolArray, Array],
+    step: float,
+) -> IntArray:
     pieces = np.zeros(len(position), np.int64)
     for i in range(len(first) - 1):
         chain = nodes[first[i] : first[i + 1]]
@@ -316,9 +322,16 @@ _count_pieces = numba.njit(cache=True)(_count_pieces)
 
 
 def _lay(
-    nodes: IntArray, first: IntArray, position: Array, at: Array, radii: Array, waves: _Waves,
-    limits: tuple[BoolArray, Array], pieces: IntArray, out: _Laid,
-) -> None:  # fmt: skip
+    nodes: IntArray,
+    first: IntArray,
+    position: Array,
+    at: Array,
+    radii: Array,
+    waves: _Waves,
+    limits: tuple[BoolArray, Array],
+    pieces: IntArray,
+    out: _Laid,
+) -> None:
     s = 0
     here = np.empty(3)
     heading = np.zeros((len(position), 3))

@@ -311,9 +311,17 @@ _inward = numba.njit(cache=True)(_inward)
 
 
 def _best_fork(
-    position: Array, parent: IntArray, flow: Array, edges: IntArray, point: Array, draw: float, spheres: Array,
-    source: Array, least: float, best_fork: Array,
-) -> int:  # fmt: skip
+    position: Array,
+    parent: IntArray,
+    flow: Array,
+    edges: IntArray,
+    point: Array,
+    draw: float,
+    spheres: Array,
+    source: Array,
+    least: float,
+    best_fork: Array,
+) -> int:
     # The edge to join, -1 when every way is blocked; the bifurcation point goes to best_fork.
     best, cheapest = -1, np.inf
     fork = np.empty(3)
@@ -341,9 +349,18 @@ _best_fork = numba.njit(cache=True)(_best_fork)
 
 
 def _join_all(
-    position: Array, parent: IntArray, flow: Array, usable: BoolArray, split: IntArray, count: int,
-    points: Array, draws: Array, spheres: Array, source: Array, least: float,
-) -> IntArray:  # fmt: skip
+    position: Array,
+    parent: IntArray,
+    flow: Array,
+    usable: BoolArray,
+    split: IntArray,
+    count: int,
+    points: Array,
+    draws: Array,
+    spheres: Array,
+    source: Array,
+    least: float,
+) -> IntArray:
     ends = np.full(len(points), -1, np.int64)
     fork = np.empty(3)
     for i in range(len(points)):
