@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from angio_pipeline.core.provenance import Source
 from angio_pipeline.core.runs import AngioRun, Quantity
+from angio_pipeline.workers import warm_up
 
 cv2.setNumThreads(1)
 # For what is loaded later and for processes that tests start: several share the cores.
@@ -73,6 +74,13 @@ def _own_pseudonym_key(shared_place: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANGIO_PSEUDONYM_KEY_FILE", str(key))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_born_warm(_own_pseudonym_key: None) -> None:
+    # All batches of a long session start their workers from one server, whichever test comes first.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        warm_up()
 
 
 @pytest.fixture(scope="session")

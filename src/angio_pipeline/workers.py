@@ -30,7 +30,7 @@ __all__ = [
     "warm_up",
 ]
 
-_PRELOAD = ["angio_pipeline.batch.jobs", "angio_pipeline.pipeline"]
+_PRELOAD = ["angio_pipeline.batch.beforehand"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -46,6 +46,15 @@ def test_where_openvino_runs_the_networks_no_torch_is_loaded() -> None:
 
 
 @pytest.mark.slow
+def test_what_workers_start_from_runs_no_thread_and_no_network() -> None:
+    # A thread would not be there in the process that is forked, and whoever waited for it would wait for ever.
+    load = "import threading, angio_pipeline.batch.beforehand\nassert threading.active_count() == 1"
+    loaded = modules_loaded_by(load)
+    assert {"matplotlib", "highdicom", "numba"} <= loaded
+    assert not {"torch", "openvino"} & loaded
+
+
+@pytest.mark.slow
 def test_an_analysis_of_runs_loads_no_statistics() -> None:
     script = "import sys, angio_pipeline.pipeline, angio_pipeline.batch\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

@@ -27,7 +27,7 @@ __all__ = ["Engine", "Finished", "Future", "choose_engine", "in_window", "work_h
 
 MOST_IN_POOL = 64
 _BEAT_S = 1.0
-_PRELOAD = ("angio_pipeline.batch.jobs", "angio_pipeline.pipeline")
+_PRELOAD = "angio_pipeline.batch.beforehand"
 
 Finished = tuple[Job, Outcome]
 
