@@ -295,23 +295,29 @@ def _is_oil(tissue: Tissue, group: BoolArray, params: FindingParams) -> bool:
 
 
 def _is_enclosed(tissue: Tissue, group: BoolArray, params: FindingParams) -> bool:
-    plain, restored = _enclosed(tissue, group)
-    return plain >= params.touching and restored >= params.enclosed
-
-
-def _enclosed(tissue: Tissue, group: BoolArray) -> tuple[float, float]:
-    """Return the share of a bright piece's surroundings that is liver, before and after its rim is restored.
+    """Return whether enough of a bright piece's surroundings is liver, before and after its rim is restored.
 
     Muscle may be as dense as liver and bone lies in it: such a piece is enclosed only by what was
     restored, hardly by the liver as first seen.
     """
+    shell = _surroundings(tissue, group)
+    # Few pieces touch any liver, and only for those is its rim worth to be looked for.
+    if not shell.any() or float(tissue.liver[shell].mean()) < params.touching:
+        return False
+    restored = np.zeros(shell.shape, dtype=np.bool_)
     liver, box = liver_around(tissue, group)
+    restored[box] = liver
+    return float(restored[shell].mean()) >= params.enclosed
+
+
+def _surroundings(tissue: Tissue, group: BoolArray) -> BoolArray:
+    """Return the voxels beyond a piece's blurred edge that are not bright themselves."""
     step = float(space.spacing_mm(tissue.affine)[0])
+    box = space.bounding_box(group, tissue.affine, margin_mm=5 * step)
     distance = space.distance_mm(group[box], tissue.affine)
-    shell = (distance > 2 * step) & (distance <= 4.5 * step) & ~tissue.bright[box]
-    if not shell.any():
-        return 0.0, 0.0
-    return float(tissue.liver[box][shell].mean()), float(liver[shell].mean())
+    out = np.zeros(group.shape, dtype=np.bool_)
+    out[box] = (distance > 2 * step) & (distance <= 4.5 * step) & ~tissue.bright[box]
+    return out
 
 
 def _as_lesion(
