@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from batch_runs import ENGINES, begin_batch, contents, finish, kill_job, read_log, signs, wait_for_work
+from batch_runs import ENGINES, begin_batch, contents, finish, kill_job, read_log, run_to_end, signs, wait_for_work
 from small_runs import FAST, write_small_runs
 
 from angio_pipeline import batch, ingest
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(place: Path) -> dict[str, bytes]:
     """What a batch leaves that nothing happens to."""
     out = place / "undisturbed"
-    assert finish(begin_batch(place / "in", out, "--config", place / "fast.toml")) == (0, "")
+    run_to_end(place / "in", out, "--config", place / "fast.toml")
     found = contents(out)
     assert sum(name.endswith("record.json") for name in found) == RUNS
     return found
@@ -85,7 +85,7 @@ def _drill(place: Path, whole: dict[str, bytes], out: Path, engine: str, seed: i
         with suppress(ProcessLookupError):  # it was replaced between the look and the shot
             os.kill(rng.choice(at_work)["pid"], signal.SIGKILL)
     assert finish(job) == (0, "")
-    assert finish(_begin(place, out, *ENGINES[engine])) == (0, "")
+    run_to_end(place / "in", out, "--config", place / "fast.toml")
     assert contents(out) == whole
     assert max(Counter(_analysed(out)).values(), default=0) == 1, "a task was done twice"
     standing = batch.read_standing(out)
@@ -151,7 +151,7 @@ def test_a_task_that_ends_its_worker_is_refused_and_its_neighbours_live(
     # A neighbour may have been at work in the pool that had to be made anew.
     assert begun["2"] == 1 or engine == "pool"
     # What led it astray is gone: the same command does what was refused, and that alone.
-    assert finish(_begin(place, out)) == (0, "")
+    run_to_end(place / "in", out, "--config", place / "fast.toml")
     assert contents(out) == undisturbed
 
 
@@ -167,8 +167,8 @@ def test_a_task_that_hangs_is_ended_and_its_neighbours_live(place, undisturbed, 
     [
         ("pool", os.kill, signal.SIGTERM),
         ("dask", os.killpg, signal.SIGINT),
-        ("pool", os.killpg, signal.SIGINT),
-        ("dask", os.kill, signal.SIGTERM),
+        pytest.param("pool", os.killpg, signal.SIGINT, marks=pytest.mark.repeated),
+        pytest.param("dask", os.kill, signal.SIGTERM, marks=pytest.mark.repeated),
     ],
     ids=["SIGTERM with a pool", "Ctrl-C with Dask", "Ctrl-C with a pool", "SIGTERM with Dask"],
 )
@@ -202,7 +202,7 @@ def test_a_file_too_large_for_the_disk_is_one_sentence_and_the_batch_goes_on_lat
     assert "Expected room for the results" in said
     assert not list(out.rglob("record.json"))
     assert batch.read_standing(out).reason == "disk_full"
-    assert finish(_begin(place, out)) == (0, "")
+    run_to_end(place / "in", out, "--config", place / "fast.toml")
     assert contents(out) == undisturbed
 
 
@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_sentence_and_the_batch_goes_on_later(place, undistur
     assert "Expected room for the results" in said
     _assert_nothing_half_is_vouched_for(out, undisturbed)
     enlarge()
-    assert finish(_begin(place, out)) == (0, "")
+    run_to_end(place / "in", out, "--config", place / "fast.toml")
     assert contents(out) == undisturbed
 
 
@@ -249,10 +249,7 @@ def read_only(place: Path, tmp_path: Path):
 def test_a_source_that_cannot_be_written_is_analysed(place, undisturbed, read_only, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         (read_only / "mark").touch()
-    assert finish(begin_batch(read_only, tmp_path / "out", "--config", place / "fast.toml")) == (
-        0,
-        "",
-    )
+    run_to_end(read_only, tmp_path / "out", "--config", place / "fast.toml")
     assert contents(tmp_path / "out") == undisturbed
 
 

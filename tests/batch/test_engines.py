@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from batch_runs import begin_batch, contents, finish, read_log
+from batch_runs import begin_batch, contents, finish, read_log, run_to_end
 from small_runs import FAST, write_small_runs
 
 from angio_pipeline import batch, ingest
@@ -132,7 +132,7 @@ def test_a_cluster_that_runs_already_does_what_a_pool_does(tmp_path: Path) -> No
     with _program(tmp_path, RUNNING.format(threads=1)) as (_, address):
         job = begin_batch(tmp_path / "in", tmp_path / "a", *options, "--scheduler", address)
         assert finish(job) == (0, "")
-    assert finish(begin_batch(tmp_path / "in", tmp_path / "b", *options)) == (0, "")
+    run_to_end(tmp_path / "in", tmp_path / "b", *options)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     engines = {out: line["name"] for out in "ab" for line in read_log(tmp_path / out) if line["event"] == "engine"}
     assert engines == {"a": "dask", "b": "pool"}

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_runs import begin_batch, finish, kill_job, wait_for_work
+from batch_runs import begin_batch, kill_job, run_to_end, wait_for_work
 from command_here import angio
 from small_runs import FAST, write_small_runs
 from typer.testing import CliRunner
@@ -107,7 +107,7 @@ def test_a_dead_batch_says_what_was_at_work_and_how_to_go_on(tmp_path: Path) -> 
     for path in (out / "logs").rglob("*.json*"):
         assert "canary" not in path.read_text().lower()
         assert str(tmp_path / "in") not in path.read_text()
-    assert finish(begin_batch(tmp_path / "in", out, "--config", tmp_path / "fast.toml")) == (0, "")
+    run_to_end(tmp_path / "in", out, "--config", tmp_path / "fast.toml")
     assert "finished" in _status(out).stdout
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from command_here import angio
 
 ENGINES = {"pool": (), "dask": ("--scheduler", "local")}
 
@@ -34,6 +35,12 @@ def begin_batch(source: Path, out: Path, *options: object, faults: str = "", **h
         start_new_session=True,
         **how,
     )
+
+
+def run_to_end(source: Path, out: Path, *options: object) -> None:
+    """Let `angio run` end by itself, in this process and with workers that are born warm: all goes well."""
+    done = angio("run", source, "--out", out, "--workers", 2, "--quiet", *options)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def finish(batch: subprocess.Popen[str]) -> tuple[int, str]:

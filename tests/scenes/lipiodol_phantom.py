@@ -7,6 +7,7 @@ field of milligrams per millilitre. Nothing here comes from the simulator.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -95,17 +96,13 @@ def scan(
     """A CT of the abdomen, moved by `motion` (anatomy's LPS to the scan's LPS)."""
     grid = affine(spacing, shape) if grid is None else grid
     back = np.eye(4) if motion is None else np.linalg.inv(motion)
-    hu = np.zeros(shape)
-    # Slices have thickness: the mean over four planes.
-    for part in (-0.375, -0.125, 0.125, 0.375):
-        index = np.moveaxis(np.indices(shape).astype(float), 0, -1)
-        index[..., 0] += part
-        p = index @ grid[:3, :3].T + grid[:3, 3]
-        p = p @ back[:3, :3].T + back[:3, 3]
-        tissue = anatomy(p) + extra(p)
-        in_plane = 1.0 / np.array(grid_spacing(grid))[1:]
-        tissue = ndimage.gaussian_filter(tissue, (0, *in_plane))
-        hu += (tissue + slope * oil(p)) / 4
+    key = (tuple(shape), grid.tobytes(), back.tobytes())
+    hu = _without_oil(*key).copy()
+    for p in _points(*key):
+        if extra is not none:
+            hu += _blurred(extra(p), grid) / len(_PLANES)
+        if oil is not none:
+            hu += slope * oil(p) / len(_PLANES)
     white = np.random.default_rng(seed).normal(0, 1, shape)
     noise = ndimage.gaussian_filter(white, (0, noise_blur_px, noise_blur_px))
     hu += noise_hu * noise / noise.std()
@@ -116,6 +113,33 @@ def scan(
     return CtVolume(
         hu.astype(np.float32), grid, source, kvp=kvp, clip_hu=clip_hu, contrast=contrast, frame_of_reference_uid=frame
     )
+
+
+# Slices have thickness: the mean over four planes.
+_PLANES = (-0.375, -0.125, 0.125, 0.375)
+
+
+@lru_cache(maxsize=4)
+def _points(shape: tuple[int, int, int], grid: bytes, back: bytes) -> tuple[np.ndarray, ...]:
+    to_scan, to_anatomy = (np.frombuffer(one).reshape(4, 4) for one in (grid, back))
+    found = []
+    for part in _PLANES:
+        index = np.moveaxis(np.indices(shape).astype(float), 0, -1)
+        index[..., 0] += part
+        p = index @ to_scan[:3, :3].T + to_scan[:3, 3]
+        found.append(p @ to_anatomy[:3, :3].T + to_anatomy[:3, 3])
+    return tuple(found)
+
+
+@lru_cache(maxsize=8)
+def _without_oil(shape: tuple[int, int, int], grid: bytes, back: bytes) -> np.ndarray:
+    seen = [_blurred(anatomy(p), np.frombuffer(grid).reshape(4, 4)) for p in _points(shape, grid, back)]
+    return np.asarray(np.mean(seen, axis=0))
+
+
+def _blurred(tissue: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    in_plane = 1.0 / np.array(grid_spacing(grid))[1:]
+    return ndimage.gaussian_filter(tissue, (0, *in_plane))
 
 
 def grid_spacing(grid: np.ndarray) -> tuple[float, float, float]:
