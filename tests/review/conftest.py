@@ -131,17 +131,6 @@ def followed(sample: Path, shared_place: Path) -> tuple[Path, Path]:
     return folder / "out", folder / "source"
 
 
-@pytest.fixture(scope="session")
-def treated(sample: Path, shared_place: Path) -> tuple[Path, Path]:
-    """The sample's day of treatment, analysed: runs before and after, and another projection; then the sources."""
-    folder = shared_place / "treated"
-    with made_once(folder) as source:
-        if source is not None:
-            for name in ("frontal", "oblique", "post"):
-                shutil.copy(sample / "case-000" / "dicom" / "day000" / f"{name}.dcm", source)
-    return folder / "out", folder / "source"
-
-
 # --- in a browser --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ Visit = Callable[..., PageReader]
 
 
 @pytest.fixture(scope="module")
-def served(treated: tuple[Path, Path]) -> Iterator[Served]:
-    with serve(treated[0], "--source", treated[1]) as found:
+def served(sample_results: Path, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server over the sample, which has a run before and after embolisation, and another projection."""
+    out = shutil.copytree(sample_results, tmp_path_factory.mktemp("beside") / "out")
+    with serve(out, "--source", sample) as found:
         yield found
 
 

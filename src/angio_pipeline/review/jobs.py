@@ -9,10 +9,12 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from angio_pipeline.review.answers import JobAnswer, JobState
 from angio_pipeline.review.orders import Order, carry_out_order
 from angio_pipeline.review.problems import ReviewProblem, not_found
+from angio_pipeline.workers import start_method
 
 __all__ = ["Job", "Jobs"]
 
@@ -115,8 +117,8 @@ class Jobs:
                 self._end(job, f"Expected an analysis, found that it could not be started ({type(error).__name__}).")
 
     def _carry_out(self, job: Job) -> None:
-        # A new interpreter: a fork would carry the server's locks along.
-        context = multiprocessing.get_context("spawn")
+        # Not a fork of this process, which would carry its locks along.
+        context: Any = multiprocessing.get_context(start_method())
         told, telling = context.Pipe(duplex=False)
         self._process = context.Process(target=carry_out_order, args=(job.order, telling))
         self._process.start()

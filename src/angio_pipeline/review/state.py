@@ -27,6 +27,7 @@ from angio_pipeline.review.results import ResultFiles
 from angio_pipeline.review.sessions import Sessions
 from angio_pipeline.review.sources import Sources
 from angio_pipeline.review.workshop import Workshop
+from angio_pipeline.workers import warm_up as start_worker_server
 
 __all__ = ["Review", "ReviewSettings"]
 
@@ -81,6 +82,8 @@ class Review:
         """Begin to read the results and to look for their sources."""
         self.journal.append("", "", "started", after={"unblinded": self.settings.unblinded})
         threading.Thread(target=self.index.refresh, daemon=True).start()
+        if self.sources.given:
+            start_worker_server()
         self.sources.start(self.workshop)
         if self.sources.given:
             self.quick.submit(warm_up)
