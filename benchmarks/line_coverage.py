@@ -1,6 +1,6 @@
 """Measure which lines and branches of the science rooms their tests run, and write it down.
 
-The tests of all science rooms and of the ground below them run, without those marked `slow`. Functions that are
+The tests of all science rooms and of the ground below them run, without those marked `repeated`. Functions that are
 compiled to machine code cannot be watched: they are left out of the count, and how many lines that is stands beside
 it. Written: `benchmarks/line_coverage.json` and a section of `docs/testing.md`.
 
