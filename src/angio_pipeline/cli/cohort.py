@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from angio_pipeline.cli.ending import end_failed, end_wrong_usage, need_no_file_at
+from angio_pipeline.cli.ending import end_failed, end_wrong_usage, need_no_file_at, need_place_for
 from angio_pipeline.core.words import counted
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _check(results: list[Path], out: Path, records: Path | None, readers: list[P
         end_wrong_usage(f"Expected two files of readers, found {len(readers)}.")
     if records is None and by != "regimen":
         end_wrong_usage(f"Expected --records with --by {by}, found none.")
+    need_place_for(out)
 
 
 def _records(path: Path | None, mapping: Path | None, table: AgentTable, by: str) -> Records | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ __all__ = [
     "end_stopped",
     "end_wrong_usage",
     "need_no_file_at",
+    "need_place_for",
     "need_writable",
     "stoppable",
 ]
@@ -67,6 +70,14 @@ def need_writable(out: Path) -> None:
         end_not_writable(out, error)
 
 
+def need_place_for(out: Path) -> None:
+    """End the command where nothing could be written into the folder for results; none is made yet."""
+    place = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        reason = errno.EACCES if place.is_dir() else errno.ENOTDIR
+        end_not_writable(out, OSError(reason, os.strerror(reason)))
+
+
 def end_not_writable(out: Path, error: OSError) -> NoReturn:
     """Say that the folder for results cannot be written, and end with status 2."""
-    end_wrong_usage(f"Expected --out to be a folder that can be written, found that {out} cannot ({error.strerror}).")
+    end_wrong_usage(f"Expected a folder for results that can be written, found that {out} cannot ({error.strerror}).")

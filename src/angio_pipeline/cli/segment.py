@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from angio_pipeline.cli.ending import end_wrong_usage, need_no_file_at
+from angio_pipeline.cli.ending import end_wrong_usage, need_no_file_at, need_place_for
 
 if TYPE_CHECKING:
     from angio_pipeline.networks.prediction import FramePredictor
@@ -49,6 +49,7 @@ def segment(
     names = _names(image)
     if {path.resolve() for path in image} & {(out / file).resolve() for name in names for file in _files(name)}:
         end_wrong_usage("Expected --out to be another folder than the images', found masks of their names.")
+    need_place_for(out)
     predictor = load_frame_predictor(network, threads=threads)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[SegmentedImage] = []

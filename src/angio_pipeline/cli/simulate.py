@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from angio_pipeline.cli.ending import end_stopped, end_wrong_usage
+from angio_pipeline.cli.ending import end_stopped, end_wrong_usage, need_place_for
 
 __all__ = ["simulate"]
 
@@ -33,6 +33,7 @@ def simulate(
 
     if out.exists() and not out.is_dir():
         end_wrong_usage(f"Expected a folder for the patients, found a file at {out}.")
+    need_place_for(out)
     finished: list[Finished] = []
     with progress_bar() as progress:
         task = progress.add_task("patients", total=cases)

@@ -34,6 +34,9 @@ _CONVENTIONS = {
     OilConvention.OIL_ENHANCING: "oil counts as enhancing",
 }
 
+# How the sentence goes on that begins with "Enhancement by".
+_BY = {"above liver": "attenuation above that of the liver"}
+
 
 def response_story(document: ResponseDocument | None, problem: str | None) -> dict[str, Any]:
     """Return what the report's section shows; the section stays away where there is nothing to tell."""
@@ -127,7 +130,9 @@ def _point(at: MeasuredLesionDocument) -> dict[str, Any]:
         "covered": fixed(found.covered_ml if found is not None else None, 1),
         "rim": _pair(found.rim_enhancing_ml, found.rim_ml) if found is not None else UNKNOWN,
         "outline": "drawn" if at.outline is OutlineOrigin.DRAWN else "fitted" if at.outline else UNKNOWN,
-        "threshold": f"{at.viable_by}, {at.threshold_hu:.0f} HU" if at.viable_by and at.threshold_hu else "",
+        "threshold": f"{_BY.get(at.viable_by, at.viable_by)}, {at.threshold_hu:.0f} HU"
+        if at.viable_by and at.threshold_hu
+        else "",
         "missing": _remark(at),
     }
 

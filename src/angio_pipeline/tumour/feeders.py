@@ -39,7 +39,9 @@ class FeederParams(Params):
     near_px: float = Field(4.0, gt=0, description="a branch this near a line of the map lies under it")
     same_share: float = Field(0.6, gt=0, le=1, description="ways that share this much of their own part are one")
     min_probability: float = Field(0.02, ge=0, le=1, description="less likely branches are not listed")
-    target_probability: float = Field(0.5, ge=0, le=1, description="feeders as likely as this are given targets")
+    target_probability: float = Field(
+        0.5, ge=0, le=1, description="feeders as likely as this are given targets; where none is, the likeliest"
+    )
     max_count: int = Field(8, ge=1, description="no more are listed, a tumour")
     map: FeedingParams = FeedingParams()
     targets: TargetParams = TargetParams()
