@@ -29,7 +29,7 @@ def test_a_run_against_itself_changes_nothing_and_is_level_one(before):
     assert tumour.blush.residual_area == 1
     assert tumour.blush.before == tumour.blush.after
     assert tumour.feeders[0].ratio == pytest.approx(1, abs=1e-6)
-    assert (tumour.feeders[0].patency, tumour.flow, tumour.sace) == (Patency.OPEN, Flow.NORMAL, SaceLevel.I)
+    assert (tumour.feeders[0].patency, tumour.flow, tumour.sace) == (Patency.OPEN, Flow.NORMAL, SaceLevel.LEVEL_I)
     np.testing.assert_allclose(found.alignment.offsets_px, 0, atol=0.02)
     np.testing.assert_array_equal(found.picture_before, found.picture_after)
 
@@ -50,7 +50,7 @@ def test_strength_time_and_length_of_the_injection_drop_out(before, scene):
     assert tumour.blush.residual_area == pytest.approx(1, abs=0.05)
     assert tumour.feeders[0].ratio == pytest.approx(1, abs=0.05)
     assert tumour.feeders[0].delay_after_s == pytest.approx(tumour.feeders[0].delay_before_s, abs=0.1)
-    assert tumour.sace is SaceLevel.I
+    assert tumour.sace is SaceLevel.LEVEL_I
 
 
 def test_injections_of_different_length_are_told(before):
@@ -65,7 +65,7 @@ def test_injections_of_different_length_are_told(before):
 def test_a_trunk_that_alone_is_left_is_level_four(before, scene):
     (tumour,) = compared(before, replace(scene, flow=0, blush=0, stasis=True)).tumours
     assert tumour.feeders[0].patency is Patency.CLOSED
-    assert tumour.sace is SaceLevel.IV
+    assert tumour.sace is SaceLevel.LEVEL_IV
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_residual_blush_is_the_share_that_was_left(before, left):
     assert blush.residual_interval[0] < left < blush.residual_interval[1]
     for name in ("peak", "auc", "wash_in"):
         assert getattr(blush.after, name) / getattr(blush.before, name) == pytest.approx(left, abs=0.12), name
-    assert tumour.sace is SaceLevel.II
+    assert tumour.sace is SaceLevel.LEVEL_II
     assert "flow normal" in tumour.reason
 
 
@@ -117,7 +117,7 @@ def test_a_feeder_that_is_cut_with_its_blush_is_level_four(before):
     assert feeder.patency is Patency.CLOSED
     assert feeder.ratio_interval[1] < 0.2
     assert np.isnan(feeder.delay_after_s)
-    assert (tumour.flow, tumour.sace) == (Flow.NONE, SaceLevel.IV)
+    assert (tumour.flow, tumour.sace) == (Flow.NONE, SaceLevel.LEVEL_IV)
 
 
 def test_a_filled_feeder_that_fills_late_is_slowed_by_that_time(before):
@@ -125,7 +125,7 @@ def test_a_filled_feeder_that_fills_late_is_slowed_by_that_time(before):
     (feeder,) = tumour.feeders
     assert feeder.ratio == pytest.approx(1, abs=0.05)
     assert feeder.delay_after_s - feeder.delay_before_s == pytest.approx(1.2, abs=0.1)
-    assert (feeder.patency, tumour.sace) == (Patency.SLOWED, SaceLevel.III)
+    assert (feeder.patency, tumour.sace) == (Patency.SLOWED, SaceLevel.LEVEL_III)
 
 
 def test_blush_without_flow_and_flow_without_blush_are_no_level(before):
@@ -152,7 +152,7 @@ def test_a_shifted_table_and_another_breath_are_made_good(before, scene):
     assert found.alignment.anatomy_shift_px == pytest.approx(scene.moved, abs=0.3)
     (tumour,) = found.tumours
     assert tumour.blush.residual == pytest.approx(0.4, abs=0.05)
-    assert (tumour.feeders[0].patency, tumour.sace) == (Patency.SLOWED, SaceLevel.III)
+    assert (tumour.feeders[0].patency, tumour.sace) == (Patency.SLOWED, SaceLevel.LEVEL_III)
 
 
 def test_without_vessels_to_align_by_no_feeder_is_judged(before):
@@ -196,7 +196,7 @@ def test_flow_is_judged_by_likely_feeders_only(before):
     assert tumour.sace is None
     assert "no likely feeder" in tumour.reason
     (same,) = compare_runs(unlikely, make_run(Scene(seed=2)), params=PARAMS).tumours
-    assert same.sace is SaceLevel.I
+    assert same.sace is SaceLevel.LEVEL_I
 
 
 def test_a_tumour_under_an_artery_or_out_of_view_is_not_read(before):

@@ -67,7 +67,7 @@ def comparison(*, size: int = 128, read: bool = True) -> RunComparison:
         _blush(curve) if read else None,
         _feeders(),
         Flow.REDUCED,
-        SaceLevel.III if read else None,
+        SaceLevel.LEVEL_III if read else None,
         "Blush reduced: half of it." if read else "The blush cannot be read: arteries lie over most of it.",
     )
     artery = ReferenceArtery(

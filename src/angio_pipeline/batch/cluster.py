@@ -7,7 +7,6 @@ job is begun is decided by its sign (`watch`), the same for every engine, so Das
 from __future__ import annotations
 
 import logging
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from itertools import count
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -34,6 +33,7 @@ _CONNECT_S = 10
 _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": _MOST_ATTEMPTS,
     "distributed.worker.multiprocessing-method": start_method(),
+    "distributed.worker.preload": ["angio_pipeline.batch.dask_worker"],
     # Results are a few words: nothing to spill, and a worker that pauses for its memory would never go on.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -66,7 +66,6 @@ def open_cluster(
             yield _engine(client, "dask", beat)
         return
     with dask.config.set(_settings()), _local_cluster(workers, memory_mb) as cluster, Client(cluster) as client:
-        client.register_plugin(_LeaveInterrupts())
         yield _engine(client, "dask", beat)
 
 
@@ -107,14 +106,6 @@ def _connect(address: str) -> Iterator[Client]:
                 reason="threaded_workers",
             )
         yield client
-
-
-class _LeaveInterrupts(WorkerPlugin):  # type: ignore[misc]  # a plugin has to be one of distributed's, which ships no types
-    """Lets workers leave Ctrl-C to the command, which ends them."""
-
-    def setup(self, worker: object) -> None:
-        """Be called in each worker's main thread, also of one that replaces another."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _engine(client: Client, name: str, beat: Callable[[], None]) -> Engine:

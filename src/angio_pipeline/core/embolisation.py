@@ -55,10 +55,10 @@ class SaceLevel(StrEnum):
     I: normal flow, normal blush; II: normal flow, reduced blush; III: both reduced; IV: neither.
     """
 
-    I = "I"  # noqa: E741 - level one of SACE is called I, a Roman numeral, in the paper and in written documents
-    II = "II"
-    III = "III"
-    IV = "IV"
+    LEVEL_I = "I"
+    LEVEL_II = "II"
+    LEVEL_III = "III"
+    LEVEL_IV = "IV"
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def sace_level(
         if flow in (Flow.REDUCED, Flow.NONE):
             return None, f"{said_first} is normal, but {flow_words}; no level has a normal blush without flow."
         said = flow_words if flow is not None else f"{flow_words}, but only level I has a normal blush"
-        return SaceLevel.I, f"Blush normal: {told}, {limits}; {said}."
+        return SaceLevel.LEVEL_I, f"Blush normal: {told}, {limits}; {said}."
     if flow is None:
         return None, f"{said_first}, but {flow_words}."
     gone = blush.residual <= params.no_blush
@@ -97,9 +97,9 @@ def sace_level(
             "named may not be this tumour's."
         )
     if flow is Flow.NORMAL:
-        return SaceLevel.II, f"{name}: {told}, {limits}; {flow_words}."
+        return SaceLevel.LEVEL_II, f"{name}: {told}, {limits}; {flow_words}."
     if flow is Flow.REDUCED:
-        return SaceLevel.III, f"{name}: {told}, {limits}; {flow_words}."
+        return SaceLevel.LEVEL_III, f"{name}: {told}, {limits}; {flow_words}."
     if gone:
-        return SaceLevel.IV, f"{name}: {told}, {limits}; {flow_words}."
+        return SaceLevel.LEVEL_IV, f"{name}: {told}, {limits}; {flow_words}."
     return None, f"{said_first} is left, but {flow_words}; another vessel may supply it."

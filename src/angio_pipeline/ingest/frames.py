@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels import decoders
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -36,6 +37,7 @@ from angio_pipeline.ingest.run_lengths import decode_run_lengths
 
 __all__ = ["PixelFormat", "decode_frame", "decoder_name", "is_decodable", "lets_threads_run"]
 
+_OF_PYDICOM = {one.UID for one in vars(decoders).values() if isinstance(one, Decoder)}
 _JPEG_LOSSLESS = {JPEGLossless, JPEGLosslessSV1}
 _JPEG_LS = {JPEGLSLossless, JPEGLSNearLossless}
 _JPEG_2000 = {JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K}
@@ -72,11 +74,8 @@ class PixelFormat:
 
 def is_decodable(syntax: UID) -> bool:
     """Return whether pixel data of a transfer syntax, compressed or not, are read here."""
-    try:
-        with quiet_pydicom():
-            return syntax in _IN_THREADS or bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # raised by pydicom's get_decoder for a syntax it does not know: the answer is no
-        return False
+    with quiet_pydicom():
+        return syntax in _IN_THREADS or (syntax in _OF_PYDICOM and bool(get_decoder(syntax).is_available))
 
 
 def lets_threads_run(syntax: UID) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-
-# Without this package it has nothing to report with.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # typed as modules only, but None is how Python is told that an import has to fail
-
-import openvino  # noqa: E402  # it looks for the reporter while it is imported, so the line above has to come first
+from importlib import import_module
+from typing import Any
 
 __all__ = ["openvino"]
+
+# Without this package, which it looks for while it is imported, it has nothing to report with.
+_NONE: Any = None
+sys.modules.setdefault("openvino_telemetry", _NONE)
+openvino = import_module("openvino")
